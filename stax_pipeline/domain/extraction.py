@@ -1,0 +1,149 @@
+"""What is asked of the source and what comes back: windows, readings, queries, raw pages.
+
+The three readings of the usage report and the reason for each are in `docs/concepts.md`; parameter names and limits
+are those of Anthropic's reference for `cost_report` and `usage_report/messages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+
+API_VERSION = "2023-06-01"
+FAST_MODE_BETA = "fast-mode-2026-02-01"
+MAX_BUCKETS = 31  # the source's largest page of one-day buckets
+
+
+class Report(StrEnum):
+    COST = "cost_report"
+    USAGE = "usage_report"
+    ORGANIZATION = "organization"
+
+
+class Reading(StrEnum):
+    """One walk of a report with one grouping and filter."""
+
+    COST = "cost"
+    ALL = "all"
+    FAST = "fast"
+    BY_KEY = "by_key"
+    WORKSPACES = "workspaces"
+    API_KEYS = "api_keys"
+    MEMBERS = "members"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Whole UTC days, `start` included, `end` excluded."""
+
+    start: date
+    end: date
+
+    def __contains__(self, day: date) -> bool:
+        return self.start <= day < self.end
+
+    def __bool__(self) -> bool:
+        return self.start < self.end
+
+    @property
+    def days(self) -> list[date]:
+        return [self.start + timedelta(days=n) for n in range((self.end - self.start).days)]
+
+    def __str__(self) -> str:
+        return f"{self.start.isoformat()}_{self.end.isoformat()}"
+
+
+def midnight(day: date) -> datetime:
+    """The instant (UTC) at which `day` begins."""
+    return datetime.combine(day, time.min, tzinfo=UTC)
+
+
+def rfc3339(day: date) -> str:
+    return f"{day.isoformat()}T00:00:00Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One reading's request without its page token: what a token is bound to.
+
+    `params` keep their order and may repeat a name (`group_by[]`); `betas` go into `anthropic-beta`.
+    `window` is None for the list endpoints, which have no usage date.
+    """
+
+    report: Report
+    reading: Reading
+    path: str
+    params: tuple[tuple[str, str], ...]
+    window: Window | None = None
+    betas: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RawPage:
+    """One API response as received, with the request that made it. Never holds the admin key.
+
+    `body` is the response text, verbatim; `sha256` is the hex digest of its UTF-8 bytes.
+    `server_date` is the response's `Date` header; all instants are UTC.
+    """
+
+    reading: Reading
+    page_number: int
+    path: str
+    params: tuple[tuple[str, str], ...]
+    request_headers: dict[str, str] = field(repr=False)
+    status: int
+    request_id: str
+    server_date: datetime
+    sent_at: datetime
+    received_at: datetime
+    sha256: str
+    body: str = field(repr=False)
+
+
+def _windowed(window: Window, group_by: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    return (
+        ("starting_at", rfc3339(window.start)),
+        ("ending_at", rfc3339(window.end)),
+        ("bucket_width", "1d"),
+        ("limit", str(MAX_BUCKETS)),
+        *(("group_by[]", name) for name in group_by),
+    )
+
+
+USAGE_DIMENSIONS = ("workspace_id", "model", "service_tier", "context_window", "inference_geo")
+BY_KEY_DIMENSIONS = ("api_key_id", "account_id", "workspace_id", "model", "service_tier")
+
+
+def cost_query(window: Window) -> Query:
+    """The cost report over complete days. `window.end` must not be later than the last UTC midnight."""
+    params = _windowed(window, ("workspace_id", "description"))
+    return Query(Report.COST, Reading.COST, "/v1/organizations/cost_report", params, window)
+
+
+def usage_queries(window: Window) -> tuple[Query, Query, Query]:
+    """The readings `all`, `fast` and `by_key`: five `group_by[]` at most, so speed is a filter of its own walk."""
+    path = "/v1/organizations/usage_report/messages"
+    every = _windowed(window, USAGE_DIMENSIONS)
+    fast = (*every, ("speeds[]", "fast"))
+    by_key = _windowed(window, BY_KEY_DIMENSIONS)
+    return (
+        Query(Report.USAGE, Reading.ALL, path, every, window),
+        Query(Report.USAGE, Reading.FAST, path, fast, window, (FAST_MODE_BETA,)),
+        Query(Report.USAGE, Reading.BY_KEY, path, by_key, window),
+    )
+
+
+def organization_queries() -> Iterator[Query]:
+    """Workspaces (archived and default included), API keys and members, in full pages."""
+    root = "/v1/organizations"
+    everything = (("limit", "1000"),)
+    yield Query(
+        Report.ORGANIZATION,
+        Reading.WORKSPACES,
+        f"{root}/workspaces",
+        (*everything, ("include_archived", "true"), ("include_default", "true")),
+    )
+    yield Query(Report.ORGANIZATION, Reading.API_KEYS, f"{root}/api_keys", everything)
+    yield Query(Report.ORGANIZATION, Reading.MEMBERS, f"{root}/users", everything)
