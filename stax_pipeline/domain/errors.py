@@ -43,7 +43,9 @@ class RequestRejected(TenantStopped):
     `status` is the HTTP status; `error_type` and `error_code` are the source's own words, '' when it gave none.
     """
 
-    def __init__(self, message: str, *, status: int, error_type: str = "", error_code: str = "") -> None:
+    def __init__(
+        self, message: str, *, status: int, error_type: str = "", error_code: str = ""
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.error_type = error_type
@@ -57,7 +59,13 @@ class SourceUnavailable(TenantStopped):
     `status` is the last HTTP status, None for a transport failure or a time-out.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, retry_at: datetime | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_at: datetime | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.retry_at = retry_at

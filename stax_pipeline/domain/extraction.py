@@ -49,7 +49,9 @@ class Window:
 
     @property
     def days(self) -> list[date]:
-        return [self.start + timedelta(days=n) for n in range((self.end - self.start).days)]
+        return [
+            self.start + timedelta(days=n) for n in range((self.end - self.start).days)
+        ]
 
     def __str__(self) -> str:
         return f"{self.start.isoformat()}_{self.end.isoformat()}"
@@ -112,14 +114,28 @@ def _windowed(window: Window, group_by: tuple[str, ...]) -> tuple[tuple[str, str
     )
 
 
-USAGE_DIMENSIONS = ("workspace_id", "model", "service_tier", "context_window", "inference_geo")
-BY_KEY_DIMENSIONS = ("api_key_id", "account_id", "workspace_id", "model", "service_tier")
+USAGE_DIMENSIONS = (
+    "workspace_id",
+    "model",
+    "service_tier",
+    "context_window",
+    "inference_geo",
+)
+BY_KEY_DIMENSIONS = (
+    "api_key_id",
+    "account_id",
+    "workspace_id",
+    "model",
+    "service_tier",
+)
 
 
 def cost_query(window: Window) -> Query:
     """The cost report over complete days. `window.end` must not be later than the last UTC midnight."""
     params = _windowed(window, ("workspace_id", "description"))
-    return Query(Report.COST, Reading.COST, "/v1/organizations/cost_report", params, window)
+    return Query(
+        Report.COST, Reading.COST, "/v1/organizations/cost_report", params, window
+    )
 
 
 def usage_queries(window: Window) -> tuple[Query, Query, Query]:

@@ -1,0 +1,84 @@
+"""What must not be published: changed units, and a settled day that shrinks. Pure decisions over one tenant's window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from stax_pipeline.domain.cost import CostLine
+from stax_pipeline.domain.money import ratio, sum_usd
+from stax_pipeline.domain.prices import PriceBook
+from stax_pipeline.domain.reconciliation import reconcile
+from stax_pipeline.domain.spend import METERED_TIERS
+from stax_pipeline.domain.time import is_old_enough_to_settle
+from stax_pipeline.domain.usage import UsageLine
+
+UNIT_TOO_HIGH, UNIT_TOO_LOW = (
+    Decimal(20),
+    Decimal("0.05"),
+)  # cents read as dollars are off by 100 either way
+UNIT_LEAST_REPORTED = Decimal(1)
+
+
+def unit_mismatch(priced: Decimal, reported: Decimal) -> bool:
+    """Whether reported dollars are so far from tokens × price that the unit must have changed."""
+    quotient = ratio(priced, reported)
+    return (
+        quotient is not None
+        and abs(reported) >= UNIT_LEAST_REPORTED
+        and not UNIT_TOO_LOW < quotient < UNIT_TOO_HIGH
+        and priced > 0
+    )
+
+
+def unit_fault(
+    costs: Iterable[CostLine], usage: Iterable[UsageLine], book: PriceBook
+) -> str | None:
+    """The unit guard over a tenant's window: a reason not to publish, or None. Needs priced and billed tokens both."""
+    rows = [
+        row
+        for row in reconcile(costs, usage, book, frozenset())
+        if row.priced_usd and row.reported_usd
+    ]
+    priced = sum_usd(row.priced_usd for row in rows if row.priced_usd)
+    reported = sum_usd(row.reported_usd for row in rows)
+    if not unit_mismatch(priced, reported):
+        return None
+    return f"unit mismatch: tokens × price say ${priced:.2f}, the cost report says ${reported:.2f}"
+
+
+def shrunk_days(
+    before: Mapping[date, Decimal], after: Mapping[date, Decimal], settled: frozenset[date]
+) -> list[date]:  # fmt: skip
+    """Settled days that had a figure and now lose more than half of it (dollars or tokens)."""
+    return sorted(
+        day
+        for day, old in before.items()
+        if day in settled and old > 0 and after.get(day, Decimal(0)) * 2 < old
+    )
+
+
+def settled_days(
+    extracted: Mapping[date, datetime],
+    costs: Iterable[CostLine],
+    usage: Iterable[UsageLine],
+    settle: timedelta,
+) -> frozenset[date]:
+    """Days whose missing costs may be read as zero.
+
+    `extracted` gives, by usage date, the moment of the current cost extraction. A day that has standard or batch tokens
+    and no cost line at all is not settled, however old: the cost may simply be missing.
+    """
+    with_cost = {line.usage_date for line in costs}
+    metered = {
+        line.usage_date
+        for line in usage
+        if (line.service_tier or "standard") in METERED_TIERS
+    }
+    return frozenset(
+        day
+        for day, moment in extracted.items()
+        if is_old_enough_to_settle(day, moment, settle)
+        and (day in with_cost or day not in metered)
+    )

@@ -1,0 +1,104 @@
+"""Dollars and counts: one strict grammar in, exact decimals through, one rounding out.
+
+The source sends amounts as decimal strings in cents (`"123.45"` is $1.23, Anthropic's own example). Nothing here, or
+anywhere in the product, turns money into a binary float.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from decimal import (
+    ROUND_HALF_EVEN,
+    Context,
+    Decimal,
+    DivisionByZero,
+    InvalidOperation,
+    Overflow,
+)
+
+from stax_pipeline.domain.errors import ContractBroken
+
+SCALE = 18  # decimals kept by the warehouse and by decimal128(38, 18) in Parquet
+MAX_WHOLE_DIGITS = 20  # 38 digits in all
+MAX_COUNT = 2**63 - 1
+EXACT = Context(
+    prec=100,
+    rounding=ROUND_HALF_EVEN,
+    traps=[InvalidOperation, DivisionByZero, Overflow],
+)
+ZERO = Decimal(0)
+
+_AMOUNT = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
+_QUANTUM = Decimal(1).scaleb(-SCALE)
+
+
+def cents_to_usd(amount: object) -> Decimal:
+    """The exact USD of an API amount in cents.
+
+    Raises ContractBroken for anything but an ASCII decimal string that fits 20 whole digits and 18 decimals of USD:
+    a value that cannot be kept exactly is refused, never rounded, never zero.
+    """
+    if (
+        not isinstance(amount, str)
+        or len(amount) > 100
+        or not _AMOUNT.fullmatch(amount)
+    ):
+        raise ContractBroken(
+            f"amount {_excerpt(amount)} is not a decimal string in cents"
+        )
+    usd = EXACT.scaleb(Decimal(amount), -2).normalize(EXACT)
+    digits, exponent = usd.as_tuple()[1:]
+    if (
+        not isinstance(exponent, int)
+        or -exponent > SCALE
+        or len(digits) + exponent > MAX_WHOLE_DIGITS
+    ):
+        raise ContractBroken(
+            f"amount {_excerpt(amount)} does not fit 20 whole digits and 18 decimals of a dollar"
+        )
+    return ZERO if usd.is_zero() else usd
+
+
+def token_count(value: object, name: str) -> int:
+    """A non-negative whole number below 2^63. Raises ContractBroken otherwise; missing is never zero."""
+    if type(value) is not int or not 0 <= value <= MAX_COUNT:
+        raise ContractBroken(
+            f"{name} {_excerpt(value)} is not a whole number from 0 to 2^63 - 1"
+        )
+    return value
+
+
+def round_usd(value: Decimal) -> Decimal:
+    """Half-even to 18 decimals: applied once to each derived figure, before any sum."""
+    return value.quantize(_QUANTUM, context=EXACT).normalize(EXACT) + ZERO
+
+
+def sum_usd(values: Iterable[Decimal]) -> Decimal:
+    """The exact sum; Python's default context would lose digits past the 28th."""
+    total = ZERO
+    for value in values:
+        total = EXACT.add(total, value)
+    return total
+
+
+def multiply(*factors: Decimal | int) -> Decimal:
+    """The exact product."""
+    product = Decimal(1)
+    for factor in factors:
+        product = EXACT.multiply(product, Decimal(factor))
+    return product
+
+
+def ratio(numerator: Decimal, denominator: Decimal) -> Decimal | None:
+    """Quotient to 18 decimals, None where nothing is in the denominator."""
+    return (
+        None
+        if denominator.is_zero()
+        else round_usd(EXACT.divide(numerator, denominator))
+    )
+
+
+def _excerpt(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "…"

@@ -1,0 +1,10 @@
+"""The dated price book as data (CSV, USD), and the code that reads it.
+
+Belongs here: what a unit costs on a day. Stays out: what a tenant used (`usage`), what it was billed (`cost`) and how
+the two meet (`spend`).
+"""
+
+from stax_pipeline.domain.prices.book import ListPrice, Price, PriceBook, Usage
+from stax_pipeline.domain.prices.shipped import shipped_prices
+
+__all__ = ["ListPrice", "Price", "PriceBook", "Usage", "shipped_prices"]

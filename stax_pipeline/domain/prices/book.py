@@ -1,0 +1,179 @@
+"""Look a unit price up by date, context window, speed and geography.
+
+Rules and their source (Anthropic's Pricing page, restated in `docs/prices.md`): the latest price not after the usage
+date holds; batch halves every token price; US-only inference costs 1.1 times on models from Claude 4.6 on; a model
+whose price steps at a prompt length that the report cannot show (Haiku 5.5 at 100k) has a lower and an upper price.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from functools import cached_property
+from typing import NamedTuple
+
+from stax_pipeline.domain.money import multiply
+
+BATCH_FACTOR = Decimal("0.5")
+BAND_LOW, BAND_HIGH = (
+    "0-100k",
+    "100k-1M",
+)  # ours, not the API's: the report cannot tell them apart
+PRICED_TIERS = frozenset({"standard", "batch", "priority"})
+UNITS = {"1M tokens": 1_000_000, "1k requests": 1_000, "hour": 1}
+
+ALIASES = {
+    "claude-opus-4-5": "claude-opus-4-5-20251101",
+    "claude-opus-4-1": "claude-opus-4-1-20250805",
+    "claude-opus-4-0": "claude-opus-4-20250514",
+    "claude-sonnet-4-5": "claude-sonnet-4-5-20250929",
+    "claude-sonnet-4-0": "claude-sonnet-4-20250514",
+    "claude-haiku-4-5": "claude-haiku-4-5-20251001",
+    "claude-3-7-sonnet-latest": "claude-3-7-sonnet-20250219",
+    "claude-3-5-haiku-latest": "claude-3-5-haiku-20241022",
+    "claude-3-5-sonnet-latest": "claude-3-5-sonnet-20241022",
+    "claude-3-opus-latest": "claude-3-opus-20240229",
+}
+
+
+def dated_model(model: str) -> str:
+    """The dated id of a model that may be named by its alias."""
+    return ALIASES.get(model, model)
+
+
+class ListPrice(NamedTuple):
+    """One published price. `model` and `token_type` are '' for what is not sold by token."""
+
+    model: str
+    effective_from: date
+    cost_type: str
+    token_type: str
+    context_window: str
+    speed: str
+    pricing_unit: str
+    usd_per_unit: Decimal
+    us_multiplier: Decimal
+    source: str
+
+
+class Usage(NamedTuple):
+    """What a price depends on."""
+
+    day: date
+    model: str
+    token_type: str
+    service_tier: str
+    context_window: str
+    inference_geo: str
+    speed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD per pricing unit before any contract rate; `high` differs from `low` only inside an unseen band."""
+
+    low: Decimal
+    high: Decimal
+    pricing_unit: str
+    source: str
+
+    @property
+    def banded(self) -> bool:
+        return self.low != self.high
+
+    def amount(self, quantity: int) -> tuple[Decimal, Decimal]:
+        """USD of `quantity` tokens or requests at the lower and the upper price, exact."""
+        units = Decimal(quantity) / UNITS[self.pricing_unit]
+        return multiply(units, self.low), multiply(units, self.high)
+
+
+@dataclass(frozen=True)
+class PriceBook:
+    """All list prices; `version` is a digest of their content, so that a figure can name the prices it came from."""
+
+    prices: tuple[ListPrice, ...]
+    _found: dict[Usage, Price | None] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    @classmethod
+    def of(cls, prices: Iterable[ListPrice]) -> PriceBook:
+        return cls(tuple(sorted(prices)))
+
+    @cached_property
+    def version(self) -> str:
+        text = "\n".join(
+            "|".join(str(part) for part in price[:-1]) for price in self.prices
+        )
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @cached_property
+    def _by_meter(self) -> dict[tuple[str, str, str, str], list[ListPrice]]:
+        index: dict[tuple[str, str, str, str], list[ListPrice]] = defaultdict(list)
+        for price in self.prices:
+            index[price.model, price.cost_type, price.token_type, price.speed].append(
+                price
+            )
+        return index
+
+    def service_price(self, cost_type: str, day: date) -> Price | None:
+        """The price of web searches, code execution or session hours on `day`."""
+        price = self._latest(("", cost_type, "", "standard"), day, {"all"})
+        return price and Price(
+            price.usd_per_unit, price.usd_per_unit, price.pricing_unit, price.source
+        )
+
+    def token_price(self, usage: Usage) -> Price | None:
+        """The list price of one million tokens, batch and geography included; None where no price is known."""
+        if usage not in self._found:
+            self._found[usage] = self._token_price(usage)
+        return self._found[usage]
+
+    def _token_price(self, usage: Usage) -> Price | None:
+        if usage.service_tier not in PRICED_TIERS:
+            return None
+        speed = "fast" if usage.speed == "fast" else "standard"
+        meter = dated_model(usage.model), "tokens", usage.token_type, speed
+        window = usage.context_window or "0-200k"
+        high = self._latest(meter, usage.day, {BAND_HIGH})
+        if high:
+            low = (
+                high
+                if window == "200k-1M"
+                else self._latest(meter, usage.day, {BAND_LOW})
+            )
+        else:
+            low = high = self._latest(meter, usage.day, {window, "all"})
+        if not low or not high:
+            return None
+        factor = BATCH_FACTOR if usage.service_tier == "batch" else Decimal(1)
+        if usage.inference_geo == "us":
+            factor = multiply(factor, low.us_multiplier)
+        low_usd, high_usd = (
+            multiply(low.usd_per_unit, factor),
+            multiply(high.usd_per_unit, factor),
+        )
+        return Price(
+            low_usd,
+            high_usd,
+            low.pricing_unit,
+            "band-lower" if low_usd != high_usd else low.source,
+        )
+
+    def _latest(
+        self, meter: tuple[str, str, str, str], day: date, windows: set[str]
+    ) -> ListPrice | None:
+        held = (
+            p
+            for p in self._by_meter.get(meter, ())
+            if p.context_window in windows and p.effective_from <= day
+        )
+        return max(
+            held,
+            key=lambda p: (p.effective_from, p.context_window != "all"),
+            default=None,
+        )

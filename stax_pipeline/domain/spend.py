@@ -1,0 +1,298 @@
+"""The join: cost lines (dollars, no tokens) meet usage lines (tokens, no dollars) in one spend line per meeting key.
+
+The rules are those of `docs/concepts.md`: first match wins, nothing is counted twice, a figure that is not known stays
+NULL. Inputs and output are one tenant's; everything is USD and UTC days.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import NamedTuple
+
+from stax_pipeline.domain.cost import CostLine
+from stax_pipeline.domain.meeting import (
+    MeetingKey,
+    Pricing,
+    Tokens,
+    meeting_key,
+    price_of,
+    pricing,
+    tokens,
+)
+from stax_pipeline.domain.money import multiply, round_usd, sum_usd
+from stax_pipeline.domain.prices import PriceBook
+from stax_pipeline.domain.prices.book import UNITS
+from stax_pipeline.domain.usage import UsageLine
+
+
+class CostSource(StrEnum):
+    REPORTED = "reported"
+    PRIORITY_RECONSTRUCTED = "priority-reconstructed"
+    UNBILLED = "unbilled"
+    USAGE_ESTIMATED = "usage-estimated"
+    UNPRICED = "unpriced"
+
+
+METERED_TIERS = frozenset({"standard", "batch"})
+BURNDOWN = {  # Anthropic's "Service tiers" page: units of a Priority commitment that one token burns
+    "uncached_input_tokens": Decimal(1),
+    "output_tokens": Decimal(1),
+    "cache_read_input_tokens": Decimal("0.1"),
+    "cache_creation.ephemeral_5m_input_tokens": Decimal("1.25"),
+    "cache_creation.ephemeral_1h_input_tokens": Decimal(2),
+}
+BURNDOWN_US = Decimal("1.1")
+_SERVICE_UNITS = {
+    "web_search": ("requests", "1k requests"),
+    "code_execution": ("hours", "hour"),
+    "session_usage": ("hours", "hour"),
+}
+
+
+class SpendLine(NamedTuple):
+    usage_date: date
+    workspace_id: str
+    model: str
+    cost_type: str
+    token_type: str
+    service_tier: str
+    context_window: str
+    inference_geo: str
+    speed: str
+    description: str
+    quantity: int | None
+    unit: str
+    cost_source: str
+    cost_usd: Decimal | None
+    effective_cost_usd: Decimal | None
+    list_cost_usd: Decimal | None
+    list_cost_low_usd: Decimal | None
+    list_cost_high_usd: Decimal | None
+    contracted_cost_usd: Decimal | None
+    list_unit_price_usd: Decimal | None
+    contracted_unit_price_usd: Decimal | None
+    pricing_quantity: Decimal | None
+    pricing_unit: str
+    price_source: str
+    price_book_version: str
+    commitment_id: str
+    burndown_units: Decimal | None
+    cost_lines: int
+
+
+def decide(
+    tier: str, costs: list[CostLine], list_cost: Decimal | None, settled: bool
+) -> tuple[CostSource, Decimal | None]:
+    """Where a line's dollars come from, and the dollars: first match wins."""
+    if costs:
+        return CostSource.REPORTED, sum_usd(line.amount_usd for line in costs)
+    if tier == "priority" and list_cost is not None:
+        return CostSource.PRIORITY_RECONSTRUCTED, list_cost
+    if tier in METERED_TIERS and settled:
+        return CostSource.UNBILLED, Decimal(0)
+    if tier in METERED_TIERS and list_cost is not None:
+        return CostSource.USAGE_ESTIMATED, list_cost
+    return CostSource.UNPRICED, None
+
+
+def spend_lines(
+    costs: Iterable[CostLine],
+    usage: Iterable[UsageLine],
+    book: PriceBook,
+    settled: frozenset[date],
+) -> list[SpendLine]:
+    """All spend lines of one tenant's days. Every cost line and every token lands in exactly one of them."""
+    costs, usage = list(costs), list(usage)
+    paid: dict[MeetingKey, list[CostLine]] = defaultdict(list)
+    searched: dict[tuple[date, str], list[CostLine]] = defaultdict(list)
+    others: dict[tuple[object, ...], list[CostLine]] = defaultdict(list)
+    for line in costs:
+        if line.cost_type == "tokens":
+            paid[meeting_key(line, line.token_type)].append(line)
+        elif line.cost_type == "web_search":
+            searched[line.usage_date, line.workspace_id].append(line)
+        else:
+            others[line[1:9] + (line.usage_date,)].append(line)
+    used: dict[MeetingKey, list[Tokens]] = defaultdict(list)
+    searches: dict[tuple[date, str], int] = defaultdict(int)
+    for key, part in tokens(usage):
+        used[key].append(part)
+    for meter in usage:
+        if meter.web_search_requests:
+            searches[meter.usage_date, meter.workspace_id] += meter.web_search_requests
+    lines = [
+        _token_line(key, paid.get(key, []), used.get(key, []), book, settled)
+        for key in paid.keys() | used.keys()
+    ]
+    lines += [
+        _search_line(key, searched.get(key, []), searches.get(key, 0), book, settled)
+        for key in searched.keys() | searches.keys()
+    ]
+    lines += [_cost_only_line(same, book) for same in others.values()]
+    return sorted(lines, key=lambda line: (line[:10], line.quantity or 0))
+
+
+def _texts(lines: Iterable[CostLine]) -> str:
+    return "; ".join(sorted({line.description for line in lines if line.description}))
+
+
+def _one(values: Iterable[str], several: str) -> str:
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else several
+
+
+def _token_line(
+    key: MeetingKey,
+    costs: list[CostLine],
+    used: list[Tokens],
+    book: PriceBook,
+    settled: frozenset[date],
+) -> SpendLine:
+    priced = pricing(
+        (price_of(part.line, key.token_type, book), part.count) for part in used
+    )
+    source, cost_usd = decide(
+        key.service_tier, costs, priced.low, key.usage_date in settled
+    )
+    shown: list[CostLine] | list[UsageLine] = [part.line for part in used] or costs
+    quantity = sum(part.count for part in used) if used else None
+    return SpendLine(
+        usage_date=key.usage_date,
+        workspace_id=key.workspace_id,
+        model=_one((line.model for line in shown), key.model),
+        cost_type="tokens",
+        token_type=key.token_type,
+        service_tier=_one((line.service_tier for line in shown), key.service_tier),
+        context_window=_one(
+            (line.context_window for line in shown), key.context_window
+        ),
+        inference_geo=_one((line.inference_geo for line in shown), key.inference_geo),
+        speed=_one((part.line.speed for part in used), "mixed") if used else "",
+        description=_texts(costs),
+        quantity=quantity,
+        unit="tokens",
+        cost_source=source,
+        cost_usd=cost_usd,
+        effective_cost_usd=cost_usd,
+        list_cost_usd=priced.low,
+        list_cost_low_usd=priced.low if priced.banded else None,
+        list_cost_high_usd=priced.high if priced.banded else None,
+        contracted_cost_usd=priced.low,
+        list_unit_price_usd=priced.unit_price,
+        contracted_unit_price_usd=priced.unit_price,
+        pricing_quantity=_in_units(quantity, "1M tokens"),
+        pricing_unit="1M tokens",
+        price_source=priced.source,
+        price_book_version=book.version,
+        commitment_id="",
+        burndown_units=_burndown(key, quantity),
+        cost_lines=len(costs),
+    )
+
+
+def _in_units(quantity: int | None, unit: str) -> Decimal | None:
+    return None if quantity is None else round_usd(Decimal(quantity) / UNITS[unit])
+
+
+def _burndown(key: MeetingKey, quantity: int | None) -> Decimal | None:
+    if (
+        key.service_tier != "priority"
+        or quantity is None
+        or key.token_type not in BURNDOWN
+    ):
+        return None
+    return multiply(
+        quantity,
+        BURNDOWN[key.token_type],
+        BURNDOWN_US if key.inference_geo == "us" else 1,
+    )
+
+
+def _search_line(
+    key: tuple[date, str],
+    costs: list[CostLine],
+    requests: int,
+    book: PriceBook,
+    settled: frozenset[date],
+) -> SpendLine:
+    """Web searches meet by day and workspace alone, summed over models and tiers."""
+    day, workspace_id = key
+    priced = pricing(
+        [(book.service_price("web_search", day), requests)] if requests else []
+    )
+    source, cost_usd = decide("standard", costs, priced.low, day in settled)
+    quantity = requests or None
+    return _service_line(
+        day, workspace_id, "web_search", costs, source, cost_usd, priced, quantity, book
+    )
+
+
+def _cost_only_line(costs: list[CostLine], book: PriceBook) -> SpendLine:
+    """Code execution, session time and whatever else is sold without a count in the usage report."""
+    first, total = costs[0], sum_usd(line.amount_usd for line in costs)
+    line = _service_line(
+        first.usage_date,
+        first.workspace_id,
+        first.cost_type,
+        costs,
+        CostSource.REPORTED,
+        total,
+        Pricing(),
+        None,
+        book,
+    )
+    return line._replace(
+        model=first.model,
+        token_type=first.token_type,
+        service_tier=first.service_tier,
+        context_window=first.context_window,
+        inference_geo=first.inference_geo,
+    )
+
+
+def _service_line(
+    day: date,
+    workspace_id: str,
+    cost_type: str,
+    costs: list[CostLine],
+    source: CostSource,
+    cost_usd: Decimal | None,
+    priced: Pricing,
+    quantity: int | None,
+    book: PriceBook,
+) -> SpendLine:
+    unit, pricing_unit = _SERVICE_UNITS.get(cost_type, ("", ""))
+    return SpendLine(
+        usage_date=day,
+        workspace_id=workspace_id,
+        model="",
+        cost_type=cost_type,
+        token_type="",
+        service_tier="",
+        context_window="",
+        inference_geo="",
+        speed="",
+        description=_texts(costs),
+        quantity=quantity,
+        unit=unit,
+        cost_source=source,
+        cost_usd=cost_usd,
+        effective_cost_usd=cost_usd,
+        list_cost_usd=priced.low,
+        list_cost_low_usd=None,
+        list_cost_high_usd=None,
+        contracted_cost_usd=priced.low,
+        list_unit_price_usd=priced.unit_price,
+        contracted_unit_price_usd=priced.unit_price,
+        pricing_quantity=_in_units(quantity, pricing_unit),
+        pricing_unit=pricing_unit,
+        price_source=priced.source,
+        price_book_version=book.version,
+        commitment_id="",
+        burndown_units=None,
+        cost_lines=len(costs),
+    )

@@ -1,0 +1,68 @@
+"""Days, lag and states: how far a tenant's data reaches, by the source's clock alone.
+
+Every rule takes the extraction's moment (the earliest `Date` header of its pages) and a usage date, both UTC. The
+local clock has no say: a machine two days off still tells the truth.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+
+from stax_pipeline.domain.extraction import Window, midnight
+
+SOURCE_LAG = timedelta(
+    minutes=5
+)  # "data is typically there within 5 minutes after a request completes" (guide)
+
+
+class State(StrEnum):
+    OPEN = "open"
+    PROVISIONAL = "provisional"
+    COMPLETE = "complete"
+
+
+def day_end(day: date) -> datetime:
+    return midnight(day + timedelta(days=1))
+
+
+def day_state(day: date, extracted_at: datetime) -> State:
+    """Open while the day runs, provisional until the lag has passed after its end, complete from then on."""
+    if extracted_at < day_end(day):
+        return State.OPEN
+    return (
+        State.COMPLETE
+        if extracted_at >= day_end(day) + SOURCE_LAG
+        else State.PROVISIONAL
+    )
+
+
+def data_through(day: date, extracted_at: datetime) -> datetime:
+    """The instant up to which that day's data is complete: never past the day, never past the moment minus the lag."""
+    return min(day_end(day), extracted_at - SOURCE_LAG)
+
+
+def is_old_enough_to_settle(
+    day: date, extracted_at: datetime, settle: timedelta
+) -> bool:
+    """Whether a cost extraction made at `extracted_at` may turn a missing cost of `day` into zero."""
+    return (
+        day_state(day, extracted_at) is State.COMPLETE
+        and extracted_at >= day_end(day) + settle
+    )
+
+
+def trailing_window(days: int, now: datetime) -> Window:
+    """The last `days` complete UTC days and the open one."""
+    today = now.date()
+    return Window(today - timedelta(days=days), today + timedelta(days=1))
+
+
+def completed(window: Window, server_now: datetime) -> Window:
+    """The part of a window that ended by the last UTC midnight: all that the cost report answers for."""
+    return Window(window.start, min(window.end, server_now.date()))
+
+
+def begun(window: Window, server_now: datetime) -> Window:
+    """The part of a window that has begun, the open day included: all that the usage report answers for."""
+    return Window(window.start, min(window.end, server_now.date() + timedelta(days=1)))

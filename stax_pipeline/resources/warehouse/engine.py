@@ -1,0 +1,58 @@
+"""Connections: engines that hide parameters, and database faults told without the rows they happened on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+
+from stax_pipeline.domain.errors import CannotStart, StaxError
+
+
+def connect_engine(url: str, **options: object) -> sa.Engine:
+    """An engine whose errors never show parameters. Pre-ping outlives a restarted server."""
+    return sa.create_engine(
+        url, hide_parameters=True, pool_pre_ping=True, pool_size=4, max_overflow=8,
+        connect_args={"connect_timeout": 10, "application_name": "stax", **options},
+    )  # fmt: skip
+
+
+class WarehouseFault(StaxError):
+    """A statement failed. Says what Postgres said without DETAIL, which quotes rows."""
+
+
+@contextmanager
+def plain_faults(doing: str) -> Iterator[None]:
+    """Turn a database error into a plain one: its message is kept, its parameters and row details are not."""
+    said: str | None = None
+    lost = False
+    try:
+        yield
+    except sa.exc.DBAPIError as fault:
+        said, lost = (
+            _primary(fault.orig),
+            fault.connection_invalidated or isinstance(fault, sa.exc.OperationalError),
+        )
+    except Exception as fault:
+        if type(fault).__module__.partition(".")[0] != "psycopg2":
+            raise
+        said, lost = (
+            _primary(fault),
+            type(fault).__name__ in ("OperationalError", "InterfaceError"),
+        )
+    if said is None:
+        return
+    if lost:
+        raise CannotStart(
+            f"{doing}: the database is not reachable ({said}). Check STAX_DATABASE_URL or `stax up`."
+        )
+    raise WarehouseFault(f"{doing}: the database refused it ({said}).")
+
+
+def _primary(fault: object) -> str:
+    primary = getattr(getattr(fault, "diag", None), "message_primary", None)
+    if primary:
+        return str(primary)
+    text = str(fault).strip().splitlines()
+    return text[0][:300] if text else type(fault).__name__

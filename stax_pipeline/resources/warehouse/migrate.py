@@ -1,0 +1,66 @@
+"""Bring a database to this version's schema: roles first, then Alembic, one process at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from stax_pipeline.domain.errors import CannotStart
+from stax_pipeline.resources.warehouse import roles
+from stax_pipeline.resources.warehouse.engine import connect_engine
+from stax_pipeline.settings import Settings
+
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+LEAST_VERSION = 150_000  # security_invoker views need Postgres 15
+_LOCK = 7_829_001  # one number for the whole product: migrations take turns
+
+
+def upgrade(settings: Settings) -> None:
+    """Create what is missing. Safe to run at every start, from several processes. Raises CannotStart."""
+    given = roles.logins(settings)
+    engine = connect_engine(given.admin)
+    try:
+        with engine.connect() as admin:
+            _refuse_old_server(admin)
+            with admin.begin():
+                admin.exec_driver_sql(f"select pg_advisory_xact_lock({_LOCK})")
+                if roles.may_create_roles(admin):
+                    roles.create_roles(settings, admin)
+                else:
+                    roles.require_named_logins(settings)
+                    admin.exec_driver_sql("create schema if not exists stax")
+                    admin.exec_driver_sql(
+                        f"create schema if not exists {roles.DAGSTER_SCHEMA}"
+                    )
+        _run(roles.logins(settings))
+    finally:
+        engine.dispose()
+
+
+def _refuse_old_server(connection: sa.Connection) -> None:
+    number = int(connection.exec_driver_sql("show server_version_num").scalar_one())
+    connection.rollback()
+    if number < LEAST_VERSION:
+        raise CannotStart(
+            f"Postgres {number // 10_000} is too old: 15 or newer is needed."
+        )
+
+
+def _run(logins: roles.Logins) -> None:
+    engine = connect_engine(logins.owner)
+    config = Config(attributes={"logins": logins})
+    config.set_main_option("script_location", str(MIGRATIONS))
+    try:
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            config.attributes["loader"] = sa.make_url(logins.loader).username
+            config.attributes["analyst"] = sa.make_url(logins.analyst).username
+            connection.exec_driver_sql(f"select pg_advisory_lock({_LOCK})")
+            connection.commit()
+            command.upgrade(config, "head")
+            connection.commit()
+    finally:
+        engine.dispose()

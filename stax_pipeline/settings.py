@@ -1,0 +1,139 @@
+"""Every setting of the product, read in this one place. A wrong value stops with the variable's name and what it may be.
+
+No `ANTHROPIC_*` variable is ever read: a key for inference must not become a tenant's admin key by accident.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from stax_pipeline.domain.errors import WrongUse
+
+T = TypeVar("T")
+CHECKOUT = Path(__file__).resolve().parents[1]
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError("a date like 2025-08-18") from None
+
+
+def _postgres(text: str) -> str:
+    """A URL with its driver spelled out: a bare postgresql:// means another driver in newer SQLAlchemy."""
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg2"):
+        raise ValueError("a URL like postgresql://user:password@host:5432/database")
+    return f"postgresql+psycopg2://{rest}"
+
+
+def _source(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK):
+        return text.rstrip("/")
+    raise ValueError(
+        "an https:// address, or http:// on loopback: a key is never sent in clear"
+    )
+
+
+def _text(text: str) -> str:
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says. URLs and keys hold secrets and stay out of the repr."""
+
+    home: Path
+    database_url: str = field(default="", repr=False)
+    loader_url: str = field(default="", repr=False)
+    analyst_url: str = field(default="", repr=False)
+    dagster_url: str = field(default="", repr=False)
+    lake_url: str = ""
+    master_key: str = field(default="", repr=False)
+    master_key_file: Path | None = None
+    anthropic_base_url: str = "https://api.anthropic.com"
+    concurrency: int = 8
+    lookback_days: int = 7
+    settle_hours: int = 24
+    refresh_minutes: int = 0
+    start_date: date = date(2025, 8, 18)
+
+    @property
+    def embedded(self) -> bool:
+        return not self.database_url
+
+    @property
+    def postgres_home(self) -> Path:
+        return self.home / "postgres"
+
+    @property
+    def lake(self) -> str:
+        return self.lake_url or str(self.home / "lake")
+
+    @property
+    def settle(self) -> timedelta:
+        return timedelta(hours=self.settle_hours)
+
+
+def default_home() -> Path:
+    """`.stax` beside the checkout the command was installed from, so that it works from anywhere; else here."""
+    return (
+        CHECKOUT if (CHECKOUT / "pyproject.toml").exists() else Path.cwd()
+    ) / ".stax"
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process. Raises WrongUse with the variable's name and what it may be."""
+    found = os.environ if environment is None else environment
+
+    def read(name: str, parse: Callable[[str], T], default: T) -> T:
+        text = found.get(name, "").strip()
+        if not text:
+            return default
+        try:
+            return parse(text)
+        except ValueError as fault:
+            raise WrongUse(f"{name} is not usable: it must be {fault}.") from None
+
+    home = read(
+        "STAX_HOME", lambda text: Path(text).expanduser().absolute(), default_home()
+    )
+    file = read(
+        "STAX_MASTER_KEY_FILE", lambda text: Path(text).expanduser().absolute(), None
+    )
+    return Settings(
+        home=home,
+        database_url=read("STAX_DATABASE_URL", _postgres, ""),
+        loader_url=read("STAX_LOADER_URL", _postgres, ""),
+        analyst_url=read("STAX_ANALYST_URL", _postgres, ""),
+        dagster_url=read("STAX_DAGSTER_URL", _postgres, ""),
+        lake_url=read("STAX_LAKE_URL", _text, ""),
+        master_key=read("STAX_MASTER_KEY", _text, ""),
+        master_key_file=file,
+        anthropic_base_url=read(
+            "STAX_ANTHROPIC_BASE_URL", _source, "https://api.anthropic.com"
+        ),
+        concurrency=read("STAX_CONCURRENCY", _whole(1, 64), 8),
+        lookback_days=read("STAX_LOOKBACK_DAYS", _whole(1, 365), 7),
+        settle_hours=read("STAX_SETTLE_HOURS", _whole(0, 720), 24),
+        refresh_minutes=read("STAX_REFRESH_MINUTES", _whole(0, 1440), 0),
+        start_date=read("STAX_START_DATE", _day, date(2025, 8, 18)),
+    )
