@@ -1,4 +1,4 @@
-"""Every setting of the product, read in this one place. A wrong value stops with the variable's name and what it may be.
+"""Every setting, read in this one place. A wrong value stops with the variable's name and what it may be.
 
 No `ANTHROPIC_*` variable is ever read: a key for inference must not become a tenant's admin key by accident.
 """
@@ -48,9 +48,7 @@ def _source(text: str) -> str:
     url = urlsplit(text)
     if url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK):
         return text.rstrip("/")
-    raise ValueError(
-        "an https:// address, or http:// on loopback: a key is never sent in clear"
-    )
+    raise ValueError("an https:// address, or http:// on loopback: a key is never sent in clear")
 
 
 def _text(text: str) -> str:
@@ -95,9 +93,7 @@ class Settings:
 
 def default_home() -> Path:
     """`.stax` beside the checkout the command was installed from, so that it works from anywhere; else here."""
-    return (
-        CHECKOUT if (CHECKOUT / "pyproject.toml").exists() else Path.cwd()
-    ) / ".stax"
+    return (CHECKOUT if (CHECKOUT / "pyproject.toml").exists() else Path.cwd()) / ".stax"
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -113,12 +109,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         except ValueError as fault:
             raise WrongUse(f"{name} is not usable: it must be {fault}.") from None
 
-    home = read(
-        "STAX_HOME", lambda text: Path(text).expanduser().absolute(), default_home()
-    )
-    file = read(
-        "STAX_MASTER_KEY_FILE", lambda text: Path(text).expanduser().absolute(), None
-    )
+    home = read("STAX_HOME", lambda text: Path(text).expanduser().absolute(), default_home())
+    file = read("STAX_MASTER_KEY_FILE", lambda text: Path(text).expanduser().absolute(), None)
     return Settings(
         home=home,
         database_url=read("STAX_DATABASE_URL", _postgres, ""),
@@ -128,9 +120,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         lake_url=read("STAX_LAKE_URL", _text, ""),
         master_key=read("STAX_MASTER_KEY", _text, ""),
         master_key_file=file,
-        anthropic_base_url=read(
-            "STAX_ANTHROPIC_BASE_URL", _source, "https://api.anthropic.com"
-        ),
+        anthropic_base_url=read("STAX_ANTHROPIC_BASE_URL", _source, "https://api.anthropic.com"),
         concurrency=read("STAX_CONCURRENCY", _whole(1, 64), 8),
         lookback_days=read("STAX_LOOKBACK_DAYS", _whole(1, 365), 7),
         settle_hours=read("STAX_SETTLE_HOURS", _whole(0, 720), 24),

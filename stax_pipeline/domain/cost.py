@@ -76,9 +76,7 @@ def cost_line(day: date, row: Row) -> CostLine:
     )
 
 
-def cost_lines(
-    buckets: Iterable[tuple[date, list[Row]]], unknown: Counter[str] | None = None
-) -> list[CostLine]:
+def cost_lines(buckets: Iterable[tuple[date, list[Row]]], unknown: Counter[str] | None = None) -> list[CostLine]:
     """All lines of a cost extraction, in a stable order, equal rows numbered.
 
     `unknown` counts enum values that no documentation lists. A fault names the day and the row.
@@ -90,9 +88,7 @@ def cost_lines(
             try:
                 lines.append(cost_line(day, row))
             except ContractBroken as fault:
-                raise ContractBroken(
-                    f"cost report, bucket {day}, row {number}: {fault}"
-                ) from None
+                raise ContractBroken(f"cost report, bucket {day}, row {number}: {fault}") from None
             count_unknown(row, counted)
     lines.sort(key=lambda line: (line.dimensions, line.amount_usd, line.extras))
     return [

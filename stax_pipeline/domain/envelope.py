@@ -20,9 +20,7 @@ from stax_pipeline.domain.errors import ContractBroken
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.json_strict import excerpt, loads
 
-_MIDNIGHT = re.compile(
-    r"(\d{4}-\d{2}-\d{2})[Tt]00:00:00(?:\.0+)?(?:[Zz]|\+00:00)", re.ASCII
-)
+_MIDNIGHT = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt]00:00:00(?:\.0+)?(?:[Zz]|\+00:00)", re.ASCII)
 _SHOWN_DAYS = 3
 
 
@@ -63,13 +61,9 @@ def parse_report_page(body: str, window: Window) -> Envelope:
     has_more = _flag(envelope, "has_more")
     token = _text_or_null(envelope, "next_page")
     if has_more and not token:
-        raise ContractBroken(
-            "inconsistent paging: has_more is true without a next_page token"
-        )
+        raise ContractBroken("inconsistent paging: has_more is true without a next_page token")
     if token and not has_more:
-        raise ContractBroken(
-            "inconsistent paging: a next_page token although has_more is false"
-        )
+        raise ContractBroken("inconsistent paging: a next_page token although has_more is false")
     return Envelope(buckets, has_more, token or None)
 
 
@@ -79,9 +73,7 @@ def parse_list_page(body: str) -> ListPage:
     items = _objects(envelope, "data")
     for item in items:
         if not isinstance(item.get("id"), str) or not item["id"]:
-            raise ContractBroken(
-                f"an entry of data has no id: {excerpt(item.get('id'))}"
-            )
+            raise ContractBroken(f"an entry of data has no id: {excerpt(item.get('id'))}")
     has_more = _flag(envelope, "has_more")
     last_id = _text_or_null(envelope, "last_id")
     if has_more and not last_id:
@@ -117,31 +109,19 @@ class WalkCheck:
             elif known == digest:
                 repeated.append(bucket.day)
             else:
-                raise RestatedWhileReading(
-                    f"{bucket.day} was restated while reading: it came twice and differs"
-                )
+                raise RestatedWhileReading(f"{bucket.day} was restated while reading: it came twice and differs")
         return WalkStep(new, repeated)
 
     def finish(self, today: date) -> None:
         """Every day of the window before `today` (UTC, by the server's clock) must have had a bucket."""
-        missing = [
-            day for day in self._window.days if day < today and day not in self._digests
-        ]
+        missing = [day for day in self._window.days if day < today and day not in self._digests]
         if missing:
             shown = ", ".join(day.isoformat() for day in missing[:_SHOWN_DAYS])
-            rest = (
-                f" and {len(missing) - _SHOWN_DAYS} more"
-                if len(missing) > _SHOWN_DAYS
-                else ""
-            )
-            raise ContractBroken(
-                f"no bucket for {shown}{rest}; an empty day must have an empty bucket"
-            )
+            rest = f" and {len(missing) - _SHOWN_DAYS} more" if len(missing) > _SHOWN_DAYS else ""
+            raise ContractBroken(f"no bucket for {shown}{rest}; an empty day must have an empty bucket")
 
 
-def check_walk(
-    window: Window, envelopes: Iterable[Envelope], today: date
-) -> list[date]:
+def check_walk(window: Window, envelopes: Iterable[Envelope], today: date) -> list[date]:
     """Checks a whole walk at once and returns the days that came twice, word for word (they count once)."""
     check = WalkCheck(window)
     repeated = [day for envelope in envelopes for day in check.add(envelope).repeated]
@@ -163,9 +143,7 @@ def _envelope(body: str) -> dict[str, object]:
     if not isinstance(document, dict):
         raise ContractBroken(f"the answer is {_kind(document)}, not an object")
     if document.get("type") == "error" or "error" in document:
-        raise ContractBroken(
-            f"an error envelope in a successful answer: {excerpt(_error_type(document))}"
-        )
+        raise ContractBroken(f"an error envelope in a successful answer: {excerpt(_error_type(document))}")
     return document
 
 
@@ -179,9 +157,7 @@ def _bucket(entry: dict[str, object], window: Window) -> Bucket:
     if ends - starts != timedelta(days=1):
         raise ContractBroken(f"a bucket from {starts} to {ends} is not one day wide")
     if starts not in window:
-        raise ContractBroken(
-            f"a bucket of {starts} lies outside the window {window.start} to {window.end}"
-        )
+        raise ContractBroken(f"a bucket of {starts} lies outside the window {window.start} to {window.end}")
     return Bucket(starts, _objects(entry, "results"))
 
 

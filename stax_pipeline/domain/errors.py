@@ -43,9 +43,7 @@ class RequestRejected(TenantStopped):
     `status` is the HTTP status; `error_type` and `error_code` are the source's own words, '' when it gave none.
     """
 
-    def __init__(
-        self, message: str, *, status: int, error_type: str = "", error_code: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, status: int, error_type: str = "", error_code: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.error_type = error_type

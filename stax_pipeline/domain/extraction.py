@@ -30,6 +30,7 @@ class Reading(StrEnum):
     FAST = "fast"
     BY_KEY = "by_key"
     WORKSPACES = "workspaces"
+    NAMED_WORKSPACES = "named_workspaces"
     API_KEYS = "api_keys"
     MEMBERS = "members"
 
@@ -49,9 +50,7 @@ class Window:
 
     @property
     def days(self) -> list[date]:
-        return [
-            self.start + timedelta(days=n) for n in range((self.end - self.start).days)
-        ]
+        return [self.start + timedelta(days=n) for n in range((self.end - self.start).days)]
 
     def __str__(self) -> str:
         return f"{self.start.isoformat()}_{self.end.isoformat()}"
@@ -87,6 +86,7 @@ class RawPage:
     """One API response as received, with the request that made it. Never holds the admin key.
 
     `body` is the response text, verbatim; `sha256` is the hex digest of its UTF-8 bytes.
+    `rows` counts the report rows, or list entries, on it.
     `server_date` is the response's `Date` header; all instants are UTC.
     """
 
@@ -100,6 +100,7 @@ class RawPage:
     server_date: datetime
     sent_at: datetime
     received_at: datetime
+    rows: int
     sha256: str
     body: str = field(repr=False)
 
@@ -133,9 +134,7 @@ BY_KEY_DIMENSIONS = (
 def cost_query(window: Window) -> Query:
     """The cost report over complete days. `window.end` must not be later than the last UTC midnight."""
     params = _windowed(window, ("workspace_id", "description"))
-    return Query(
-        Report.COST, Reading.COST, "/v1/organizations/cost_report", params, window
-    )
+    return Query(Report.COST, Reading.COST, "/v1/organizations/cost_report", params, window)
 
 
 def usage_queries(window: Window) -> tuple[Query, Query, Query]:
@@ -152,14 +151,14 @@ def usage_queries(window: Window) -> tuple[Query, Query, Query]:
 
 
 def organization_queries() -> Iterator[Query]:
-    """Workspaces (archived and default included), API keys and members, in full pages."""
+    """Workspaces, API keys and members, in full pages.
+
+    Workspaces are read with and without the default one: nothing else tells which of them it is.
+    """
     root = "/v1/organizations"
     everything = (("limit", "1000"),)
-    yield Query(
-        Report.ORGANIZATION,
-        Reading.WORKSPACES,
-        f"{root}/workspaces",
-        (*everything, ("include_archived", "true"), ("include_default", "true")),
-    )
+    named = (*everything, ("include_archived", "true"))
+    yield Query(Report.ORGANIZATION, Reading.NAMED_WORKSPACES, f"{root}/workspaces", named)
+    yield Query(Report.ORGANIZATION, Reading.WORKSPACES, f"{root}/workspaces", (*named, ("include_default", "true")))
     yield Query(Report.ORGANIZATION, Reading.API_KEYS, f"{root}/api_keys", everything)
     yield Query(Report.ORGANIZATION, Reading.MEMBERS, f"{root}/users", everything)

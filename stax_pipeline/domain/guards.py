@@ -1,4 +1,4 @@
-"""What must not be published: changed units, and a settled day that shrinks. Pure decisions over one tenant's window."""
+"""What must not be published: changed units, and a settled day that shrinks. Pure rules over one tenant's window."""
 
 from __future__ import annotations
 
@@ -32,15 +32,9 @@ def unit_mismatch(priced: Decimal, reported: Decimal) -> bool:
     )
 
 
-def unit_fault(
-    costs: Iterable[CostLine], usage: Iterable[UsageLine], book: PriceBook
-) -> str | None:
+def unit_fault(costs: Iterable[CostLine], usage: Iterable[UsageLine], book: PriceBook) -> str | None:
     """The unit guard over a tenant's window: a reason not to publish, or None. Needs priced and billed tokens both."""
-    rows = [
-        row
-        for row in reconcile(costs, usage, book, frozenset())
-        if row.priced_usd and row.reported_usd
-    ]
+    rows = [row for row in reconcile(costs, usage, book, frozenset()) if row.priced_usd and row.reported_usd]
     priced = sum_usd(row.priced_usd for row in rows if row.priced_usd)
     reported = sum_usd(row.reported_usd for row in rows)
     if not unit_mismatch(priced, reported):
@@ -53,9 +47,7 @@ def shrunk_days(
 ) -> list[date]:  # fmt: skip
     """Settled days that had a figure and now lose more than half of it (dollars or tokens)."""
     return sorted(
-        day
-        for day, old in before.items()
-        if day in settled and old > 0 and after.get(day, Decimal(0)) * 2 < old
+        day for day, old in before.items() if day in settled and old > 0 and after.get(day, Decimal(0)) * 2 < old
     )
 
 
@@ -71,14 +63,9 @@ def settled_days(
     and no cost line at all is not settled, however old: the cost may simply be missing.
     """
     with_cost = {line.usage_date for line in costs}
-    metered = {
-        line.usage_date
-        for line in usage
-        if (line.service_tier or "standard") in METERED_TIERS
-    }
+    metered = {line.usage_date for line in usage if (line.service_tier or "standard") in METERED_TIERS}
     return frozenset(
         day
         for day, moment in extracted.items()
-        if is_old_enough_to_settle(day, moment, settle)
-        and (day in with_cost or day not in metered)
+        if is_old_enough_to_settle(day, moment, settle) and (day in with_cost or day not in metered)
     )

@@ -19,9 +19,7 @@ from typing import NoReturn
 from stax_pipeline.domain.errors import ContractBroken
 
 MAX_INTEGER_DIGITS = 25  # a bigint has 19; anything longer is no count of tokens
-MAX_NUMBER_LENGTH = (
-    100  # no amount needs more characters, and Decimal would keep them all
-)
+MAX_NUMBER_LENGTH = 100  # no amount needs more characters, and Decimal would keep them all
 MAX_DEPTH = 64  # the deepest documented answer has 5 levels
 EXCERPT = 40
 
@@ -60,9 +58,7 @@ def _decimal(text: str) -> Decimal:
 
 def _integer(text: str) -> int:
     if len(text) > MAX_INTEGER_DIGITS and len(text.lstrip("-")) > MAX_INTEGER_DIGITS:
-        raise ContractBroken(
-            f"an integer of more than {MAX_INTEGER_DIGITS} digits: {excerpt(text)}"
-        )
+        raise ContractBroken(f"an integer of more than {MAX_INTEGER_DIGITS} digits: {excerpt(text)}")
     return int(text)
 
 
@@ -74,9 +70,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     built = dict(pairs)
     if len(built) != len(pairs):
         counts = Counter(name for name, _ in pairs)
-        raise ContractBroken(
-            f"the name {excerpt(counts.most_common(1)[0][0])} occurs twice in one JSON object"
-        )
+        raise ContractBroken(f"the name {excerpt(counts.most_common(1)[0][0])} occurs twice in one JSON object")
     return built
 
 

@@ -35,7 +35,7 @@ class Tokens(NamedTuple):
     """One token type of one usage line."""
 
     line: UsageLine
-    count: int
+    number: int
 
 
 def geo_class(geo: str) -> str:
@@ -87,9 +87,7 @@ def pricing(parts: Iterable[tuple[Price | None, int]]) -> Pricing:
     return Pricing(
         low=round_usd(sum_usd(low for low, _ in amounts)),
         high=round_usd(sum_usd(high for _, high in amounts)),
-        unit_price=prices[0].low
-        if len({(p.low, p.high) for p in prices}) == 1
-        else None,
+        unit_price=prices[0].low if len({(p.low, p.high) for p in prices}) == 1 else None,
         source=" + ".join(sorted({price.source for price in prices})),
     )
 

@@ -39,33 +39,19 @@ def cents_to_usd(amount: object) -> Decimal:
     Raises ContractBroken for anything but an ASCII decimal string that fits 20 whole digits and 18 decimals of USD:
     a value that cannot be kept exactly is refused, never rounded, never zero.
     """
-    if (
-        not isinstance(amount, str)
-        or len(amount) > 100
-        or not _AMOUNT.fullmatch(amount)
-    ):
-        raise ContractBroken(
-            f"amount {_excerpt(amount)} is not a decimal string in cents"
-        )
+    if not isinstance(amount, str) or len(amount) > 100 or not _AMOUNT.fullmatch(amount):
+        raise ContractBroken(f"amount {_excerpt(amount)} is not a decimal string in cents")
     usd = EXACT.scaleb(Decimal(amount), -2).normalize(EXACT)
     digits, exponent = usd.as_tuple()[1:]
-    if (
-        not isinstance(exponent, int)
-        or -exponent > SCALE
-        or len(digits) + exponent > MAX_WHOLE_DIGITS
-    ):
-        raise ContractBroken(
-            f"amount {_excerpt(amount)} does not fit 20 whole digits and 18 decimals of a dollar"
-        )
+    if not isinstance(exponent, int) or -exponent > SCALE or len(digits) + exponent > MAX_WHOLE_DIGITS:
+        raise ContractBroken(f"amount {_excerpt(amount)} does not fit 20 whole digits and 18 decimals of a dollar")
     return ZERO if usd.is_zero() else usd
 
 
 def token_count(value: object, name: str) -> int:
     """A non-negative whole number below 2^63. Raises ContractBroken otherwise; missing is never zero."""
     if type(value) is not int or not 0 <= value <= MAX_COUNT:
-        raise ContractBroken(
-            f"{name} {_excerpt(value)} is not a whole number from 0 to 2^63 - 1"
-        )
+        raise ContractBroken(f"{name} {_excerpt(value)} is not a whole number from 0 to 2^63 - 1")
     return value
 
 
@@ -92,11 +78,7 @@ def multiply(*factors: Decimal | int) -> Decimal:
 
 def ratio(numerator: Decimal, denominator: Decimal) -> Decimal | None:
     """Quotient to 18 decimals, None where nothing is in the denominator."""
-    return (
-        None
-        if denominator.is_zero()
-        else round_usd(EXACT.divide(numerator, denominator))
-    )
+    return None if denominator.is_zero() else round_usd(EXACT.divide(numerator, denominator))
 
 
 def _excerpt(value: object) -> str:

@@ -54,9 +54,7 @@ def reconcile(
     for line in costs:
         if line.cost_type == "tokens":
             key = meeting_key(line, line.token_type)
-            cells[key.usage_date, key.model, key.service_tier].reported.append(
-                line.amount_usd
-            )
+            cells[key.usage_date, key.model, key.service_tier].reported.append(line.amount_usd)
     reported_days = {day for day, _, _ in cells} | settled
     for key, part in tokens(usage):
         if key.service_tier in METERED_TIERS and key.usage_date in reported_days:
@@ -74,7 +72,7 @@ def _add(cell: _Cell, part: Tokens, token_type: str, book: PriceBook) -> None:
     if price is None:
         cell.unpriced = True
         return
-    low, high = price.amount(part.count)
+    low, high = price.amount(part.number)
     cell.low.append(low)
     cell.high.append(high)
     cell.banded |= price.banded
@@ -82,20 +80,14 @@ def _add(cell: _Cell, part: Tokens, token_type: str, book: PriceBook) -> None:
 
 def _row(day: date, model: str, tier: str, cell: _Cell) -> Reconciliation:
     reported = sum_usd(cell.reported)
-    low, high = (
-        (None, None)
-        if cell.unpriced
-        else (round_usd(sum_usd(cell.low)), round_usd(sum_usd(cell.high)))
-    )
+    low, high = (None, None) if cell.unpriced else (round_usd(sum_usd(cell.low)), round_usd(sum_usd(cell.high)))
     quotient = None if low is None else ratio(low, reported)
     return Reconciliation(
         day, model, tier, low, low, high, low, reported, quotient, _cause(cell, low, high, reported)
     )  # fmt: skip
 
 
-def _cause(
-    cell: _Cell, low: Decimal | None, high: Decimal | None, reported: Decimal
-) -> str:
+def _cause(cell: _Cell, low: Decimal | None, high: Decimal | None, reported: Decimal) -> str:
     if low is None or high is None:
         return "unknown price"
     if within_tolerance(low, high, reported):
@@ -108,8 +100,4 @@ def _cause(
 def within_tolerance(low: Decimal, high: Decimal, reported: Decimal) -> bool:
     """Whether the bill lies within 1 % of what the book says, or of its band."""
     floor, ceiling = multiply(low, 1 - TOLERANCE), multiply(high, 1 + TOLERANCE)
-    return (
-        floor <= reported <= ceiling
-        if low != high
-        else abs(low - reported) <= multiply(reported, TOLERANCE)
-    )
+    return floor <= reported <= ceiling if low != high else abs(low - reported) <= multiply(reported, TOLERANCE)

@@ -26,9 +26,7 @@ KNOWN_VALUES: dict[str, frozenset[str]] = {
             "cache_creation.ephemeral_1h_input_tokens",
         }
     ),
-    "service_tier": frozenset(
-        {"standard", "batch", "priority", "priority_on_demand", "flex", "flex_discount"}
-    ),
+    "service_tier": frozenset({"standard", "batch", "priority", "priority_on_demand", "flex", "flex_discount"}),
     "context_window": frozenset({"0-200k", "200k-1M"}),
     "inference_geo": frozenset({"global", "us", "not_available"}),
 }
@@ -43,14 +41,8 @@ def text(row: Row, name: str) -> str:
         return ""
     if not isinstance(value, str):
         raise ContractBroken(f"field {name} is {type(value).__name__}, not text")
-    if (
-        len(value) > MAX_TEXT
-        or "\x00" in value
-        or any("\ud800" <= c <= "\udfff" for c in value)
-    ):
-        raise ContractBroken(
-            f"field {name} holds text that cannot be stored (NUL, lone surrogate or too long)"
-        )
+    if len(value) > MAX_TEXT or "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
+        raise ContractBroken(f"field {name} holds text that cannot be stored (NUL, lone surrogate or too long)")
     return value
 
 

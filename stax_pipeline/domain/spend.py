@@ -124,10 +124,7 @@ def spend_lines(
     for meter in usage:
         if meter.web_search_requests:
             searches[meter.usage_date, meter.workspace_id] += meter.web_search_requests
-    lines = [
-        _token_line(key, paid.get(key, []), used.get(key, []), book, settled)
-        for key in paid.keys() | used.keys()
-    ]
+    lines = [_token_line(key, paid.get(key, []), used.get(key, []), book, settled) for key in paid.keys() | used.keys()]
     lines += [
         _search_line(key, searched.get(key, []), searches.get(key, 0), book, settled)
         for key in searched.keys() | searches.keys()
@@ -152,14 +149,10 @@ def _token_line(
     book: PriceBook,
     settled: frozenset[date],
 ) -> SpendLine:
-    priced = pricing(
-        (price_of(part.line, key.token_type, book), part.count) for part in used
-    )
-    source, cost_usd = decide(
-        key.service_tier, costs, priced.low, key.usage_date in settled
-    )
+    priced = pricing((price_of(part.line, key.token_type, book), part.number) for part in used)
+    source, cost_usd = decide(key.service_tier, costs, priced.low, key.usage_date in settled)
     shown: list[CostLine] | list[UsageLine] = [part.line for part in used] or costs
-    quantity = sum(part.count for part in used) if used else None
+    quantity = sum(part.number for part in used) if used else None
     return SpendLine(
         usage_date=key.usage_date,
         workspace_id=key.workspace_id,
@@ -167,9 +160,7 @@ def _token_line(
         cost_type="tokens",
         token_type=key.token_type,
         service_tier=_one((line.service_tier for line in shown), key.service_tier),
-        context_window=_one(
-            (line.context_window for line in shown), key.context_window
-        ),
+        context_window=_one((line.context_window for line in shown), key.context_window),
         inference_geo=_one((line.inference_geo for line in shown), key.inference_geo),
         speed=_one((part.line.speed for part in used), "mixed") if used else "",
         description=_texts(costs),
@@ -199,11 +190,7 @@ def _in_units(quantity: int | None, unit: str) -> Decimal | None:
 
 
 def _burndown(key: MeetingKey, quantity: int | None) -> Decimal | None:
-    if (
-        key.service_tier != "priority"
-        or quantity is None
-        or key.token_type not in BURNDOWN
-    ):
+    if key.service_tier != "priority" or quantity is None or key.token_type not in BURNDOWN:
         return None
     return multiply(
         quantity,
@@ -221,14 +208,10 @@ def _search_line(
 ) -> SpendLine:
     """Web searches meet by day and workspace alone, summed over models and tiers."""
     day, workspace_id = key
-    priced = pricing(
-        [(book.service_price("web_search", day), requests)] if requests else []
-    )
+    priced = pricing([(book.service_price("web_search", day), requests)] if requests else [])
     source, cost_usd = decide("standard", costs, priced.low, day in settled)
     quantity = requests or None
-    return _service_line(
-        day, workspace_id, "web_search", costs, source, cost_usd, priced, quantity, book
-    )
+    return _service_line(day, workspace_id, "web_search", costs, source, cost_usd, priced, quantity, book)
 
 
 def _cost_only_line(costs: list[CostLine], book: PriceBook) -> SpendLine:

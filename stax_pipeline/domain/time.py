@@ -11,9 +11,7 @@ from enum import StrEnum
 
 from stax_pipeline.domain.extraction import Window, midnight
 
-SOURCE_LAG = timedelta(
-    minutes=5
-)  # "data is typically there within 5 minutes after a request completes" (guide)
+SOURCE_LAG = timedelta(minutes=5)  # "data is typically there within 5 minutes after a request completes" (guide)
 
 
 class State(StrEnum):
@@ -30,11 +28,7 @@ def day_state(day: date, extracted_at: datetime) -> State:
     """Open while the day runs, provisional until the lag has passed after its end, complete from then on."""
     if extracted_at < day_end(day):
         return State.OPEN
-    return (
-        State.COMPLETE
-        if extracted_at >= day_end(day) + SOURCE_LAG
-        else State.PROVISIONAL
-    )
+    return State.COMPLETE if extracted_at >= day_end(day) + SOURCE_LAG else State.PROVISIONAL
 
 
 def data_through(day: date, extracted_at: datetime) -> datetime:
@@ -42,14 +36,9 @@ def data_through(day: date, extracted_at: datetime) -> datetime:
     return min(day_end(day), extracted_at - SOURCE_LAG)
 
 
-def is_old_enough_to_settle(
-    day: date, extracted_at: datetime, settle: timedelta
-) -> bool:
+def is_old_enough_to_settle(day: date, extracted_at: datetime, settle: timedelta) -> bool:
     """Whether a cost extraction made at `extracted_at` may turn a missing cost of `day` into zero."""
-    return (
-        day_state(day, extracted_at) is State.COMPLETE
-        and extracted_at >= day_end(day) + settle
-    )
+    return day_state(day, extracted_at) is State.COMPLETE and extracted_at >= day_end(day) + settle
 
 
 def trailing_window(days: int, now: datetime) -> Window:

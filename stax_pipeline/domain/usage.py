@@ -25,9 +25,7 @@ Key = tuple[date, tuple[str, ...]]
 
 _COUNTS = frozenset(("uncached_input_tokens", "cache_read_input_tokens", "output_tokens", "cache_creation",
                      "server_tool_use"))  # fmt: skip
-_DIMENSIONS = frozenset(
-    (*USAGE_DIMENSIONS, *BY_KEY_DIMENSIONS, "speed", "service_account_id")
-)
+_DIMENSIONS = frozenset((*USAGE_DIMENSIONS, *BY_KEY_DIMENSIONS, "speed", "service_account_id"))
 _CACHE_WRITES = frozenset(("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"))
 
 
@@ -125,9 +123,7 @@ def counts(row: Row) -> Counts:
             "cache_creation.ephemeral_1h_input_tokens",
         ),
         token_count(row["output_tokens"], "output_tokens"),
-        token_count(
-            tools.get("web_search_requests"), "server_tool_use.web_search_requests"
-        ),
+        token_count(tools.get("web_search_requests"), "server_tool_use.web_search_requests"),
     )
 
 
@@ -151,24 +147,17 @@ def _reading(
     for day, rows in buckets:
         for number, row in enumerate(rows, start=1):
             try:
-                values = tuple(
-                    workspace(row) if d == "workspace_id" else text(row, d)
-                    for d in dimensions
-                )
+                values = tuple(workspace(row) if d == "workspace_id" else text(row, d) for d in dimensions)
                 here = counts(row)
             except ContractBroken as fault:
-                raise ContractBroken(
-                    f"usage report ({name}), bucket {day}, row {number}: {fault}"
-                ) from None
+                raise ContractBroken(f"usage report ({name}), bucket {day}, row {number}: {fault}") from None
             count_unknown(row, unknown)
             before, kept = found.get((day, values), (NOTHING, {}))
             found[day, values] = before.plus(here), {**kept, **_extras(row)}
     return found
 
 
-def usage_lines(
-    all_: Buckets, fast: Buckets | None, unknown: Counter[str] | None = None
-) -> list[UsageLine]:
+def usage_lines(all_: Buckets, fast: Buckets | None, unknown: Counter[str] | None = None) -> list[UsageLine]:
     """Usage lines with speed: `fast` as read, `standard` as the difference, '' where the source refused `fast`.
 
     Raises NegativeSpeedDifference when the two readings contradict each other.
@@ -179,15 +168,13 @@ def usage_lines(
     for key in quick:
         whole = every.get(key, (NOTHING, {}))[0]
         if min(whole.minus(quick[key][0])) < 0:
-            raise NegativeSpeedDifference(
-                f"usage of {key[0]}: the fast reading exceeds the whole for {key[1]}"
-            )
+            raise NegativeSpeedDifference(f"usage of {key[0]}: the fast reading exceeds the whole for {key[1]}")
     lines = []
     for (day, values), (whole, more) in every.items():
         part = quick.get((day, values), (NOTHING, {}))[0]
         rest = whole.minus(part)
         if part != NOTHING:
-            lines.append(UsageLine(day, *values, "fast", *part, "{}"))
+            lines.append(UsageLine._make((day, *values, "fast", *part, "{}")))
         if rest != NOTHING or part == NOTHING:
             speed = "" if fast is None else "standard"
             lines.append(
@@ -221,9 +208,7 @@ def key_usage_lines(by_key: Buckets) -> list[KeyUsageLine]:
     return sorted(lines)
 
 
-def disagreements(
-    lines: Iterable[UsageLine], by_key: Iterable[KeyUsageLine]
-) -> dict[Key, tuple[Counts, Counts]]:
+def disagreements(lines: Iterable[UsageLine], by_key: Iterable[KeyUsageLine]) -> dict[Key, tuple[Counts, Counts]]:
     """Where the readings `all` and `by_key` differ, by day, workspace, model and tier: (all, by_key)."""
     left: dict[Key, Counts] = {}
     right: dict[Key, Counts] = {}

@@ -96,9 +96,7 @@ class PriceBook:
     """All list prices; `version` is a digest of their content, so that a figure can name the prices it came from."""
 
     prices: tuple[ListPrice, ...]
-    _found: dict[Usage, Price | None] = field(
-        default_factory=dict, repr=False, compare=False
-    )
+    _found: dict[Usage, Price | None] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, prices: Iterable[ListPrice]) -> PriceBook:
@@ -106,26 +104,20 @@ class PriceBook:
 
     @cached_property
     def version(self) -> str:
-        text = "\n".join(
-            "|".join(str(part) for part in price[:-1]) for price in self.prices
-        )
+        text = "\n".join("|".join(str(part) for part in price[:-1]) for price in self.prices)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @cached_property
     def _by_meter(self) -> dict[tuple[str, str, str, str], list[ListPrice]]:
         index: dict[tuple[str, str, str, str], list[ListPrice]] = defaultdict(list)
         for price in self.prices:
-            index[price.model, price.cost_type, price.token_type, price.speed].append(
-                price
-            )
+            index[price.model, price.cost_type, price.token_type, price.speed].append(price)
         return index
 
     def service_price(self, cost_type: str, day: date) -> Price | None:
         """The price of web searches, code execution or session hours on `day`."""
         price = self._latest(("", cost_type, "", "standard"), day, {"all"})
-        return price and Price(
-            price.usd_per_unit, price.usd_per_unit, price.pricing_unit, price.source
-        )
+        return price and Price(price.usd_per_unit, price.usd_per_unit, price.pricing_unit, price.source)
 
     def token_price(self, usage: Usage) -> Price | None:
         """The list price of one million tokens, batch and geography included; None where no price is known."""
@@ -141,11 +133,7 @@ class PriceBook:
         window = usage.context_window or "0-200k"
         high = self._latest(meter, usage.day, {BAND_HIGH})
         if high:
-            low = (
-                high
-                if window == "200k-1M"
-                else self._latest(meter, usage.day, {BAND_LOW})
-            )
+            low = high if window == "200k-1M" else self._latest(meter, usage.day, {BAND_LOW})
         else:
             low = high = self._latest(meter, usage.day, {window, "all"})
         if not low or not high:
@@ -164,14 +152,8 @@ class PriceBook:
             "band-lower" if low_usd != high_usd else low.source,
         )
 
-    def _latest(
-        self, meter: tuple[str, str, str, str], day: date, windows: set[str]
-    ) -> ListPrice | None:
-        held = (
-            p
-            for p in self._by_meter.get(meter, ())
-            if p.context_window in windows and p.effective_from <= day
-        )
+    def _latest(self, meter: tuple[str, str, str, str], day: date, windows: set[str]) -> ListPrice | None:
+        held = (p for p in self._by_meter.get(meter, ()) if p.context_window in windows and p.effective_from <= day)
         return max(
             held,
             key=lambda p: (p.effective_from, p.context_window != "all"),

@@ -17,13 +17,9 @@ from typing import Any
 
 from stax_pipeline.domain.prices.book import ALIASES, ListPrice
 
-US_FROM = date(
-    2026, 2, 5
-)  # "US-only inference: 1.1 on every token type, Claude 4.6 and later"
+US_FROM = date(2026, 2, 5)  # "US-only inference: 1.1 on every token type, Claude 4.6 and later"
 US_MULTIPLIER = Decimal("1.1")
-FALLBACK_FROM = date(
-    2025, 8, 18
-)  # the book's first day: genai-prices tells no launch dates
+FALLBACK_FROM = date(2025, 8, 18)  # the book's first day: genai-prices tells no launch dates
 _FALLBACK_RATES = {
     "uncached_input_tokens": "input_mtok",
     "output_tokens": "output_mtok",
@@ -69,9 +65,7 @@ def _model_rows(name: str, speed: str) -> list[ListPrice]:
             speed=speed,
             pricing_unit="1M tokens",
             usd_per_unit=Decimal(row["usd_per_mtok"]),
-            us_multiplier=US_MULTIPLIER
-            if launched[row["model"]] >= US_FROM
-            else Decimal(1),
+            us_multiplier=US_MULTIPLIER if launched[row["model"]] >= US_FROM else Decimal(1),
             source=row["source"],
         )
         for row in rows
@@ -99,9 +93,7 @@ def _fallback_rows() -> Iterator[ListPrice]:
 
     source = f"genai-prices {version('genai-prices')}"
     when = datetime.combine(FALLBACK_FROM, time.min, tzinfo=UTC)
-    provider = next(
-        p for p in data_snapshot.get_snapshot().providers if p.id == "anthropic"
-    )
+    provider = next(p for p in data_snapshot.get_snapshot().providers if p.id == "anthropic")
     for model in provider.models:
         rates = model.get_prices(when, {})
         for token_type, attribute in _FALLBACK_RATES.items():

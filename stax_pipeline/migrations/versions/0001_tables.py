@@ -13,50 +13,21 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "api_keys",
-        sa.Column(
-            "tenant_id",
-            sa.UUID(),
-            nullable=False,
-            comment="The tenant, by its random internal id",
-        ),
+        sa.Column("tenant_id", sa.UUID(), nullable=False, comment="The tenant, by its random internal id"),
         sa.Column("api_key_id", sa.Text(), nullable=False, comment="Anthropic's id"),
         sa.Column("name", sa.Text(), nullable=False, comment="Name"),
-        sa.Column(
-            "status",
-            sa.Text(),
-            nullable=False,
-            comment="active, inactive, archived, expired, …",
-        ),
+        sa.Column("status", sa.Text(), nullable=False, comment="active, inactive, archived, expired, …"),
         sa.Column(
             "workspace_id",
             sa.Text(),
             nullable=False,
             comment="The workspace it belongs to; '' for the whole organisation",
         ),
+        sa.Column("partial_key_hint", sa.Text(), nullable=False, comment="What Anthropic shows of the key"),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=True, comment="When it was created"),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=False, comment="The last snapshot that held it"),
         sa.Column(
-            "partial_key_hint",
-            sa.Text(),
-            nullable=False,
-            comment="What Anthropic shows of the key",
-        ),
-        sa.Column(
-            "created_at",
-            sa.DateTime(timezone=True),
-            nullable=True,
-            comment="When it was created",
-        ),
-        sa.Column(
-            "last_seen_at",
-            sa.DateTime(timezone=True),
-            nullable=False,
-            comment="The last snapshot that held it",
-        ),
-        sa.Column(
-            "extras",
-            JSONB(),
-            server_default="{}",
-            nullable=False,
-            comment="Every further field of the snapshot",
+            "extras", JSONB(), server_default="{}", nullable=False, comment="Every further field of the snapshot"
         ),
         sa.PrimaryKeyConstraint("tenant_id", "api_key_id", name=op.f("api_keys_pkey")),
         schema="stax",
@@ -64,35 +35,14 @@ def upgrade() -> None:
     )
     op.create_table(
         "cost_lines",
+        sa.Column("usage_date", sa.Date(), nullable=False, comment="The UTC day the use happened on"),
+        sa.Column("tenant_id", sa.UUID(), nullable=False, comment="The tenant, by its random internal id"),
         sa.Column(
-            "usage_date",
-            sa.Date(),
-            nullable=False,
-            comment="The UTC day the use happened on",
+            "workspace_id", sa.Text(), nullable=False, comment="Workspace id; 'default' is the default workspace"
         ),
+        sa.Column("description", sa.Text(), nullable=False, comment="Display text of the cost report"),
         sa.Column(
-            "tenant_id",
-            sa.UUID(),
-            nullable=False,
-            comment="The tenant, by its random internal id",
-        ),
-        sa.Column(
-            "workspace_id",
-            sa.Text(),
-            nullable=False,
-            comment="Workspace id; 'default' is the default workspace",
-        ),
-        sa.Column(
-            "description",
-            sa.Text(),
-            nullable=False,
-            comment="Display text of the cost report",
-        ),
-        sa.Column(
-            "cost_type",
-            sa.Text(),
-            nullable=False,
-            comment="tokens, web_search, code_execution, session_usage, …",
+            "cost_type", sa.Text(), nullable=False, comment="tokens, web_search, code_execution, session_usage, …"
         ),
         sa.Column(
             "token_type",
@@ -100,36 +50,18 @@ def upgrade() -> None:
             nullable=False,
             comment="Token type under the cost report's names; '' where none applies",
         ),
-        sa.Column(
-            "model",
-            sa.Text(),
-            nullable=False,
-            comment="Model id as the source names it; '' where none applies",
-        ),
+        sa.Column("model", sa.Text(), nullable=False, comment="Model id as the source names it; '' where none applies"),
         sa.Column(
             "service_tier",
             sa.Text(),
             nullable=False,
             comment="standard, batch, priority, … as the source names it; '' where none applies",
         ),
+        sa.Column("context_window", sa.Text(), nullable=False, comment="0-200k or 200k-1M; '' where none applies"),
         sa.Column(
-            "context_window",
-            sa.Text(),
-            nullable=False,
-            comment="0-200k or 200k-1M; '' where none applies",
+            "inference_geo", sa.Text(), nullable=False, comment="global, us, not_available, …; '' where none applies"
         ),
-        sa.Column(
-            "inference_geo",
-            sa.Text(),
-            nullable=False,
-            comment="global, us, not_available, …; '' where none applies",
-        ),
-        sa.Column(
-            "currency",
-            sa.Text(),
-            nullable=False,
-            comment="Always USD: anything else stops the tenant",
-        ),
+        sa.Column("currency", sa.Text(), nullable=False, comment="Always USD: anything else stops the tenant"),
         sa.Column(
             "occurrence",
             sa.BigInteger(),
@@ -150,12 +82,7 @@ def upgrade() -> None:
             nullable=False,
             comment="Fields the report sent that no documentation lists",
         ),
-        sa.Column(
-            "extraction_id",
-            sa.UUID(),
-            nullable=False,
-            comment="The extraction this row was read from",
-        ),
+        sa.Column("extraction_id", sa.UUID(), nullable=False, comment="The extraction this row was read from"),
         sa.Column(
             "loaded_at",
             sa.DateTime(timezone=True),
@@ -187,30 +114,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "list_prices",
+        sa.Column("model", sa.Text(), nullable=False, comment="Model id; '' for what is not sold by token"),
+        sa.Column("effective_from", sa.Date(), nullable=False, comment="First UTC day of the price"),
         sa.Column(
-            "model",
-            sa.Text(),
-            nullable=False,
-            comment="Model id; '' for what is not sold by token",
+            "cost_type", sa.Text(), nullable=False, comment="tokens, web_search, code_execution or session_usage"
         ),
-        sa.Column(
-            "effective_from",
-            sa.Date(),
-            nullable=False,
-            comment="First UTC day of the price",
-        ),
-        sa.Column(
-            "cost_type",
-            sa.Text(),
-            nullable=False,
-            comment="tokens, web_search, code_execution or session_usage",
-        ),
-        sa.Column(
-            "token_type",
-            sa.Text(),
-            nullable=False,
-            comment="Token type; '' where none applies",
-        ),
+        sa.Column("token_type", sa.Text(), nullable=False, comment="Token type; '' where none applies"),
         sa.Column(
             "context_window",
             sa.Text(),
@@ -218,30 +127,11 @@ def upgrade() -> None:
             comment="all, 0-200k, 200k-1M; 0-100k and 100k-1M for a step the report cannot see",
         ),
         sa.Column("speed", sa.Text(), nullable=False, comment="standard or fast"),
-        sa.Column(
-            "recorded_at",
-            sa.DateTime(timezone=True),
-            nullable=False,
-            comment="When the row was recorded",
-        ),
-        sa.Column(
-            "pricing_unit",
-            sa.Text(),
-            nullable=False,
-            comment="1M tokens, 1k requests or hour",
-        ),
-        sa.Column(
-            "usd_per_unit", sa.Numeric(), nullable=False, comment="USD per pricing unit"
-        ),
-        sa.Column(
-            "us_multiplier",
-            sa.Numeric(),
-            nullable=False,
-            comment="Factor of US-only inference",
-        ),
-        sa.Column(
-            "source", sa.Text(), nullable=False, comment="Where the price was published"
-        ),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False, comment="When the row was recorded"),
+        sa.Column("pricing_unit", sa.Text(), nullable=False, comment="1M tokens, 1k requests or hour"),
+        sa.Column("usd_per_unit", sa.Numeric(), nullable=False, comment="USD per pricing unit"),
+        sa.Column("us_multiplier", sa.Numeric(), nullable=False, comment="Factor of US-only inference"),
+        sa.Column("source", sa.Text(), nullable=False, comment="Where the price was published"),
         sa.Column(
             "superseded_at",
             sa.DateTime(timezone=True),
@@ -271,38 +161,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "members",
-        sa.Column(
-            "tenant_id",
-            sa.UUID(),
-            nullable=False,
-            comment="The tenant, by its random internal id",
-        ),
-        sa.Column(
-            "member_id", sa.Text(), nullable=False, comment="Anthropic's user id"
-        ),
+        sa.Column("tenant_id", sa.UUID(), nullable=False, comment="The tenant, by its random internal id"),
+        sa.Column("member_id", sa.Text(), nullable=False, comment="Anthropic's user id"),
         sa.Column("name", sa.Text(), nullable=False, comment="Name"),
         sa.Column("email", sa.Text(), nullable=False, comment="E-mail address"),
+        sa.Column("role", sa.Text(), nullable=False, comment="Role, as Anthropic names it"),
+        sa.Column("added_at", sa.DateTime(timezone=True), nullable=True, comment="When the member joined"),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=False, comment="The last snapshot that held it"),
         sa.Column(
-            "role", sa.Text(), nullable=False, comment="Role, as Anthropic names it"
-        ),
-        sa.Column(
-            "added_at",
-            sa.DateTime(timezone=True),
-            nullable=True,
-            comment="When the member joined",
-        ),
-        sa.Column(
-            "last_seen_at",
-            sa.DateTime(timezone=True),
-            nullable=False,
-            comment="The last snapshot that held it",
-        ),
-        sa.Column(
-            "extras",
-            JSONB(),
-            server_default="{}",
-            nullable=False,
-            comment="Every further field of the snapshot",
+            "extras", JSONB(), server_default="{}", nullable=False, comment="Every further field of the snapshot"
         ),
         sa.PrimaryKeyConstraint("tenant_id", "member_id", name=op.f("members_pkey")),
         schema="stax",
@@ -310,57 +177,22 @@ def upgrade() -> None:
     )
     op.create_table(
         "reconciliation",
-        sa.Column(
-            "usage_date",
-            sa.Date(),
-            nullable=False,
-            comment="The UTC day the use happened on",
-        ),
-        sa.Column(
-            "tenant_id",
-            sa.UUID(),
-            nullable=False,
-            comment="The tenant, by its random internal id",
-        ),
+        sa.Column("usage_date", sa.Date(), nullable=False, comment="The UTC day the use happened on"),
+        sa.Column("tenant_id", sa.UUID(), nullable=False, comment="The tenant, by its random internal id"),
         sa.Column("model", sa.Text(), nullable=False, comment="Dated model id"),
-        sa.Column(
-            "service_tier", sa.Text(), nullable=False, comment="standard or batch"
-        ),
+        sa.Column("service_tier", sa.Text(), nullable=False, comment="standard or batch"),
         sa.Column(
             "priced_usd",
             sa.Numeric(),
             nullable=True,
             comment="Tokens × price, contract rates included; NULL where a price is unknown",
         ),
+        sa.Column("priced_low_usd", sa.Numeric(), nullable=True, comment="Lower bound of the same"),
+        sa.Column("priced_high_usd", sa.Numeric(), nullable=True, comment="Upper bound of the same"),
+        sa.Column("list_priced_usd", sa.Numeric(), nullable=True, comment="Tokens × list price"),
+        sa.Column("reported_usd", sa.Numeric(), nullable=False, comment="Token dollars of the cost report"),
         sa.Column(
-            "priced_low_usd",
-            sa.Numeric(),
-            nullable=True,
-            comment="Lower bound of the same",
-        ),
-        sa.Column(
-            "priced_high_usd",
-            sa.Numeric(),
-            nullable=True,
-            comment="Upper bound of the same",
-        ),
-        sa.Column(
-            "list_priced_usd",
-            sa.Numeric(),
-            nullable=True,
-            comment="Tokens × list price",
-        ),
-        sa.Column(
-            "reported_usd",
-            sa.Numeric(),
-            nullable=False,
-            comment="Token dollars of the cost report",
-        ),
-        sa.Column(
-            "ratio",
-            sa.Numeric(),
-            nullable=True,
-            comment="priced_usd ÷ reported_usd; NULL when nothing was reported",
+            "ratio", sa.Numeric(), nullable=True, comment="priced_usd ÷ reported_usd; NULL when nothing was reported"
         ),
         sa.Column(
             "cause",
@@ -392,61 +224,29 @@ def upgrade() -> None:
             name=op.f("reconciliation_priced_usd_check"),
         ),
         sa.CheckConstraint(
-            "ratio > '-Infinity' AND ratio < 'Infinity' AND scale(ratio) <= 18",
-            name=op.f("reconciliation_ratio_check"),
+            "ratio > '-Infinity' AND ratio < 'Infinity' AND scale(ratio) <= 18", name=op.f("reconciliation_ratio_check")
         ),
         sa.CheckConstraint(
             "reported_usd > '-Infinity' AND reported_usd < 'Infinity' AND scale(reported_usd) <= 18",
             name=op.f("reconciliation_reported_usd_check"),
         ),
-        sa.PrimaryKeyConstraint(
-            "usage_date",
-            "tenant_id",
-            "model",
-            "service_tier",
-            name=op.f("reconciliation_pkey"),
-        ),
+        sa.PrimaryKeyConstraint("usage_date", "tenant_id", "model", "service_tier", name=op.f("reconciliation_pkey")),
         schema="stax",
         comment="The error bar: standard and batch tokens priced by the book, beside what was reported for them",
     )
     op.create_table(
         "spend",
+        sa.Column("usage_date", sa.Date(), nullable=False, comment="The UTC day the use happened on"),
+        sa.Column("tenant_id", sa.UUID(), nullable=False, comment="The tenant, by its random internal id"),
         sa.Column(
-            "usage_date",
-            sa.Date(),
-            nullable=False,
-            comment="The UTC day the use happened on",
+            "line", sa.BigInteger(), autoincrement=False, nullable=False, comment="1, 2, … within the tenant's day"
         ),
         sa.Column(
-            "tenant_id",
-            sa.UUID(),
-            nullable=False,
-            comment="The tenant, by its random internal id",
+            "workspace_id", sa.Text(), nullable=False, comment="Workspace id; 'default' is the default workspace"
         ),
+        sa.Column("model", sa.Text(), nullable=False, comment="Model id as the source names it; '' where none applies"),
         sa.Column(
-            "line",
-            sa.BigInteger(),
-            autoincrement=False,
-            nullable=False,
-            comment="1, 2, … within the tenant's day",
-        ),
-        sa.Column(
-            "workspace_id",
-            sa.Text(),
-            nullable=False,
-            comment="Workspace id; 'default' is the default workspace",
-        ),
-        sa.Column(
-            "model",
-            sa.Text(),
-            nullable=False,
-            comment="Model id as the source names it; '' where none applies",
-        ),
-        sa.Column(
-            "cost_type",
-            sa.Text(),
-            nullable=False,
-            comment="tokens, web_search, code_execution, session_usage, …",
+            "cost_type", sa.Text(), nullable=False, comment="tokens, web_search, code_execution, session_usage, …"
         ),
         sa.Column(
             "token_type",
@@ -460,17 +260,9 @@ def upgrade() -> None:
             nullable=False,
             comment="standard, batch, priority, … as the source names it; '' where none applies",
         ),
+        sa.Column("context_window", sa.Text(), nullable=False, comment="0-200k or 200k-1M; '' where none applies"),
         sa.Column(
-            "context_window",
-            sa.Text(),
-            nullable=False,
-            comment="0-200k or 200k-1M; '' where none applies",
-        ),
-        sa.Column(
-            "inference_geo",
-            sa.Text(),
-            nullable=False,
-            comment="global, us, not_available, …; '' where none applies",
+            "inference_geo", sa.Text(), nullable=False, comment="global, us, not_available, …; '' where none applies"
         ),
         sa.Column(
             "speed",
@@ -478,12 +270,7 @@ def upgrade() -> None:
             nullable=False,
             comment="standard, fast; '' where the source refused to tell; mixed where a spend line holds both",
         ),
-        sa.Column(
-            "description",
-            sa.Text(),
-            nullable=False,
-            comment="Display text of the cost report",
-        ),
+        sa.Column("description", sa.Text(), nullable=False, comment="Display text of the cost report"),
         sa.Column(
             "quantity",
             sa.BigInteger(),
@@ -491,18 +278,14 @@ def upgrade() -> None:
             nullable=True,
             comment="Tokens or requests; NULL where the source tells none",
         ),
-        sa.Column(
-            "unit", sa.Text(), nullable=False, comment="tokens, requests or hours"
-        ),
+        sa.Column("unit", sa.Text(), nullable=False, comment="tokens, requests or hours"),
         sa.Column(
             "cost_source",
             sa.Text(),
             nullable=False,
             comment="reported, priority-reconstructed, unbilled, usage-estimated or unpriced",
         ),
-        sa.Column(
-            "cost_usd", sa.Numeric(), nullable=True, comment="USD; NULL when unpriced"
-        ),
+        sa.Column("cost_usd", sa.Numeric(), nullable=True, comment="USD; NULL when unpriced"),
         sa.Column(
             "effective_cost_usd",
             sa.Numeric(),
@@ -521,17 +304,9 @@ def upgrade() -> None:
             nullable=True,
             comment="Lower bound, for a model whose price steps where the report cannot see",
         ),
+        sa.Column("list_cost_high_usd", sa.Numeric(), nullable=True, comment="Upper bound, likewise"),
         sa.Column(
-            "list_cost_high_usd",
-            sa.Numeric(),
-            nullable=True,
-            comment="Upper bound, likewise",
-        ),
-        sa.Column(
-            "contracted_cost_usd",
-            sa.Numeric(),
-            nullable=True,
-            comment="USD at list price after the contract rate",
+            "contracted_cost_usd", sa.Numeric(), nullable=True, comment="USD at list price after the contract rate"
         ),
         sa.Column(
             "list_unit_price_usd",
@@ -539,24 +314,9 @@ def upgrade() -> None:
             nullable=True,
             comment="USD per pricing unit; NULL when several prices went in",
         ),
-        sa.Column(
-            "contracted_unit_price_usd",
-            sa.Numeric(),
-            nullable=True,
-            comment="The same after the contract rate",
-        ),
-        sa.Column(
-            "pricing_quantity",
-            sa.Numeric(),
-            nullable=True,
-            comment="quantity in pricing units",
-        ),
-        sa.Column(
-            "pricing_unit",
-            sa.Text(),
-            nullable=False,
-            comment="1M tokens, 1k requests or hour",
-        ),
+        sa.Column("contracted_unit_price_usd", sa.Numeric(), nullable=True, comment="The same after the contract rate"),
+        sa.Column("pricing_quantity", sa.Numeric(), nullable=True, comment="quantity in pricing units"),
+        sa.Column("pricing_unit", sa.Text(), nullable=False, comment="1M tokens, 1k requests or hour"),
         sa.Column(
             "price_source",
             sa.Text(),
@@ -564,17 +324,9 @@ def upgrade() -> None:
             comment="Where the list price comes from; band-lower for the lower bound of an unseen step",
         ),
         sa.Column(
-            "price_book_version",
-            sa.Text(),
-            nullable=False,
-            comment="Digest of the price book the line was priced with",
+            "price_book_version", sa.Text(), nullable=False, comment="Digest of the price book the line was priced with"
         ),
-        sa.Column(
-            "commitment_id",
-            sa.Text(),
-            nullable=False,
-            comment="The commitment the line burns; '' without one",
-        ),
+        sa.Column("commitment_id", sa.Text(), nullable=False, comment="The commitment the line burns; '' without one"),
         sa.Column(
             "burndown_units",
             sa.Numeric(),
@@ -582,24 +334,10 @@ def upgrade() -> None:
             comment="Units of a Priority commitment the tokens burn; NULL for other tiers",
         ),
         sa.Column(
-            "cost_lines",
-            sa.BigInteger(),
-            autoincrement=False,
-            nullable=False,
-            comment="How many cost lines were met",
+            "cost_lines", sa.BigInteger(), autoincrement=False, nullable=False, comment="How many cost lines were met"
         ),
-        sa.Column(
-            "cost_extraction_id",
-            sa.UUID(),
-            nullable=True,
-            comment="Cost extraction the line was built from",
-        ),
-        sa.Column(
-            "usage_extraction_id",
-            sa.UUID(),
-            nullable=True,
-            comment="Usage extraction the line was built from",
-        ),
+        sa.Column("cost_extraction_id", sa.UUID(), nullable=True, comment="Cost extraction the line was built from"),
+        sa.Column("usage_extraction_id", sa.UUID(), nullable=True, comment="Usage extraction the line was built from"),
         sa.Column(
             "loaded_at",
             sa.DateTime(timezone=True),
@@ -647,31 +385,16 @@ def upgrade() -> None:
             "pricing_quantity > '-Infinity' AND pricing_quantity < 'Infinity' AND scale(pricing_quantity) <= 18",
             name=op.f("spend_pricing_quantity_check"),
         ),
-        sa.PrimaryKeyConstraint(
-            "usage_date", "tenant_id", "line", name=op.f("spend_pkey")
-        ),
+        sa.PrimaryKeyConstraint("usage_date", "tenant_id", "line", name=op.f("spend_pkey")),
         schema="stax",
         comment="What something cost, and where that figure comes from",
     )
     op.create_table(
         "spend_by_key",
+        sa.Column("usage_date", sa.Date(), nullable=False, comment="The UTC day the use happened on"),
+        sa.Column("tenant_id", sa.UUID(), nullable=False, comment="The tenant, by its random internal id"),
         sa.Column(
-            "usage_date",
-            sa.Date(),
-            nullable=False,
-            comment="The UTC day the use happened on",
-        ),
-        sa.Column(
-            "tenant_id",
-            sa.UUID(),
-            nullable=False,
-            comment="The tenant, by its random internal id",
-        ),
-        sa.Column(
-            "workspace_id",
-            sa.Text(),
-            nullable=False,
-            comment="Workspace id; 'default' is the default workspace",
+            "workspace_id", sa.Text(), nullable=False, comment="Workspace id; 'default' is the default workspace"
         ),
         sa.Column(
             "api_key_id",
@@ -680,22 +403,11 @@ def upgrade() -> None:
             comment="API key id; '' is use without one (Console, OAuth, service account); 'unattributed' cannot be split",
         ),
         sa.Column(
-            "account_id",
-            sa.Text(),
-            nullable=False,
-            comment="OAuth account id; '' is use not made through OAuth",
+            "account_id", sa.Text(), nullable=False, comment="OAuth account id; '' is use not made through OAuth"
         ),
+        sa.Column("model", sa.Text(), nullable=False, comment="Model id as the source names it; '' where none applies"),
         sa.Column(
-            "model",
-            sa.Text(),
-            nullable=False,
-            comment="Model id as the source names it; '' where none applies",
-        ),
-        sa.Column(
-            "cost_type",
-            sa.Text(),
-            nullable=False,
-            comment="tokens, web_search, code_execution, session_usage, …",
+            "cost_type", sa.Text(), nullable=False, comment="tokens, web_search, code_execution, session_usage, …"
         ),
         sa.Column(
             "token_type",
@@ -717,17 +429,9 @@ def upgrade() -> None:
             nullable=True,
             comment="Tokens or requests of this key, by the by-key reading; NULL where it tells none",
         ),
+        sa.Column("cost_usd", sa.Numeric(), nullable=True, comment="This key's share in USD; NULL when unpriced"),
         sa.Column(
-            "cost_usd",
-            sa.Numeric(),
-            nullable=True,
-            comment="This key's share in USD; NULL when unpriced",
-        ),
-        sa.Column(
-            "effective_cost_usd",
-            sa.Numeric(),
-            nullable=True,
-            comment="This key's share of the effective cost in USD",
+            "effective_cost_usd", sa.Numeric(), nullable=True, comment="This key's share of the effective cost in USD"
         ),
         sa.Column(
             "loaded_at",
@@ -762,15 +466,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "tenants",
-        sa.Column(
-            "tenant_id",
-            sa.UUID(),
-            nullable=False,
-            comment="The tenant, by its random internal id",
-        ),
-        sa.Column(
-            "slug", sa.Text(), nullable=False, comment="Name in commands and URLs"
-        ),
+        sa.Column("tenant_id", sa.UUID(), nullable=False, comment="The tenant, by its random internal id"),
+        sa.Column("slug", sa.Text(), nullable=False, comment="Name in commands and URLs"),
         sa.Column("name", sa.Text(), nullable=False, comment="Display name"),
         sa.Column(
             "organization_id",
@@ -778,17 +475,9 @@ def upgrade() -> None:
             nullable=False,
             comment="Anthropic organisation id, told by /v1/organizations/me",
         ),
+        sa.Column("status", sa.Text(), nullable=False, comment="connected, key_rejected or disconnected"),
         sa.Column(
-            "status",
-            sa.Text(),
-            nullable=False,
-            comment="connected, key_rejected or disconnected",
-        ),
-        sa.Column(
-            "created_at",
-            sa.DateTime(timezone=True),
-            nullable=False,
-            comment="When the tenant was first connected",
+            "created_at", sa.DateTime(timezone=True), nullable=False, comment="When the tenant was first connected"
         ),
         sa.Column(
             "first_sync_run_id",
@@ -797,36 +486,20 @@ def upgrade() -> None:
             comment="The run that made the first backfill, NULL before it",
         ),
         sa.CheckConstraint(
-            "status in ('connected', 'key_rejected', 'disconnected')",
-            name=op.f("tenants_status_check"),
+            "status in ('connected', 'key_rejected', 'disconnected')", name=op.f("tenants_status_check")
         ),
         sa.PrimaryKeyConstraint("tenant_id", name=op.f("tenants_pkey")),
-        sa.UniqueConstraint(
-            "organization_id", name=op.f("tenants_organization_id_key")
-        ),
+        sa.UniqueConstraint("organization_id", name=op.f("tenants_organization_id_key")),
         sa.UniqueConstraint("slug", name=op.f("tenants_slug_key")),
         schema="stax",
         comment="One customer of the operator, exactly one Anthropic organisation",
     )
     op.create_table(
         "usage_by_key",
+        sa.Column("usage_date", sa.Date(), nullable=False, comment="The UTC day the use happened on"),
+        sa.Column("tenant_id", sa.UUID(), nullable=False, comment="The tenant, by its random internal id"),
         sa.Column(
-            "usage_date",
-            sa.Date(),
-            nullable=False,
-            comment="The UTC day the use happened on",
-        ),
-        sa.Column(
-            "tenant_id",
-            sa.UUID(),
-            nullable=False,
-            comment="The tenant, by its random internal id",
-        ),
-        sa.Column(
-            "workspace_id",
-            sa.Text(),
-            nullable=False,
-            comment="Workspace id; 'default' is the default workspace",
+            "workspace_id", sa.Text(), nullable=False, comment="Workspace id; 'default' is the default workspace"
         ),
         sa.Column(
             "api_key_id",
@@ -835,17 +508,9 @@ def upgrade() -> None:
             comment="API key id; '' is use without one (Console, OAuth, service account); 'unattributed' cannot be split",
         ),
         sa.Column(
-            "account_id",
-            sa.Text(),
-            nullable=False,
-            comment="OAuth account id; '' is use not made through OAuth",
+            "account_id", sa.Text(), nullable=False, comment="OAuth account id; '' is use not made through OAuth"
         ),
-        sa.Column(
-            "model",
-            sa.Text(),
-            nullable=False,
-            comment="Model id as the source names it; '' where none applies",
-        ),
+        sa.Column("model", sa.Text(), nullable=False, comment="Model id as the source names it; '' where none applies"),
         sa.Column(
             "service_tier",
             sa.Text(),
@@ -880,20 +545,8 @@ def upgrade() -> None:
             nullable=False,
             comment="Input tokens written to the 1-hour cache",
         ),
-        sa.Column(
-            "output_tokens",
-            sa.BigInteger(),
-            autoincrement=False,
-            nullable=False,
-            comment="Output tokens",
-        ),
-        sa.Column(
-            "web_search_requests",
-            sa.BigInteger(),
-            autoincrement=False,
-            nullable=False,
-            comment="Web searches",
-        ),
+        sa.Column("output_tokens", sa.BigInteger(), autoincrement=False, nullable=False, comment="Output tokens"),
+        sa.Column("web_search_requests", sa.BigInteger(), autoincrement=False, nullable=False, comment="Web searches"),
         sa.Column(
             "extras",
             JSONB(),
@@ -901,12 +554,7 @@ def upgrade() -> None:
             nullable=False,
             comment="Fields the report sent that no documentation lists",
         ),
-        sa.Column(
-            "extraction_id",
-            sa.UUID(),
-            nullable=False,
-            comment="The extraction this row was read from",
-        ),
+        sa.Column("extraction_id", sa.UUID(), nullable=False, comment="The extraction this row was read from"),
         sa.Column(
             "loaded_at",
             sa.DateTime(timezone=True),
@@ -929,47 +577,21 @@ def upgrade() -> None:
     )
     op.create_table(
         "usage_lines",
+        sa.Column("usage_date", sa.Date(), nullable=False, comment="The UTC day the use happened on"),
+        sa.Column("tenant_id", sa.UUID(), nullable=False, comment="The tenant, by its random internal id"),
         sa.Column(
-            "usage_date",
-            sa.Date(),
-            nullable=False,
-            comment="The UTC day the use happened on",
+            "workspace_id", sa.Text(), nullable=False, comment="Workspace id; 'default' is the default workspace"
         ),
-        sa.Column(
-            "tenant_id",
-            sa.UUID(),
-            nullable=False,
-            comment="The tenant, by its random internal id",
-        ),
-        sa.Column(
-            "workspace_id",
-            sa.Text(),
-            nullable=False,
-            comment="Workspace id; 'default' is the default workspace",
-        ),
-        sa.Column(
-            "model",
-            sa.Text(),
-            nullable=False,
-            comment="Model id as the source names it; '' where none applies",
-        ),
+        sa.Column("model", sa.Text(), nullable=False, comment="Model id as the source names it; '' where none applies"),
         sa.Column(
             "service_tier",
             sa.Text(),
             nullable=False,
             comment="standard, batch, priority, … as the source names it; '' where none applies",
         ),
+        sa.Column("context_window", sa.Text(), nullable=False, comment="0-200k or 200k-1M; '' where none applies"),
         sa.Column(
-            "context_window",
-            sa.Text(),
-            nullable=False,
-            comment="0-200k or 200k-1M; '' where none applies",
-        ),
-        sa.Column(
-            "inference_geo",
-            sa.Text(),
-            nullable=False,
-            comment="global, us, not_available, …; '' where none applies",
+            "inference_geo", sa.Text(), nullable=False, comment="global, us, not_available, …; '' where none applies"
         ),
         sa.Column(
             "speed",
@@ -1005,20 +627,8 @@ def upgrade() -> None:
             nullable=False,
             comment="Input tokens written to the 1-hour cache",
         ),
-        sa.Column(
-            "output_tokens",
-            sa.BigInteger(),
-            autoincrement=False,
-            nullable=False,
-            comment="Output tokens",
-        ),
-        sa.Column(
-            "web_search_requests",
-            sa.BigInteger(),
-            autoincrement=False,
-            nullable=False,
-            comment="Web searches",
-        ),
+        sa.Column("output_tokens", sa.BigInteger(), autoincrement=False, nullable=False, comment="Output tokens"),
+        sa.Column("web_search_requests", sa.BigInteger(), autoincrement=False, nullable=False, comment="Web searches"),
         sa.Column(
             "extras",
             JSONB(),
@@ -1026,12 +636,7 @@ def upgrade() -> None:
             nullable=False,
             comment="Fields the report sent that no documentation lists",
         ),
-        sa.Column(
-            "extraction_id",
-            sa.UUID(),
-            nullable=False,
-            comment="The extraction this row was read from",
-        ),
+        sa.Column("extraction_id", sa.UUID(), nullable=False, comment="The extraction this row was read from"),
         sa.Column(
             "loaded_at",
             sa.DateTime(timezone=True),
@@ -1055,59 +660,25 @@ def upgrade() -> None:
     )
     op.create_table(
         "workspaces",
-        sa.Column(
-            "tenant_id",
-            sa.UUID(),
-            nullable=False,
-            comment="The tenant, by its random internal id",
-        ),
+        sa.Column("tenant_id", sa.UUID(), nullable=False, comment="The tenant, by its random internal id"),
         sa.Column(
             "workspace_id",
             sa.Text(),
             nullable=False,
             comment="The id used in every other table; 'default' is the default workspace",
         ),
-        sa.Column(
-            "anthropic_id",
-            sa.Text(),
-            nullable=False,
-            comment="The id Anthropic gives it",
-        ),
+        sa.Column("anthropic_id", sa.Text(), nullable=False, comment="The id Anthropic gives it"),
         sa.Column("name", sa.Text(), nullable=False, comment="Name"),
+        sa.Column("is_default", sa.Boolean(), nullable=False, comment="Whether it is the default workspace"),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=True, comment="When it was created"),
         sa.Column(
-            "is_default",
-            sa.Boolean(),
-            nullable=False,
-            comment="Whether it is the default workspace",
+            "archived_at", sa.DateTime(timezone=True), nullable=True, comment="When it was archived; NULL while active"
         ),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=False, comment="The last snapshot that held it"),
         sa.Column(
-            "created_at",
-            sa.DateTime(timezone=True),
-            nullable=True,
-            comment="When it was created",
+            "extras", JSONB(), server_default="{}", nullable=False, comment="Every further field of the snapshot"
         ),
-        sa.Column(
-            "archived_at",
-            sa.DateTime(timezone=True),
-            nullable=True,
-            comment="When it was archived; NULL while active",
-        ),
-        sa.Column(
-            "last_seen_at",
-            sa.DateTime(timezone=True),
-            nullable=False,
-            comment="The last snapshot that held it",
-        ),
-        sa.Column(
-            "extras",
-            JSONB(),
-            server_default="{}",
-            nullable=False,
-            comment="Every further field of the snapshot",
-        ),
-        sa.PrimaryKeyConstraint(
-            "tenant_id", "workspace_id", name=op.f("workspaces_pkey")
-        ),
+        sa.PrimaryKeyConstraint("tenant_id", "workspace_id", name=op.f("workspaces_pkey")),
         schema="stax",
         comment="Workspaces of a tenant's organisation; those that vanish are kept",
     )
@@ -1121,27 +692,15 @@ def upgrade() -> None:
             nullable=False,
             comment="1 for the first key, one more for each that replaced it",
         ),
-        sa.Column(
-            "ciphertext", sa.LargeBinary(), nullable=False, comment="The sealed key"
-        ),
+        sa.Column("ciphertext", sa.LargeBinary(), nullable=False, comment="The sealed key"),
         sa.Column(
             "wrapped_data_key",
             sa.LargeBinary(),
             nullable=False,
             comment="The key's data key, wrapped by the master key",
         ),
-        sa.Column(
-            "master_key_id",
-            sa.Text(),
-            nullable=False,
-            comment="Which master key wrapped it",
-        ),
-        sa.Column(
-            "key_hint",
-            sa.Text(),
-            nullable=False,
-            comment="The key's last four characters",
-        ),
+        sa.Column("master_key_id", sa.Text(), nullable=False, comment="Which master key wrapped it"),
+        sa.Column("key_hint", sa.Text(), nullable=False, comment="The key's last four characters"),
         sa.Column(
             "validated_at",
             sa.DateTime(timezone=True),
@@ -1154,14 +713,8 @@ def upgrade() -> None:
             nullable=True,
             comment="When the key was replaced, disconnected or rejected; NULL while in use",
         ),
-        sa.ForeignKeyConstraint(
-            ["tenant_id"],
-            ["stax.tenants.tenant_id"],
-            name=op.f("admin_keys_tenant_id_fkey"),
-        ),
-        sa.PrimaryKeyConstraint(
-            "tenant_id", "generation", name=op.f("admin_keys_pkey")
-        ),
+        sa.ForeignKeyConstraint(["tenant_id"], ["stax.tenants.tenant_id"], name=op.f("admin_keys_tenant_id_fkey")),
+        sa.PrimaryKeyConstraint("tenant_id", "generation", name=op.f("admin_keys_pkey")),
         schema="stax",
         comment="Admin keys, encrypted (AES-256-GCM); readable by the loader alone",
     )
@@ -1169,67 +722,39 @@ def upgrade() -> None:
         "extractions",
         sa.Column("extraction_id", sa.UUID(), nullable=False, comment="Random id"),
         sa.Column("tenant_id", sa.UUID(), nullable=False, comment="The tenant"),
-        sa.Column(
-            "report",
-            sa.Text(),
-            nullable=False,
-            comment="cost_report, usage_report or organization",
-        ),
+        sa.Column("report", sa.Text(), nullable=False, comment="cost_report, usage_report or organization"),
         sa.Column(
             "window_start",
             sa.Date(),
             nullable=False,
             comment="First usage date asked for; the extraction day for organization",
         ),
-        sa.Column(
-            "window_end",
-            sa.Date(),
-            nullable=False,
-            comment="The day after the last one asked for",
-        ),
+        sa.Column("window_end", sa.Date(), nullable=False, comment="The day after the last one asked for"),
         sa.Column(
             "extracted_at",
             sa.DateTime(timezone=True),
             nullable=False,
             comment="Earliest Date header of its pages: the source's clock",
         ),
-        sa.Column(
-            "pages",
-            sa.BigInteger(),
-            autoincrement=False,
-            nullable=False,
-            comment="Pages kept",
-        ),
-        sa.Column(
-            "rows",
-            sa.BigInteger(),
-            autoincrement=False,
-            nullable=False,
-            comment="Report rows on those pages",
-        ),
-        sa.Column(
-            "sha256", sa.Text(), nullable=False, comment="Hash of the raw object"
-        ),
+        sa.Column("pages", sa.BigInteger(), autoincrement=False, nullable=False, comment="Pages kept"),
+        sa.Column("rows", sa.BigInteger(), autoincrement=False, nullable=False, comment="Report rows on those pages"),
+        sa.Column("sha256", sa.Text(), nullable=False, comment="Hash of the raw object"),
         sa.Column(
             "raw_uri",
             sa.Text(),
             nullable=True,
             comment="Where the raw object lies, relative to the lake; NULL where nothing arrived",
         ),
+        sa.Column("run_id", sa.Text(), nullable=False, comment="The Dagster run that made it"),
+        sa.Column("error", sa.Text(), nullable=True, comment="Why it does not count; NULL when it does"),
         sa.Column(
-            "run_id", sa.Text(), nullable=False, comment="The Dagster run that made it"
+            "recorded_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+            comment="When this row was written",
         ),
-        sa.Column(
-            "error",
-            sa.Text(),
-            nullable=True,
-            comment="Why it does not count; NULL when it does",
-        ),
-        sa.ForeignKeyConstraint(
-            ["tenant_id"],
-            ["stax.tenants.tenant_id"],
-            name=op.f("extractions_tenant_id_fkey"),
-        ),
+        sa.ForeignKeyConstraint(["tenant_id"], ["stax.tenants.tenant_id"], name=op.f("extractions_tenant_id_fkey")),
         sa.PrimaryKeyConstraint("extraction_id", name=op.f("extractions_pkey")),
         schema="stax",
         comment="One fetch of one report for one tenant over a window of days; its pages lie verbatim in the lake",
@@ -1243,33 +768,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "coverage",
-        sa.Column(
-            "tenant_id",
-            sa.UUID(),
-            nullable=False,
-            comment="The tenant, by its random internal id",
-        ),
-        sa.Column(
-            "report", sa.Text(), nullable=False, comment="cost_report or usage_report"
-        ),
-        sa.Column(
-            "usage_date",
-            sa.Date(),
-            nullable=False,
-            comment="The UTC day the use happened on",
-        ),
-        sa.Column(
-            "extraction_id",
-            sa.UUID(),
-            nullable=False,
-            comment="The extraction this row was read from",
-        ),
-        sa.Column(
-            "extracted_at",
-            sa.DateTime(timezone=True),
-            nullable=False,
-            comment="That extraction's moment",
-        ),
+        sa.Column("tenant_id", sa.UUID(), nullable=False, comment="The tenant, by its random internal id"),
+        sa.Column("report", sa.Text(), nullable=False, comment="cost_report or usage_report"),
+        sa.Column("usage_date", sa.Date(), nullable=False, comment="The UTC day the use happened on"),
+        sa.Column("extraction_id", sa.UUID(), nullable=False, comment="The extraction this row was read from"),
+        sa.Column("extracted_at", sa.DateTime(timezone=True), nullable=False, comment="That extraction's moment"),
         sa.Column(
             "data_through",
             sa.DateTime(timezone=True),
@@ -1282,28 +785,15 @@ def upgrade() -> None:
             nullable=False,
             comment="Whether the extraction was made STAX_SETTLE_HOURS after the day's end, or later",
         ),
+        sa.Column("state", sa.Text(), nullable=False, comment="open, provisional or complete"),
         sa.Column(
-            "state", sa.Text(), nullable=False, comment="open, provisional or complete"
+            "rows", sa.BigInteger(), autoincrement=False, nullable=False, comment="Rows of the day in that extraction"
         ),
-        sa.Column(
-            "rows",
-            sa.BigInteger(),
-            autoincrement=False,
-            nullable=False,
-            comment="Rows of the day in that extraction",
-        ),
-        sa.CheckConstraint(
-            "state in ('open', 'provisional', 'complete')",
-            name=op.f("coverage_state_check"),
-        ),
+        sa.CheckConstraint("state in ('open', 'provisional', 'complete')", name=op.f("coverage_state_check")),
         sa.ForeignKeyConstraint(
-            ["extraction_id"],
-            ["stax.extractions.extraction_id"],
-            name=op.f("coverage_extraction_id_fkey"),
+            ["extraction_id"], ["stax.extractions.extraction_id"], name=op.f("coverage_extraction_id_fkey")
         ),
-        sa.PrimaryKeyConstraint(
-            "tenant_id", "report", "usage_date", name=op.f("coverage_pkey")
-        ),
+        sa.PrimaryKeyConstraint("tenant_id", "report", "usage_date", name=op.f("coverage_pkey")),
         schema="stax",
         comment="For each tenant, report and usage date: which extraction is current and how far its data reaches",
     )

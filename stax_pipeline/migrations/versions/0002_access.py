@@ -15,23 +15,17 @@ SHARED = (
 
 
 def upgrade() -> None:
-    loader, analyst = (
-        _quoted(context.config.attributes[name]) for name in ("loader", "analyst")
-    )
+    loader, analyst = (_quoted(context.config.attributes[name]) for name in ("loader", "analyst"))
     op.execute(f"grant usage on schema stax to {loader}, {analyst}")
     for table in (*SECRET, *SHARED):
         op.execute(f"alter table stax.{table} enable row level security")
         op.execute(f"alter table stax.{table} force row level security")
         op.execute(f"grant select, insert, update, delete on stax.{table} to {loader}")
-        op.execute(
-            f"create policy loader on stax.{table} to {loader} using (true) with check (true)"
-        )
+        op.execute(f"create policy loader on stax.{table} to {loader} using (true) with check (true)")
     for table in SHARED:
         op.execute(f"grant select on stax.{table} to {analyst}")
         if analyst != loader:
-            op.execute(
-                f"create policy analyst on stax.{table} for select to {analyst} using (true)"
-            )
+            op.execute(f"create policy analyst on stax.{table} for select to {analyst} using (true)")
 
 
 def _quoted(role: str) -> str:

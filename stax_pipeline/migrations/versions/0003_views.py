@@ -1,5 +1,6 @@
 """Views for analysts. They run with the reader's own rights, and turn '' back to NULL."""
 
+import sqlalchemy as sa
 from alembic import context, op
 
 revision = "0003"
@@ -140,17 +141,11 @@ COLUMNS = {
 
 
 def upgrade() -> None:
-    analyst, loader = (
-        f'"{context.config.attributes[name]}"' for name in ("analyst", "loader")
-    )
+    analyst, loader = (f'"{context.config.attributes[name]}"' for name in ("analyst", "loader"))
     connection = op.get_bind()
     for name, (query, comment) in VIEWS.items():
         op.execute(f"create view stax.{name} with (security_invoker = true) as {query}")
         op.execute(f"comment on view stax.{name} is $c${comment}$c$")
         op.execute(f"grant select on stax.{name} to {analyst}, {loader}")
-        for column in connection.exec_driver_sql(
-            f"select * from stax.{name} limit 0"
-        ).keys():
-            op.execute(
-                f"comment on column stax.{name}.{column} is $c${COLUMNS[column]}$c$"
-            )
+        for column in sa.inspect(connection).get_columns(name, schema="stax"):
+            op.execute(f"comment on column stax.{name}.{column['name']} is $c${COLUMNS[column['name']]}$c$")

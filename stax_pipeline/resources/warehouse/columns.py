@@ -20,23 +20,15 @@ metadata = sa.MetaData(
 )
 
 
-def text(
-    name: str, comment: str, *, null: bool = False, key: bool = False, **more: Any
-) -> sa.Column[Any]:
-    return sa.Column(
-        name, sa.Text, nullable=null, primary_key=key, comment=comment, **more
-    )
+def text(name: str, comment: str, *, null: bool = False, key: bool = False, **more: Any) -> sa.Column[Any]:
+    return sa.Column(name, sa.Text, nullable=null, primary_key=key, comment=comment, **more)
 
 
-def day(
-    name: str, comment: str, *, null: bool = False, key: bool = False
-) -> sa.Column[Any]:
+def day(name: str, comment: str, *, null: bool = False, key: bool = False) -> sa.Column[Any]:
     return sa.Column(name, sa.Date, nullable=null, primary_key=key, comment=comment)
 
 
-def instant(
-    name: str, comment: str, *, null: bool = False, key: bool = False, **more: Any
-) -> sa.Column[Any]:
+def instant(name: str, comment: str, *, null: bool = False, key: bool = False, **more: Any) -> sa.Column[Any]:
     return sa.Column(
         name,
         sa.DateTime(timezone=True),
@@ -47,9 +39,7 @@ def instant(
     )
 
 
-def count(
-    name: str, comment: str, *, null: bool = False, key: bool = False
-) -> sa.Column[Any]:
+def count(name: str, comment: str, *, null: bool = False, key: bool = False) -> sa.Column[Any]:
     return sa.Column(
         name,
         sa.BigInteger,
@@ -65,9 +55,7 @@ def number(name: str, comment: str, *, null: bool = False) -> sa.Column[Any]:
     return sa.Column(name, sa.Numeric, nullable=null, comment=comment)
 
 
-def identity(
-    name: str, comment: str, *, key: bool = False, **more: Any
-) -> sa.Column[Any]:
+def identity(name: str, comment: str, *, key: bool = False, **more: Any) -> sa.Column[Any]:
     return sa.Column(
         name,
         UUID(as_uuid=True),

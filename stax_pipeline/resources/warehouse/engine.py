@@ -44,9 +44,7 @@ def plain_faults(doing: str) -> Iterator[None]:
     if said is None:
         return
     if lost:
-        raise CannotStart(
-            f"{doing}: the database is not reachable ({said}). Check STAX_DATABASE_URL or `stax up`."
-        )
+        raise CannotStart(f"{doing}: the database is not reachable ({said}). Check STAX_DATABASE_URL or `stax up`.")
     raise WarehouseFault(f"{doing}: the database refused it ({said}).")
 
 

@@ -32,9 +32,7 @@ def upgrade(settings: Settings) -> None:
                 else:
                     roles.require_named_logins(settings)
                     admin.exec_driver_sql("create schema if not exists stax")
-                    admin.exec_driver_sql(
-                        f"create schema if not exists {roles.DAGSTER_SCHEMA}"
-                    )
+                    admin.exec_driver_sql(f"create schema if not exists {roles.DAGSTER_SCHEMA}")
         _run(roles.logins(settings))
     finally:
         engine.dispose()
@@ -44,9 +42,7 @@ def _refuse_old_server(connection: sa.Connection) -> None:
     number = int(connection.exec_driver_sql("show server_version_num").scalar_one())
     connection.rollback()
     if number < LEAST_VERSION:
-        raise CannotStart(
-            f"Postgres {number // 10_000} is too old: 15 or newer is needed."
-        )
+        raise CannotStart(f"Postgres {number // 10_000} is too old: 15 or newer is needed.")
 
 
 def _run(logins: roles.Logins) -> None:

@@ -40,9 +40,7 @@ class Logins:
 
 def logins(settings: Settings) -> Logins:
     """The URLs of this installation. Raises CannotStart when the database was never set up."""
-    admin = settings.database_url or embedded_postgres.connection_url(
-        settings.postgres_home
-    )
+    admin = settings.database_url or embedded_postgres.connection_url(settings.postgres_home)
 
     def derived(role: str) -> str:
         file = _password_file(settings, role)
@@ -83,9 +81,7 @@ def create_roles(settings: Settings, connection: sa.Connection) -> None:
 
 
 def may_create_roles(connection: sa.Connection) -> bool:
-    query = (
-        "select rolsuper or rolcreaterole from pg_roles where rolname = current_user"
-    )
+    query = "select rolsuper or rolcreaterole from pg_roles where rolname = current_user"
     return bool(connection.exec_driver_sql(query).scalar())
 
 
@@ -114,9 +110,7 @@ def _new_password(file: Path) -> str:
     password = secrets.token_urlsafe(24)
     temporary = file.with_suffix(".new")
     temporary.unlink(missing_ok=True)
-    with open(
-        os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
-    ) as out:
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
         out.write(password)
         out.flush()
         os.fsync(out.fileno())
@@ -125,17 +119,11 @@ def _new_password(file: Path) -> str:
 
 
 def _login(url: str, role: str, password: str) -> str:
-    return (
-        sa.make_url(url)
-        .set(username=role, password=password)
-        .render_as_string(hide_password=False)
-    )
+    return sa.make_url(url).set(username=role, password=password).render_as_string(hide_password=False)
 
 
 def _in_schema(url: str, schema: str) -> str:
     made = sa.make_url(url)
     if "options" in made.query:
         return url
-    return made.update_query_dict(
-        {"options": f"-csearch_path={schema}"}
-    ).render_as_string(hide_password=False)
+    return made.update_query_dict({"options": f"-csearch_path={schema}"}).render_as_string(hide_password=False)

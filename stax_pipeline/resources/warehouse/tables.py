@@ -84,9 +84,7 @@ tenants = table(
         "The run that made the first backfill, NULL before it",
         null=True,
     ),
-    sa.CheckConstraint(
-        "status in ('connected', 'key_rejected', 'disconnected')", name="status"
-    ),
+    sa.CheckConstraint("status in ('connected', 'key_rejected', 'disconnected')", name="status"),
 )
 
 admin_keys = table(
@@ -102,9 +100,7 @@ admin_keys = table(
     binary("wrapped_data_key", "The key's data key, wrapped by the master key"),
     text("master_key_id", "Which master key wrapped it"),
     text("key_hint", "The key's last four characters"),
-    instant(
-        "validated_at", "When Anthropic last accepted the key at connect or rotate"
-    ),
+    instant("validated_at", "When Anthropic last accepted the key at connect or rotate"),
     instant(
         "revoked_at",
         "When the key was replaced, disconnected or rejected; NULL while in use",
@@ -141,6 +137,7 @@ extractions = table(
     ),
     text("run_id", "The Dagster run that made it"),
     text("error", "Why it does not count; NULL when it does", null=True),
+    instant("recorded_at", "When this row was written", server_default=sa.func.clock_timestamp()),
     sa.Index(None, "tenant_id", "report", "extracted_at"),
 )
 
@@ -267,9 +264,7 @@ spend_by_key = table(
         null=True,
     ),
     number("cost_usd", "This key's share in USD; NULL when unpriced", null=True),
-    number(
-        "effective_cost_usd", "This key's share of the effective cost in USD", null=True
-    ),
+    number("effective_cost_usd", "This key's share of the effective cost in USD", null=True),
     _loaded(),
 )
 
@@ -289,9 +284,7 @@ reconciliation = table(
     number("priced_high_usd", "Upper bound of the same", null=True),
     number("list_priced_usd", "Tokens × list price", null=True),
     number("reported_usd", "Token dollars of the cost report"),
-    number(
-        "ratio", "priced_usd ÷ reported_usd; NULL when nothing was reported", null=True
-    ),
+    number("ratio", "priced_usd ÷ reported_usd; NULL when nothing was reported", null=True),
     text(
         "cause",
         "Why the two differ, where it can be told; '' when they agree within 1 %",
@@ -362,7 +355,5 @@ list_prices = table(
     number("usd_per_unit", "USD per pricing unit"),
     number("us_multiplier", "Factor of US-only inference"),
     text("source", "Where the price was published"),
-    instant(
-        "superseded_at", "When a later row replaced it; NULL while in force", null=True
-    ),
+    instant("superseded_at", "When a later row replaced it; NULL while in force", null=True),
 )

@@ -1,0 +1,131 @@
+"""Dollars per API key: spend lines split by the tokens each key used, tied to `spend` to the last digit.
+
+The cost report knows no keys. The split is by the by-key reading's own counts and the largest remainder, so that the
+parts always sum to the whole; what the reading cannot tell stays in one row of its own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import NamedTuple
+
+from stax_pipeline.domain.money import EXACT, SCALE, sum_usd
+from stax_pipeline.domain.prices.book import dated_model
+from stax_pipeline.domain.spend import SpendLine
+from stax_pipeline.domain.usage import TOKEN_TYPES, KeyUsageLine
+
+UNATTRIBUTED = "unattributed"
+
+
+class KeySpend(NamedTuple):
+    usage_date: date
+    workspace_id: str
+    api_key_id: str
+    account_id: str
+    model: str
+    cost_type: str
+    token_type: str
+    service_tier: str
+    cost_source: str
+    quantity: int | None
+    cost_usd: Decimal | None
+    effective_cost_usd: Decimal | None
+
+
+class _Pool(NamedTuple):
+    """What spend and the by-key reading have in common; web searches meet by day and workspace alone."""
+
+    usage_date: date
+    workspace_id: str
+    model: str
+    cost_type: str
+    token_type: str
+    service_tier: str
+
+
+def split(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
+    """`total` in proportion to `weights`, in steps of the last decimal, by the largest remainder; sums to `total`."""
+    whole = sum(weights)
+    units = int(EXACT.scaleb(total, SCALE))
+    shares = [divmod(abs(units) * weight, whole) for weight in weights]
+    left = abs(units) - sum(share for share, _ in shares)
+    ranked = sorted(range(len(weights)), key=lambda i: (-shares[i][1], i))
+    sign = -1 if units < 0 else 1
+    lucky = set(ranked[:left])
+    return [
+        EXACT.scaleb(Decimal(sign * (share + (i in lucky))), -SCALE).normalize(EXACT) + 0
+        for i, (share, _) in enumerate(shares)
+    ]
+
+
+def spend_by_key(lines: Iterable[SpendLine], by_key: Iterable[KeyUsageLine]) -> list[KeySpend]:
+    """All spend lines of the rest of the key, summed, then split over keys and accounts."""
+    used = _quantities(by_key)
+    groups: dict[tuple[_Pool, str], list[SpendLine]] = defaultdict(list)
+    for line in lines:
+        groups[_pool(line), line.cost_source].append(line)
+    rows: list[KeySpend] = []
+    for (pool, source), members in groups.items():
+        rows += _divide(pool, source, members, used.get(pool, {}))
+    return sorted(rows, key=lambda row: row[:9])
+
+
+def _pool(line: SpendLine) -> _Pool:
+    tier = line.service_tier or ("standard" if line.cost_type == "tokens" else "")
+    return _Pool(line.usage_date, line.workspace_id, dated_model(line.model), line.cost_type, line.token_type, tier)
+
+
+def _quantities(by_key: Iterable[KeyUsageLine]) -> dict[_Pool, dict[tuple[str, str], int]]:
+    used: dict[_Pool, dict[tuple[str, str], int]] = defaultdict(lambda: defaultdict(int))
+    for line in by_key:
+        who = line.api_key_id, line.account_id
+        for token_type, column in TOKEN_TYPES.items():
+            if count := getattr(line, column):
+                tier = line.service_tier or "standard"
+                pool = _Pool(
+                    line.usage_date, line.workspace_id, dated_model(line.model), "tokens", token_type, tier
+                )  # fmt: skip
+                used[pool][who] += count
+        if line.web_search_requests:
+            pool = _Pool(line.usage_date, line.workspace_id, "", "web_search", "", "")
+            used[pool][who] += line.web_search_requests
+    return used
+
+
+def _divide(pool: _Pool, source: str, members: list[SpendLine], used: dict[tuple[str, str], int]) -> list[KeySpend]:
+    cost = _total(line.cost_usd for line in members)
+    effective = _total(line.effective_cost_usd for line in members)
+    if not used:
+        quantities = [line.quantity for line in members if line.quantity is not None]
+        quantity = sum(quantities) if quantities else None
+        return [_row(pool, source, (UNATTRIBUTED, ""), quantity, cost, effective)]
+    people = sorted(used)
+    weights = [used[who] for who in people]
+    costs = [None] * len(people) if cost is None else split(cost, weights)
+    effectives = [None] * len(people) if effective is None else split(effective, weights)
+    return [
+        _row(pool, source, who, weight, share, effective_share)
+        for who, weight, share, effective_share in zip(people, weights, costs, effectives, strict=True)
+    ]
+
+
+def _total(values: Iterable[Decimal | None]) -> Decimal | None:
+    known = [value for value in values if value is not None]
+    return sum_usd(known) if known else None
+
+
+def _row(
+    pool: _Pool,
+    source: str,
+    who: tuple[str, str],
+    quantity: int | None,
+    cost: Decimal | None,
+    effective: Decimal | None,
+) -> KeySpend:
+    return KeySpend(
+        pool.usage_date, pool.workspace_id, *who, pool.model, pool.cost_type, pool.token_type, pool.service_tier,
+        source, quantity, cost, effective,
+    )  # fmt: skip

@@ -1,0 +1,46 @@
+"""The source: Anthropic's Admin API over HTTP, one organisation at a time, every page guarded.
+
+Belongs here: requests, retries, paging, time-outs, and the words in which a refusal is told. Stays out: which reports
+and days are wanted (`domain.extraction`), what a page means (`domain.envelope` and the normalisers), where keys are
+kept (`tenants`) and what a run does with a failure (`assets`).
+
+    async with admin_api("https://api.anthropic.com") as api:
+        session = api.session(key)
+        async for page in session.walk(cost_query(window)):
+            ...
+
+Modules: `transport` sends one request, `answers` judges what came back, `retry` decides whether to try again, `paging`
+guards a walk, `client` puts them together, `explain` tells a person why a key was not accepted.
+"""
+
+from stax_pipeline.domain.envelope import RestatedWhileReading
+from stax_pipeline.resources.admin_api.answers import (
+    EdgeRefusal,
+    KeyRejection,
+    SourceTimedOut,
+    StrangeAnswer,
+)
+from stax_pipeline.resources.admin_api.client import (
+    AdminApi,
+    OrganizationSession,
+    WhoAmI,
+    admin_api,
+)
+from stax_pipeline.resources.admin_api.explain import explain_refusal
+from stax_pipeline.resources.admin_api.paging import PageTokenExpired
+from stax_pipeline.resources.admin_api.transport import Limits
+
+__all__ = [
+    "AdminApi",
+    "EdgeRefusal",
+    "KeyRejection",
+    "Limits",
+    "OrganizationSession",
+    "PageTokenExpired",
+    "RestatedWhileReading",
+    "SourceTimedOut",
+    "StrangeAnswer",
+    "WhoAmI",
+    "admin_api",
+    "explain_refusal",
+]

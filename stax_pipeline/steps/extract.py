@@ -1,0 +1,255 @@
+"""Fetch one report for many tenants: concurrently, bounded, each tenant's pages kept and recorded whatever happens.
+
+An extraction counts only when all its readings ended. What arrived before a fault is kept raw all the same, with the
+fault's reason, so that it can be looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from stax_pipeline import __version__
+from stax_pipeline.domain.admin_key import AdminKey
+from stax_pipeline.domain.errors import ContractBroken, KeyRejected, RequestRejected, TenantStopped
+from stax_pipeline.domain.extraction import (
+    Query,
+    RawPage,
+    Reading,
+    Report,
+    Window,
+    cost_query,
+    organization_queries,
+    usage_queries,
+)
+from stax_pipeline.domain.readings import UsageRows, read_cost, read_usage
+from stax_pipeline.domain.time import begun, completed, day_end
+from stax_pipeline.domain.usage import NegativeSpeedDifference, disagreements
+from stax_pipeline.resources.admin_api import (
+    AdminApi,
+    OrganizationSession,
+    PageTokenExpired,
+    RestatedWhileReading,
+    WhoAmI,
+)
+from stax_pipeline.resources.lake.raw import RawHeader, RawWriter, store_raw
+from stax_pipeline.resources.lake.store import Lake
+from stax_pipeline.resources.warehouse.engine import plain_faults
+from stax_pipeline.resources.warehouse.extractions import Extraction, record
+from stax_pipeline.resources.warehouse.tenants import CONNECTED, KEY_REJECTED, Tenant, set_status
+from stax_pipeline.steps.isolation import Outcome, Progress, no_progress, reason
+
+READ_AGAIN = (PageTokenExpired, RestatedWhileReading, NegativeSpeedDifference)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where pages come from and where they go. `open_key` decrypts one tenant's key, in memory."""
+
+    api: AdminApi
+    engine: sa.Engine
+    lake: Lake
+    open_key: Callable[[Tenant], AdminKey]
+    run_id: str
+
+
+@dataclass(slots=True)
+class Fetched:
+    """The pages of one extraction while it runs."""
+
+    window: Window
+    organization_id: str = ""
+    moment: datetime | None = None
+    raw: RawWriter = field(default_factory=RawWriter)
+    readings: list[Reading] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+    rows: int = 0
+
+    def add(self, page: RawPage) -> None:
+        self.moment = min(self.moment or page.server_date, page.server_date)
+        self.raw.add(page)
+        self.rows += page.rows
+
+
+async def extract(
+    source: Source, report: Report, tenants: Sequence[Tenant], window: Window, concurrency: int,
+    progress: Progress = no_progress,
+) -> Outcome:  # fmt: skip
+    """Fetch `report` over `window` for every tenant; failures are recorded and told, never raised."""
+    outcome = Outcome(tenants=len(tenants))
+    waiting = iter(tenants)
+    done = 0
+
+    async def work() -> None:
+        nonlocal done
+        for tenant in waiting:
+            await _extract_one(source, report, tenant, window, outcome)
+            done += 1
+            progress(done, len(tenants))
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(concurrency, len(tenants))):
+            group.create_task(work())
+    return outcome
+
+
+async def _extract_one(source: Source, report: Report, tenant: Tenant, window: Window, outcome: Outcome) -> None:
+    fetched = Fetched(window)
+    fault: str | None = None
+    rejected = False
+    try:
+        session = source.api.session(await asyncio.to_thread(source.open_key, tenant))
+        me = await session.whoami()
+        _require_same_organization(tenant, me)
+        fetched = Fetched(_answerable(report, window, me.server_date), me.organization_id)
+        if fetched.window:
+            fetched = await _read_twice_at_most(session, report, fetched)
+        outcome.find(tenant.slug, *session.notices, *fetched.findings)
+    except _Partial as partial:
+        fetched, fault, rejected = partial.fetched, str(partial), partial.rejected
+    except Exception as error:
+        fault, rejected = reason(error, f"extracting {report}"), isinstance(error, KeyRejected)
+    if fault:
+        outcome.failures[tenant.slug] = fault
+    await asyncio.to_thread(_conclude, source, report, tenant, fetched, fault, rejected, outcome)
+
+
+class _Partial(Exception):
+    """A fault, with the pages that came before it."""
+
+    def __init__(self, fault: str, fetched: Fetched, rejected: bool) -> None:
+        super().__init__(fault)
+        self.fetched = fetched
+        self.rejected = rejected
+
+
+def _require_same_organization(tenant: Tenant, me: WhoAmI) -> None:
+    if me.organization_id != tenant.organization_id:
+        raise ContractBroken(
+            f"the stored key belongs to another organisation ({me.name}) than the tenant's; "
+            f"`stax rotate-key {tenant.slug}` with a key of the right one"
+        )
+
+
+def _answerable(report: Report, window: Window, server_now: datetime) -> Window:
+    """The days the source answers for at its own clock. `organization` has no usage date: its day stands for it."""
+    if report is Report.ORGANIZATION:
+        return Window(server_now.date(), server_now.date() + timedelta(days=1))
+    return completed(window, server_now) if report is Report.COST else begun(window, server_now)
+
+
+def _queries(report: Report, window: Window) -> Sequence[Query]:
+    if report is Report.ORGANIZATION:
+        return tuple(organization_queries())
+    return (cost_query(window),) if report is Report.COST else usage_queries(window)
+
+
+async def _read_twice_at_most(session: OrganizationSession, report: Report, empty: Fetched) -> Fetched:
+    """Read the window; once more from the start when the source changed under the reading."""
+    try:
+        return await _read_window(session, report, Fetched(empty.window, empty.organization_id), READ_AGAIN)
+    except READ_AGAIN as fault:
+        again = f"read twice: {fault}"
+    return await _read_window(session, report, Fetched(empty.window, empty.organization_id, findings=[again]), ())
+
+
+async def _read_window(
+    session: OrganizationSession, report: Report, fetched: Fetched, passed_on: tuple[type[TenantStopped], ...]
+) -> Fetched:
+    """All readings of the window, parsed once to prove them readable; faults other than `passed_on` keep the pages."""
+    pages: list[RawPage] = []
+    try:
+        for query in _queries(report, fetched.window):
+            if await _read_reading(session, query, fetched, pages):
+                fetched.readings.append(query.reading)
+        _prove(report, fetched, pages)
+    except passed_on:
+        raise
+    except TenantStopped as error:
+        fault, rejected = str(error), isinstance(error, KeyRejected)
+    else:
+        return fetched
+    raise _Partial(fault, fetched, rejected)
+
+
+async def _read_reading(session: OrganizationSession, query: Query, fetched: Fetched, pages: list[RawPage]) -> bool:
+    """Walk one reading; False where the source refuses the `fast` filter's beta header."""
+    try:
+        async for page in session.walk(query):
+            fetched.add(page)
+            pages.append(page)
+    except RequestRejected as refused:
+        if query.reading is not Reading.FAST or refused.status != 400:
+            raise
+        fetched.findings.append(f"speed is unknown: the source refused the fast reading ({refused})")
+        return False
+    return True
+
+
+def _prove(report: Report, fetched: Fetched, pages: list[RawPage]) -> None:
+    """Raises ContractBroken for what cannot be parsed; notes unknown values and readings that disagree."""
+    if report is Report.COST:
+        fetched.findings += _unknown(read_cost(pages, fetched.window).unknown)
+    if report is Report.USAGE:
+        rows = read_usage(pages, fetched.window)
+        fetched.findings += _unknown(rows.unknown)
+        _compare_readings(fetched, rows)
+
+
+def _compare_readings(fetched: Fetched, rows: UsageRows) -> None:
+    moment = fetched.moment or datetime.now(UTC)
+    apart = {day for day, _ in disagreements(rows.lines, rows.by_key) if day_end(day) <= moment}
+    if apart:
+        days = ", ".join(day.isoformat() for day in sorted(apart))
+        fetched.findings.append(f"readings all and by_key disagree on {days}")
+
+
+def _unknown(unknown: Counter[str]) -> list[str]:
+    return [f"unknown value {value} in {count} rows" for value, count in sorted(unknown.items())]
+
+
+def _conclude(
+    source: Source, report: Report, tenant: Tenant, fetched: Fetched, fault: str | None, rejected: bool,
+    outcome: Outcome,
+) -> None:  # fmt: skip
+    """Keep the pages, then the record of them, then the tenant's state: a kill in between leaves an unnamed object."""
+    if not fault and not fetched.window:
+        return
+    extraction = _keep(source, report, tenant, fetched, fault)
+    with plain_faults(f"tenant {tenant.slug}: recording an extraction"), source.engine.begin() as connection:
+        record(connection, extraction)
+        if rejected:
+            set_status(connection, tenant.tenant_id, KEY_REJECTED)
+        elif not fault and tenant.status == KEY_REJECTED:
+            set_status(connection, tenant.tenant_id, CONNECTED)
+    outcome.rows += extraction.rows
+
+
+def _keep(source: Source, report: Report, tenant: Tenant, fetched: Fetched, fault: str | None) -> Extraction:
+    extraction_id = uuid4()
+    moment = fetched.moment or datetime.now(UTC)
+    path, digest = None, ""
+    if fetched.raw.pages:
+        header = RawHeader(
+            extraction_id=extraction_id,
+            tenant_id=tenant.tenant_id,
+            organization_id=fetched.organization_id,
+            report=report,
+            window=fetched.window,
+            extracted_at=moment,
+            readings=tuple(fetched.readings),
+            run_id=source.run_id,
+            product=f"stax-pipeline {__version__}",
+            error=fault,
+        )
+        path, digest = store_raw(source.lake, header, fetched.raw.finish(header))
+    return Extraction(
+        extraction_id, tenant.tenant_id, report, fetched.window.start, fetched.window.end, moment, fetched.raw.pages,
+        fetched.rows, digest, path, source.run_id, fault,
+    )  # fmt: skip

@@ -1,0 +1,51 @@
+"""One tenant's fault never touches another: the wall round each tenant's share of a step."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from stax_pipeline.domain.errors import CannotStart, StaxError
+
+LOGGER = logging.getLogger("stax.steps")
+Progress = Callable[[int, int], None]
+
+
+def no_progress(_done: int, _total: int) -> None:
+    """For callers that show none."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a step did over its tenants: rows written, findings by tenant, and who failed for which reason."""
+
+    tenants: int = 0
+    rows: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    findings: dict[str, list[str]] = field(default_factory=dict)
+    figures: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def succeeded(self) -> int:
+        return self.tenants - len(self.failures)
+
+    def find(self, slug: str, *words: str) -> None:
+        if words:
+            self.findings.setdefault(slug, []).extend(words)
+
+
+def reason(fault: Exception, doing: str) -> str:
+    """The fault in words that are safe to keep. Stops the run instead where no tenant is to blame.
+
+    An unexpected error is told by its kind and place alone: its message might quote anything.
+    """
+    if isinstance(fault, CannotStart):
+        raise fault
+    if isinstance(fault, StaxError):
+        return str(fault)
+    frames = traceback.extract_tb(fault.__traceback__)
+    place = f"{frames[-1].name}, line {frames[-1].lineno}" if frames else "unknown place"
+    LOGGER.error("unexpected %s while %s (%s)", type(fault).__name__, doing, place)
+    return f"unexpected {type(fault).__name__} while {doing} ({place}); please report it"

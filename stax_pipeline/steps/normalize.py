@@ -1,0 +1,215 @@
+"""Publish the newest extraction of each day: cost lines, usage lines, usage by key, and their coverage.
+
+Extractions that cannot be published (they do not parse, changed their unit, or shrink a settled day) keep their raw
+pages and get the reason; the tenant's last good rows stay.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+import sqlalchemy as sa
+
+from stax_pipeline.domain.cost import CostLine
+from stax_pipeline.domain.errors import ContractBroken, TenantStopped
+from stax_pipeline.domain.extraction import RawPage, Report, Window
+from stax_pipeline.domain.guards import settled_days, shrunk_days, unit_fault
+from stax_pipeline.domain.money import EXACT
+from stax_pipeline.domain.prices import PriceBook
+from stax_pipeline.domain.readings import read_cost, read_usage
+from stax_pipeline.domain.time import data_through, day_state, is_old_enough_to_settle
+from stax_pipeline.domain.usage import KeyUsageLine, UsageLine
+from stax_pipeline.resources.lake.raw import RawDamaged, read_raw
+from stax_pipeline.resources.lake.store import Lake, ObjectMissing
+from stax_pipeline.resources.warehouse import tables
+from stax_pipeline.resources.warehouse.engine import plain_faults
+from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, covered, newest_by_day, set_error
+from stax_pipeline.resources.warehouse.publish import TableRows, cover, lock_tenant, read_days, replace_days
+from stax_pipeline.resources.warehouse.tenants import Tenant
+from stax_pipeline.steps.isolation import Outcome, Progress, no_progress, reason
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where normalised rows come from and go to, and the rules of this installation."""
+
+    engine: sa.Engine
+    lake: Lake
+    settle: timedelta
+    accept_shrink: bool = False
+
+
+class Shrunk(TenantStopped):
+    """A settled day lost more than half of its figure: kept raw, not published unless accepted."""
+
+
+class UnitMismatch(TenantStopped):
+    """Reported dollars and priced tokens are far apart: the source must have changed its unit."""
+
+
+def publish_cost(
+    stores: Stores, tenants: Sequence[Tenant], window: Window, book: PriceBook, progress: Progress = no_progress
+) -> Outcome:
+    """Cost lines of every tenant's newest extraction, after the unit guard and the shrink guard."""
+    outcome = Outcome(tenants=len(tenants))
+    for done, tenant in enumerate(tenants, start=1):
+        for extraction, days in _newest(stores, tenant, Report.COST, window):
+            try:
+                outcome.rows += _publish_cost(stores, tenant, extraction, days, book)
+            except Exception as fault:
+                _refuse(stores, tenant, extraction, fault, outcome)
+        progress(done, len(tenants))
+    return outcome
+
+
+def publish_usage(
+    stores: Stores, tenants: Sequence[Tenant], window: Window, progress: Progress = no_progress
+) -> Outcome:
+    """Usage lines and usage by key of every tenant's newest extraction, in one transaction."""
+    outcome = Outcome(tenants=len(tenants))
+    for done, tenant in enumerate(tenants, start=1):
+        for extraction, days in _newest(stores, tenant, Report.USAGE, window):
+            try:
+                outcome.rows += _publish_usage(stores, tenant, extraction, days)
+            except Exception as fault:
+                _refuse(stores, tenant, extraction, fault, outcome)
+        progress(done, len(tenants))
+    return outcome
+
+
+def _newest(stores: Stores, tenant: Tenant, report: Report, window: Window) -> list[tuple[Extraction, list[date]]]:
+    with plain_faults(f"tenant {tenant.slug}: looking for extractions"), stores.engine.begin() as connection:
+        return newest_by_day(connection, tenant.tenant_id, report, window)
+
+
+def _publish_cost(stores: Stores, tenant: Tenant, extraction: Extraction, days: list[date], book: PriceBook) -> int:
+    lines = read_cost(_pages(stores, extraction), extraction.window).lines
+    columns = [*CostLine._fields, "extraction_id"]
+    with plain_faults(f"tenant {tenant.slug}: publishing cost lines"), stores.engine.begin() as connection:
+        lock_tenant(connection, tenant.tenant_id)
+        days, before = _publishable(connection, extraction, days)
+        if not days:
+            return 0
+        usage = read_usage_lines(connection, tenant, days)
+        chosen = set(days)
+        fresh = [line for line in lines if line.usage_date in chosen]
+        if fault := unit_fault(fresh, usage, book):
+            raise UnitMismatch(fault)
+        if not stores.accept_shrink:
+            held = [line for line in read_cost_lines(connection, tenant, days) if line.usage_date in chosen]
+            moments = {day: old.extracted_at for day, old in before.items()}
+            settled = settled_days(moments, held, usage, stores.settle)
+            _refuse_shrink(_dollars(held), _dollars(fresh), settled, "dollars")
+        rows = (line + (extraction.extraction_id,) for line in fresh)
+        written = replace_days(connection, tenant.tenant_id, days, [TableRows(tables.cost_lines, columns, rows)])
+        cover(connection, _coverage(extraction, days, _count(fresh), stores.settle))
+    return written
+
+
+def _publish_usage(stores: Stores, tenant: Tenant, extraction: Extraction, days: list[date]) -> int:
+    found = read_usage(_pages(stores, extraction), extraction.window)
+    with plain_faults(f"tenant {tenant.slug}: publishing usage lines"), stores.engine.begin() as connection:
+        lock_tenant(connection, tenant.tenant_id)
+        days, before = _publishable(connection, extraction, days)
+        if not days:
+            return 0
+        chosen = set(days)
+        fresh = [line for line in found.lines if line.usage_date in chosen]
+        if not stores.accept_shrink:
+            held = [line for line in read_usage_lines(connection, tenant, days) if line.usage_date in chosen]
+            settled = frozenset(
+                day for day, old in before.items() if is_old_enough_to_settle(day, old.extracted_at, stores.settle)
+            )
+            _refuse_shrink(_tokens(held), _tokens(fresh), settled, "tokens")
+        content = [
+            TableRows(tables.usage_lines, [*UsageLine._fields, "extraction_id"], _named(fresh, extraction)),
+            TableRows(tables.usage_by_key, [*KeyUsageLine._fields, "extraction_id"], _named(found.by_key, extraction)),
+        ]
+        written = replace_days(connection, tenant.tenant_id, days, content)
+        cover(connection, _coverage(extraction, days, _count(fresh), stores.settle))
+    return written
+
+
+def _named(lines: Iterable[tuple[object, ...]], extraction: Extraction) -> Iterable[tuple[object, ...]]:
+    return (line + (extraction.extraction_id,) for line in lines)
+
+
+def _pages(stores: Stores, extraction: Extraction) -> Iterable[RawPage]:
+    return read_raw(stores.lake, extraction.raw_uri or "", extraction.sha256)[1]
+
+
+def _publishable(
+    connection: sa.Connection, extraction: Extraction, days: list[date]
+) -> tuple[list[date], dict[date, Covered]]:
+    """The days for which nothing newer is current, read under the tenant's lock."""
+    report = Report(extraction.report)
+    before = covered(connection, extraction.tenant_id, report, Window(days[0], days[-1] + timedelta(days=1)))
+    return [d for d in days if d not in before or before[d].extracted_at <= extraction.extracted_at], before
+
+
+def _coverage(extraction: Extraction, days: list[date], rows: dict[date, int], settle: timedelta) -> list[Covered]:
+    moment = extraction.extracted_at
+    return [
+        Covered(
+            extraction.tenant_id, extraction.report, day, extraction.extraction_id, moment, data_through(day, moment),
+            is_old_enough_to_settle(day, moment, settle), day_state(day, moment), rows.get(day, 0),
+        )
+        for day in days
+    ]  # fmt: skip
+
+
+def _refuse_shrink(
+    before: dict[date, Decimal], after: dict[date, Decimal], settled: frozenset[date], what: str
+) -> None:
+    if days := shrunk_days(before, after, settled):
+        named = ", ".join(f"{d}: {before[d]:f} → {after.get(d, Decimal(0)):f} {what}" for d in days[:3])
+        more = f" and {len(days) - 3} more days" if len(days) > 3 else ""
+        raise Shrunk(f"shrunk: {named}{more}. Kept raw, not published; `stax sync --accept-shrink` publishes it")
+
+
+def _dollars(lines: Iterable[CostLine]) -> dict[date, Decimal]:
+    totals: dict[date, Decimal] = defaultdict(Decimal)
+    for line in lines:
+        totals[line.usage_date] = EXACT.add(totals[line.usage_date], line.amount_usd)
+    return totals
+
+
+def _tokens(lines: Iterable[UsageLine]) -> dict[date, Decimal]:
+    totals: dict[date, Decimal] = defaultdict(Decimal)
+    for line in lines:
+        totals[line.usage_date] += sum(line.counts[:5])
+    return totals
+
+
+def _count(lines: Iterable[CostLine | UsageLine]) -> dict[date, int]:
+    counts: dict[date, int] = defaultdict(int)
+    for line in lines:
+        counts[line.usage_date] += 1
+    return counts
+
+
+def _refuse(stores: Stores, tenant: Tenant, extraction: Extraction, fault: Exception, outcome: Outcome) -> None:
+    """Name the reason. An extraction whose content is at fault no longer counts; a failing disk is not its fault."""
+    why = reason(fault, f"publishing {extraction.report}")
+    outcome.failures[tenant.slug] = why
+    if isinstance(fault, ContractBroken | Shrunk | UnitMismatch | RawDamaged | ObjectMissing):
+        with plain_faults(f"tenant {tenant.slug}: recording a fault"), stores.engine.begin() as connection:
+            set_error(connection, extraction.extraction_id, why)
+
+
+def read_cost_lines(connection: sa.Connection, tenant: Tenant, days: Sequence[date]) -> list[CostLine]:
+    rows = read_days(
+        connection, tables.cost_lines, CostLine._fields, tenant.tenant_id, min(days), max(days) + timedelta(days=1)
+    )
+    return [CostLine(*row) for row in rows]
+
+
+def read_usage_lines(connection: sa.Connection, tenant: Tenant, days: Sequence[date]) -> list[UsageLine]:
+    rows = read_days(
+        connection, tables.usage_lines, UsageLine._fields, tenant.tenant_id, min(days), max(days) + timedelta(days=1)
+    )
+    return [UsageLine(*row) for row in rows]
