@@ -1,0 +1,12 @@
+"""What Dagster materialises, one file per group, and the checks, jobs, schedules and sensors round it.
+
+Belongs here: how a step is named, described, partitioned and told about in the Dagster UI. Stays out: what a step does
+(`steps`), rules about rows (`domain`), connections (`resources`).
+"""
+
+import warnings
+
+from dagster import BetaWarning, PreviewWarning
+
+for announced in (BetaWarning, PreviewWarning):  # pinned: what a minor release may change is changed with the pin
+    warnings.filterwarnings("ignore", category=announced)

@@ -4,8 +4,6 @@ Secrets and addresses come from the settings of the process that runs them, neve
 and shows.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import lru_cache
@@ -44,7 +42,7 @@ class Scope(dg.ConfigurableResource):  # type: ignore[type-arg]
     tenants: list[str] = Field(default=[], description="Slugs; empty means every connected tenant")
     accept_shrink: bool = Field(default=False, description="Publish a settled day that lost more than half")
 
-    def chosen(self, warehouse: Warehouse) -> list[Tenant]:
+    def chosen(self, warehouse: "Warehouse") -> list[Tenant]:
         """The tenants of the run. Raises WrongUse for an unknown name."""
         with warehouse.engine.connect() as connection:
             return tenants_to_sync(connection, self.tenants)

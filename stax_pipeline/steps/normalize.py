@@ -15,7 +15,7 @@ from decimal import Decimal
 import sqlalchemy as sa
 
 from stax_pipeline.domain.cost import CostLine
-from stax_pipeline.domain.errors import ContractBroken, TenantStopped
+from stax_pipeline.domain.errors import TenantStopped
 from stax_pipeline.domain.extraction import RawPage, Report, Window
 from stax_pipeline.domain.guards import settled_days, shrunk_days, unit_fault
 from stax_pipeline.domain.money import EXACT
@@ -23,8 +23,8 @@ from stax_pipeline.domain.prices import PriceBook
 from stax_pipeline.domain.readings import read_cost, read_usage
 from stax_pipeline.domain.time import data_through, day_state, is_old_enough_to_settle
 from stax_pipeline.domain.usage import KeyUsageLine, UsageLine
-from stax_pipeline.resources.lake.raw import RawDamaged, read_raw
-from stax_pipeline.resources.lake.store import Lake, ObjectMissing
+from stax_pipeline.resources.lake.raw import read_raw
+from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.engine import plain_faults
 from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, covered, newest_by_day, set_error
@@ -193,12 +193,11 @@ def _count(lines: Iterable[CostLine | UsageLine]) -> dict[date, int]:
 
 
 def _refuse(stores: Stores, tenant: Tenant, extraction: Extraction, fault: Exception, outcome: Outcome) -> None:
-    """Name the reason. An extraction whose content is at fault no longer counts; a failing disk is not its fault."""
+    """Name the reason on the extraction, which no longer counts: its raw pages stay, the next sync reads anew."""
     why = reason(fault, f"publishing {extraction.report}")
     outcome.failures[tenant.slug] = why
-    if isinstance(fault, ContractBroken | Shrunk | UnitMismatch | RawDamaged | ObjectMissing):
-        with plain_faults(f"tenant {tenant.slug}: recording a fault"), stores.engine.begin() as connection:
-            set_error(connection, extraction.extraction_id, why)
+    with plain_faults(f"tenant {tenant.slug}: recording a fault"), stores.engine.begin() as connection:
+        set_error(connection, extraction.extraction_id, why)
 
 
 def read_cost_lines(connection: sa.Connection, tenant: Tenant, days: Sequence[date]) -> list[CostLine]:

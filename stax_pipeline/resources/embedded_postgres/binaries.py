@@ -91,7 +91,7 @@ def _copy_for_others(directory: Path) -> Path:
         layout.make_shared_state()
         fresh = copy.with_name(f"{copy.name}.{os.getpid()}.new")
         shutil.rmtree(fresh, ignore_errors=True)
-        shutil.copytree(installation, fresh / inside, symlinks=True)
+        shutil.copytree(installation, fresh / inside, symlinks=True, ignore=shutil.ignore_patterns("include"))
         libraries = installation.parent.with_name(f"{installation.parent.name}.libs")
         if libraries.is_dir():
             shutil.copytree(libraries, fresh / libraries.name, symlinks=True)

@@ -1,4 +1,8 @@
-"""Rows into Postgres and out of it by COPY: exact decimals as text, no row-by-row inserts."""
+"""Rows into Postgres and out of it by COPY: exact decimals as text, no row-by-row inserts.
+
+Postgres refuses COPY into a table with row-level security, so rows go through a temporary twin of the table, which
+empties itself with the transaction.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +19,21 @@ _CHUNK = 1 << 16
 def copy_in(connection: sa.Connection, table: sa.Table, columns: list[str], rows: Iterable[tuple[Any, ...]]) -> int:
     """Load rows whose values stand in the order of `columns`; returns how many there were."""
     lines = _Lines(rows)
-    statement = sql.SQL("copy {}.{} ({}) from stdin").format(
-        sql.Identifier(table.schema or "public"),
-        sql.Identifier(table.name),
-        sql.SQL(", ").join(map(sql.Identifier, columns)),
-    )
+    names = {
+        "target": sql.Identifier(table.schema or "public", table.name),
+        "twin": sql.Identifier(f"load_{table.name}"),
+        "columns": sql.SQL(", ").join(map(sql.Identifier, columns)),
+    }
     cursor = connection.connection.cursor()
-    cursor.copy_expert(statement, lines)
+    cursor.execute(
+        sql.SQL(
+            "create temporary table if not exists {twin} on commit delete rows "
+            "as select {columns} from {target} with no data"
+        ).format(**names)
+    )
+    cursor.copy_expert(sql.SQL("copy {twin} ({columns}) from stdin").format(**names), lines)
+    cursor.execute(sql.SQL("insert into {target} ({columns}) select {columns} from {twin}").format(**names))
+    cursor.execute(sql.SQL("delete from {twin}").format(**names))
     return lines.count
 
 

@@ -1,0 +1,123 @@
+"""Group `analytics`: prices, spend with the source of every figure, spend by key, and the error bar."""
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import sqlalchemy as sa
+
+from stax_pipeline.assets.metadata import OWNERS, lineage, outcome_metadata, table_metadata
+from stax_pipeline.assets.normalized import cost_lines
+from stax_pipeline.assets.partitions import DAILY, SINGLE_RUN, window_of
+from stax_pipeline.assets.progress import progress
+from stax_pipeline.assets.raw import FRESH
+from stax_pipeline.domain.errors import CannotStart
+from stax_pipeline.domain.extraction import Window
+from stax_pipeline.domain.prices import shipped_prices
+from stax_pipeline.resources.dagster import Lake, Scope, Warehouse
+from stax_pipeline.resources.lake.parquet import rebuild
+from stax_pipeline.resources.warehouse import tables
+from stax_pipeline.resources.warehouse.prices import read_book, record_prices
+from stax_pipeline.steps.analytics import Books, publish_reconciliation, publish_spend, publish_spend_by_key
+
+ANALYTICS: dict[str, Any] = {"group_name": "analytics", "owners": OWNERS, "tags": {"layer": "analytics"}}
+DAILY_TABLE: dict[str, Any] = {
+    "partitions_def": DAILY,
+    "backfill_policy": SINGLE_RUN,
+    "kinds": {"postgres", "parquet"},
+    **ANALYTICS,
+}
+
+
+@dg.asset(kinds={"postgres"}, metadata=table_metadata(tables.list_prices), **ANALYTICS)
+def price_book(warehouse: Warehouse) -> dg.MaterializeResult:
+    """List prices by date, model, token type, context window and speed, each with its source."""
+    with warehouse.engine.begin() as connection:
+        changed = record_prices(connection, shipped_prices())
+        book = read_book(connection)
+    return dg.MaterializeResult(
+        metadata={"dagster/row_count": len(book.prices), "changed": changed, "version": book.version}
+    )
+
+
+@dg.asset(
+    deps=[cost_lines, "usage_lines", price_book],
+    metadata=table_metadata(tables.spend),
+    freshness_policy=FRESH,
+    **DAILY_TABLE,
+)
+def spend(context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake) -> dg.MaterializeResult:
+    """What each tenant's Claude use cost, every figure with its source (USD, one row per line)."""
+    window = window_of(list(context.partition_keys))
+    outcome, totals = publish_spend(
+        books(warehouse), scope.chosen(warehouse), window, progress(context, "building spend")
+    )
+    rebuild(warehouse.engine, lake.store, tables.spend, window)
+    daily = dollars_by_day(warehouse.engine, window)
+    for day, row in daily.iterrows():
+        context.add_asset_metadata(
+            {name: f"${usd:,.2f}" for name, usd in row.items()}, partition_key=str(day)
+        )  # fmt: skip
+    return dg.MaterializeResult(
+        metadata={
+            **outcome_metadata(outcome),
+            **{f"usd_{source}": f"{usd:f}" for source, usd in sorted(totals.usd.items())},
+            "dollars_by_day": dg.MetadataValue.md(daily.map(lambda usd: f"{usd:,.2f}").to_markdown()),
+            "dagster/column_lineage": lineage(
+                {
+                    "cost_usd": {"cost_lines": ["amount_usd"], "price_book": ["usd_per_unit"]},
+                    "quantity": {"usage_lines": ["uncached_input_tokens", "output_tokens", "cache_read_input_tokens"]},
+                }
+            ),
+        }
+    )
+
+
+@dg.asset(deps=[spend, "usage_by_key"], metadata=table_metadata(tables.spend_by_key), **DAILY_TABLE)
+def spend_by_key(
+    context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake
+) -> dg.MaterializeResult:
+    """Spend split over API keys and accounts by the tokens each used; sums tie to spend to the last digit."""
+    window = window_of(list(context.partition_keys))
+    outcome = publish_spend_by_key(
+        books(warehouse), scope.chosen(warehouse), window, progress(context, "building spend by key")
+    )
+    rebuild(warehouse.engine, lake.store, tables.spend_by_key, window)
+    return dg.MaterializeResult(metadata=outcome_metadata(outcome))
+
+
+@dg.asset(deps=[cost_lines, "usage_lines", price_book], metadata=table_metadata(tables.reconciliation), **DAILY_TABLE)
+def reconciliation(
+    context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake
+) -> dg.MaterializeResult:
+    """The error bar: standard and batch tokens priced by the code that prices Priority, beside what was reported."""
+    window = window_of(list(context.partition_keys))
+    outcome = publish_reconciliation(
+        books(warehouse), scope.chosen(warehouse), window, progress(context, "reconciling")
+    )
+    rebuild(warehouse.engine, lake.store, tables.reconciliation, window)
+    return dg.MaterializeResult(metadata=outcome_metadata(outcome))
+
+
+def books(warehouse: Warehouse) -> Books:
+    """The price book in force and the rules of this installation. Raises CannotStart when no price was ever loaded."""
+    with warehouse.engine.connect() as connection:
+        book = read_book(connection)
+    if not book.prices:
+        raise CannotStart("The price book is empty. Materialise the asset price_book first, or run `stax sync`.")
+    return Books(warehouse.engine, book, warehouse.settings.settle)
+
+
+def dollars_by_day(engine: sa.Engine, window: Window) -> pd.DataFrame:
+    """All tenants' dollars by day and cost source, from the warehouse, so that a narrowed run tells the whole day."""
+    query = (
+        sa.select(tables.spend.c.usage_date, tables.spend.c.cost_source, sa.func.sum(tables.spend.c.cost_usd))
+        .where(tables.spend.c.usage_date >= window.start, tables.spend.c.usage_date < window.end)
+        .group_by(tables.spend.c.usage_date, tables.spend.c.cost_source)
+    )
+    with engine.connect() as connection:
+        rows: list[tuple[date, str, Decimal]] = [tuple(row) for row in connection.execute(query)]
+    frame = pd.DataFrame(rows, columns=["day", "source", "usd"], dtype=object)
+    return frame.pivot(index="day", columns="source", values="usd").fillna(Decimal(0)).sort_index()

@@ -1,0 +1,102 @@
+"""Jobs, schedules and sensors: what runs by itself, when, and over which days."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import sqlalchemy as sa
+
+from stax_pipeline.assets.checks import FRESHNESS_CHECKS
+from stax_pipeline.assets.partitions import range_tags
+from stax_pipeline.assets.retention import purge_history
+from stax_pipeline.domain.time import trailing_window
+from stax_pipeline.resources.dagster import loader_engine
+from stax_pipeline.resources.warehouse.tables import tenants
+from stax_pipeline.resources.warehouse.tenants import CONNECTED
+from stax_pipeline.settings import read_settings
+
+FIRST_DAYS = 30  # "the initial backfill pulls cost data for the last 30 days" (provider guide)
+GRACE = timedelta(seconds=60)  # `stax connect` backfills itself; the sensor is for tenants added by other means
+RUNNING = dg.DefaultScheduleStatus.RUNNING
+
+sync = dg.define_asset_job(
+    "sync",
+    selection=dg.AssetSelection.all(),
+    description="Extract, normalise, join and check a range of days for every connected tenant, or for those named.",
+    executor_def=dg.in_process_executor,
+)
+
+watch = dg.define_asset_job(
+    "watch",
+    selection=dg.AssetSelection.checks(*FRESHNESS_CHECKS),
+    description="The freshness checks alone: they notice when sync never ran.",
+    executor_def=dg.in_process_executor,
+)
+
+
+@dg.schedule(job=sync, cron_schedule="10 0 * * *", execution_timezone="UTC", default_status=RUNNING)
+def daily_sync(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """The trailing window as one run, after the source's lag has passed; restatements are caught on the way."""
+    now = context.scheduled_execution_time.astimezone(UTC)
+    window = trailing_window(read_settings().lookback_days, now)
+    return dg.RunRequest(run_key=f"daily:{now.date()}", tags=range_tags(window))
+
+
+@dg.schedule(job=watch, cron_schedule="*/15 * * * *", execution_timezone="UTC", default_status=RUNNING, name="watch")
+def watch_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Every 15 minutes."""
+    return dg.RunRequest(run_key=f"watch:{context.scheduled_execution_time.isoformat()}")
+
+
+@dg.schedule(
+    job=purge_history, cron_schedule="40 3 * * *", execution_timezone="UTC", default_status=RUNNING,
+    name="purge_history",
+)  # fmt: skip
+def purge_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Every night."""
+    return dg.RunRequest(run_key=f"purge:{context.scheduled_execution_time.date()}")
+
+
+def open_day_refresh(minutes: int) -> dg.ScheduleDefinition:
+    """Refresh the open day every so many minutes, unless a refresh is still running."""
+    cron = f"*/{minutes} * * * *" if minutes < 60 else f"0 */{max(1, minutes // 60)} * * *"
+
+    @dg.schedule(
+        job=sync, cron_schedule=cron, execution_timezone="UTC", default_status=RUNNING, name="open_day_refresh"
+    )
+    def refresh(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        running = dg.RunsFilter(tags={"lane": "refresh"}, statuses=[dg.DagsterRunStatus.STARTED])
+        if context.instance.get_runs(filters=running, limit=1):
+            return dg.SkipReason("The previous refresh is still running.")
+        window = trailing_window(0, context.scheduled_execution_time.astimezone(UTC))
+        return dg.RunRequest(tags={**range_tags(window), "lane": "refresh"})
+
+    return refresh
+
+
+@dg.sensor(job=sync, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
+def new_tenant_backfill(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Give tenants that were never synced their last 30 days, up to 50 of them in one run."""
+    now = datetime.now(UTC)
+    query = (
+        sa.select(tenants.c.slug)
+        .where(tenants.c.status == CONNECTED, tenants.c.first_sync_run_id.is_(None), tenants.c.created_at < now - GRACE)
+        .order_by(tenants.c.created_at)
+        .limit(50)
+    )
+    with loader_engine(read_settings()).connect() as connection:
+        slugs = [row.slug for row in connection.execute(query)]
+    if not slugs:
+        yield dg.SkipReason("Every connected tenant has had its first backfill.")
+        return
+    yield dg.RunRequest(
+        run_key=f"first:{now.date()}:{','.join(slugs)}",
+        run_config={"resources": {"scope": {"config": {"tenants": slugs}}}},
+        tags={**range_tags(trailing_window(FIRST_DAYS, now)), "lane": "onboard"},
+    )
+
+
+def schedules() -> list[dg.ScheduleDefinition]:
+    """All schedules; `open_day_refresh` exists only when it is set."""
+    minutes = read_settings().refresh_minutes
+    return [daily_sync, watch_schedule, purge_schedule, *([open_day_refresh(minutes)] if minutes else [])]

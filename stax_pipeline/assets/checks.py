@@ -1,0 +1,76 @@
+"""Asset checks: every rule of `steps.checks` and the two ties to the raw pages. They report and never block."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from stax_pipeline.assets.metadata import text_table
+from stax_pipeline.assets.partitions import window_of_check
+from stax_pipeline.resources.dagster import Lake, Scope, Warehouse
+from stax_pipeline.steps.checks import FRESHNESS, RULES, Rule, examine
+from stax_pipeline.steps.tie import Gap, cost_gaps, usage_gaps
+
+ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+
+
+def check_of(rule: Rule) -> dg.AssetChecksDefinition:
+    """The asset check that runs one rule over the days of its run."""
+
+    @dg.asset_check(asset=rule.asset, name=rule.name, description=rule.description)
+    def run(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> dg.AssetCheckResult:
+        with warehouse.engine.connect() as connection:
+            found = examine(
+                connection, rule, window_of_check(context), datetime.now(UTC), warehouse.settings
+            )  # fmt: skip
+        return dg.AssetCheckResult(
+            passed=found.holds,
+            severity=ERROR if found.is_severe else WARN,
+            description=None if found.holds else f"{len(found.rows)} violations in {', '.join(found.tenants[:20])}",
+            metadata=violations(rule.columns, found.rows, found.tenants),
+        )
+
+    return run
+
+
+def violations(columns: tuple[str, ...], rows: Sequence[Any], tenants: Sequence[str]) -> dict[str, Any]:
+    """How many, which tenants, and the first of them."""
+    told: dict[str, Any] = {"violations": len(rows), "tenants": ", ".join(tenants)}
+    if rows:
+        told["first"] = text_table(list(columns), list(rows))
+    return told
+
+
+def _tie_result(gaps: list[Gap]) -> dg.AssetCheckResult:
+    tenants = tuple(dict.fromkeys(gap.tenant for gap in gaps))
+    return dg.AssetCheckResult(
+        passed=not gaps, severity=ERROR, metadata=violations(Gap._fields, [tuple(gap) for gap in gaps], tenants)
+    )
+
+
+@dg.asset_check(asset="cost_lines", description="Per tenant and day, cost lines hold every cent on the raw pages.")
+def cost_lines_tie_to_report(
+    context: dg.AssetCheckExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake
+) -> dg.AssetCheckResult:
+    tenants = scope.chosen(warehouse)
+    with warehouse.engine.connect() as connection:
+        return _tie_result(cost_gaps(connection, lake.store, tenants, window_of_check(context)))
+
+
+@dg.asset_check(asset="usage_lines", description="Per tenant and day, usage lines hold every token on the raw pages.")
+def usage_lines_tie_to_report(
+    context: dg.AssetCheckExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake
+) -> dg.AssetCheckResult:
+    tenants = scope.chosen(warehouse)
+    with warehouse.engine.connect() as connection:
+        return _tie_result(usage_gaps(connection, lake.store, tenants, window_of_check(context)))
+
+
+FRESHNESS_CHECKS = [check_of(rule) for rule in FRESHNESS]
+CHECKS = [
+    *FRESHNESS_CHECKS,
+    *(check_of(rule) for rule in RULES if rule not in FRESHNESS),
+    cost_lines_tie_to_report,
+    usage_lines_tie_to_report,
+]

@@ -1,0 +1,87 @@
+"""Group `normalized`: the report's rows, typed and exact, in Postgres and Parquet."""
+
+from typing import Any
+
+import dagster as dg
+
+from stax_pipeline.assets.metadata import OWNERS, lineage, outcome_metadata, table_metadata
+from stax_pipeline.assets.partitions import DAILY, SINGLE_RUN, window_of
+from stax_pipeline.assets.progress import progress
+from stax_pipeline.assets.raw import raw_cost_report, raw_organization, raw_usage_report
+from stax_pipeline.domain.usage import Counts
+from stax_pipeline.resources.dagster import Lake, Scope, Warehouse
+from stax_pipeline.resources.lake.parquet import rebuild
+from stax_pipeline.resources.warehouse import tables
+from stax_pipeline.resources.warehouse.prices import read_book
+from stax_pipeline.steps.normalize import Stores, publish_cost, publish_usage
+from stax_pipeline.steps.organization import publish_organization
+
+NORMALIZED: dict[str, Any] = {"group_name": "normalized", "owners": OWNERS, "tags": {"layer": "normalized"}}
+KINDS = {"postgres", "parquet"}
+
+
+@dg.multi_asset(
+    name="usage",
+    partitions_def=DAILY,
+    backfill_policy=SINGLE_RUN,
+    specs=[
+        dg.AssetSpec(
+            table.name, deps=[raw_usage_report], kinds=KINDS, description=description,
+            metadata=table_metadata(table), **NORMALIZED,
+        )
+        for table, description in (
+            (tables.usage_lines, "Tokens per workspace, model, tier, window, geography and speed."),
+            (tables.usage_by_key, "Tokens per API key and account."),
+        )
+    ],
+)  # fmt: skip
+def usage(context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake) -> Any:
+    """Usage rows of each day's newest extraction, both tables in one transaction per tenant."""
+    window = window_of(list(context.partition_keys))
+    outcome = publish_usage(
+        _stores(scope, warehouse, lake), scope.chosen(warehouse), window, progress(context, "publishing usage")
+    )
+    counted = lineage({name: {"raw_usage_report": [name]} for name in Counts._fields})
+    for table in (tables.usage_lines, tables.usage_by_key):
+        rebuild(warehouse.engine, lake.store, table, window)
+        yield dg.MaterializeResult(
+            asset_key=table.name, metadata={**outcome_metadata(outcome), "dagster/column_lineage": counted}
+        )
+
+
+@dg.asset(
+    partitions_def=DAILY,
+    backfill_policy=SINGLE_RUN,
+    deps=[raw_cost_report, "usage_lines", "price_book"],
+    kinds=KINDS,
+    metadata=table_metadata(tables.cost_lines),
+    **NORMALIZED,
+)
+def cost_lines(
+    context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake
+) -> dg.MaterializeResult:
+    """Dollars as reported, in USD, row by row; usage and prices guard against a changed unit."""
+    window = window_of(list(context.partition_keys))
+    with warehouse.engine.connect() as connection:
+        book = read_book(connection)
+    outcome = publish_cost(
+        _stores(scope, warehouse, lake), scope.chosen(warehouse), window, book, progress(context, "publishing cost")
+    )
+    rebuild(warehouse.engine, lake.store, tables.cost_lines, window)
+    paid = lineage({"amount_usd": {"raw_cost_report": ["amount"]}})
+    return dg.MaterializeResult(metadata={**outcome_metadata(outcome), "dagster/column_lineage": paid})
+
+
+@dg.asset(deps=[raw_organization], kinds={"postgres"}, metadata=table_metadata(tables.workspaces), **NORMALIZED)
+def organization(
+    context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake
+) -> dg.MaterializeResult:
+    """Names of workspaces, API keys and members; what an organisation no longer lists is kept."""
+    outcome = publish_organization(
+        warehouse.engine, lake.store, scope.chosen(warehouse), progress(context, "publishing names")
+    )
+    return dg.MaterializeResult(metadata=outcome_metadata(outcome))
+
+
+def _stores(scope: Scope, warehouse: Warehouse, lake: Lake) -> Stores:
+    return Stores(warehouse.engine, lake.store, warehouse.settings.settle, scope.accept_shrink)

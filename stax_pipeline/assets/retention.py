@@ -1,0 +1,48 @@
+"""Old runs and their events, purged without un-materialising a day.
+
+Deleting the run that last materialised a partition makes Dagster forget the partition: such runs are kept, however old.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+KEEP = timedelta(days=90)
+BATCH = 500
+FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+
+
+@dg.op
+def purge_old_runs(context: dg.OpExecutionContext) -> None:
+    """Delete finished runs older than 90 days that no partition needs."""
+    old = context.instance.get_run_records(
+        filters=dg.RunsFilter(statuses=FINISHED, created_before=datetime.now(UTC) - KEEP), limit=BATCH, ascending=True
+    )
+    needed = runs_that_hold_partitions(context.instance) if old else set()
+    deleted = [record.dagster_run.run_id for record in old if record.dagster_run.run_id not in needed]
+    for run_id in deleted:
+        context.instance.delete_run(run_id)
+    context.log.info(f"deleted {len(deleted)} runs older than {KEEP.days} days, kept {len(old) - len(deleted)}")
+
+
+def runs_that_hold_partitions(instance: dg.DagsterInstance) -> set[str]:
+    """Runs whose materialisation is the latest of an asset, or of one of its partitions."""
+    needed: set[str] = set()
+    for key in instance.all_asset_keys():
+        last = instance.get_latest_materialization_event(key)
+        if last:
+            needed.add(last.run_id)
+        latest = instance.event_log_storage.get_latest_storage_id_by_partition(
+            key, dg.DagsterEventType.ASSET_MATERIALIZATION
+        )
+        ids = sorted(latest.values())
+        for start in range(0, len(ids), BATCH):
+            chosen = dg.AssetRecordsFilter(asset_key=key, storage_ids=ids[start : start + BATCH])
+            records = instance.fetch_materializations(chosen, limit=BATCH).records
+            needed.update(record.run_id for record in records)
+    return needed
+
+
+@dg.job(executor_def=dg.in_process_executor, description="Delete old runs that no materialised day needs.")
+def purge_history() -> None:
+    purge_old_runs()

@@ -1,0 +1,161 @@
+"""Commands about keys: `connect`, `rotate-key`, `disconnect`, `rotate-master-key`.
+
+A key comes by a prompt without echo, a file or standard input; there is no option that takes one, since arguments are
+open to every user of the machine. Stays out: what is done with it (`tenants`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from stax_pipeline.settings import read_settings
+
+if TYPE_CHECKING:
+    from stax_pipeline.domain.admin_key import AdminKey
+
+KEY_FILE = click.option("--key-file", metavar="FILE", help="Read the admin key from FILE, - for standard input.")
+
+
+@click.command()
+@click.argument("slug")
+@click.option("--name", help="Display name; the organisation's own without it.")
+@KEY_FILE
+@click.option("--days", type=click.IntRange(1, 365), default=30, show_default=True, help="Complete days to fetch.")
+@click.option("--no-sync", is_flag=True, help="Store the key only.")
+def connect(slug: str, name: str | None, key_file: str | None, days: int, no_sync: bool) -> None:
+    """Connect tenant SLUG: check its admin key with Anthropic, store it encrypted, fetch its first days."""
+    from stax_pipeline.cli.database import database, loader
+    from stax_pipeline.domain.slug import parse_slug
+    from stax_pipeline.resources.tenant_secrets import master_keys
+    from stax_pipeline.tenants.connect import connect as connect_tenant
+
+    parse_slug(slug)
+    settings = read_settings()
+    master_keys(settings)
+    key = read_key(slug, key_file)
+    with database(settings):
+        with loader(settings) as engine:
+            stored = connect_tenant(settings, engine, slug, name, key, click.echo)
+        del key
+        tell_stored(slug, stored.key_hint, stored.generation)
+        if not no_sync and not backfill(slug, days):
+            raise click.exceptions.Exit(1)
+
+
+def backfill(slug: str, days: int) -> bool:
+    """The first run of a tenant; True when nothing failed. The database must run."""
+    from stax_pipeline.cli.commands.sync import report
+    from stax_pipeline.cli.runs import chosen_window, run_sync
+
+    settings = read_settings()
+    window = chosen_window(settings, days, None, None)
+    click.echo(f"Backfilling {len(window.days) - 1} complete days and the open one ({window.start} to now) ...")
+    return report(settings, run_sync(settings, window, [slug]), [slug])
+
+
+def tell_stored(slug: str, hint: str, generation: int) -> None:
+    click.echo(f"Stored for tenant {slug}, encrypted with AES-256-GCM: key …{hint} (generation {generation}).")
+
+
+@click.command("rotate-key")
+@click.argument("slug")
+@KEY_FILE
+def rotate_key(slug: str, key_file: str | None) -> None:
+    """Replace tenant SLUG's admin key by another of the same organisation; the old one stays until that is checked."""
+    from stax_pipeline.cli.database import database, loader
+    from stax_pipeline.resources.warehouse.tenants import get_tenant
+    from stax_pipeline.tenants.rotate import rotate_key as rotate
+
+    settings = read_settings()
+    with database(settings), loader(settings) as engine:
+        with engine.connect() as connection:
+            get_tenant(connection, slug)
+        stored = rotate(settings, engine, slug, read_key(slug, key_file), click.echo)
+    tell_stored(slug, stored.key_hint, stored.generation)
+    click.echo("The key before it is destroyed here; revoke it at console.anthropic.com/settings/keys too.")
+
+
+@click.command()
+@click.argument("slug")
+@click.option("--purge", "everything", is_flag=True, help="Remove the tenant's data too: raw pages, rows, Parquet.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def disconnect(slug: str, everything: bool, yes: bool) -> None:
+    """Destroy tenant SLUG's stored key and stop its syncs; with --purge remove everything that was fetched for it."""
+    from stax_pipeline.cli.database import database, loader
+    from stax_pipeline.resources.lake.store import Lake
+    from stax_pipeline.resources.warehouse.tenants import get_tenant
+    from stax_pipeline.tenants import disconnect as tenancy
+
+    settings = read_settings()
+    with database(settings), loader(settings) as engine:
+        with engine.connect() as connection:
+            get_tenant(connection, slug)
+        _confirm(slug, everything, yes)
+        if not everything:
+            destroyed = tenancy.disconnect(engine, slug)
+            click.echo(f"Tenant {slug} is disconnected: {destroyed} stored key(s) destroyed, its data stays.")
+            return
+        purged = tenancy.purge(engine, Lake(settings.lake), slug, click.echo)
+    for place, count in purged.left.items():
+        click.echo(f"failed: tenant {slug}: {count} rows are left in {place}; run the purge again.", err=True)
+    if purged.left:
+        raise click.exceptions.Exit(1)
+    click.echo(f"Looked again: no row, no raw object and no Parquet row of tenant {slug} is left.")
+
+
+def _confirm(slug: str, everything: bool, yes: bool) -> None:
+    what = "its key and ALL its data, for good" if everything else "its stored key (its data stays)"
+    if not yes:
+        click.confirm(f"Disconnect tenant {slug} and destroy {what}?", abort=True, err=True)
+
+
+@click.command("rotate-master-key")
+def rotate_master_key() -> None:
+    """Wrap every stored key by a new master key. Killed half-way, run it again: it finishes what was begun."""
+    from stax_pipeline.cli.database import database, loader
+    from stax_pipeline.tenants.rotate import rotate_master_key as rotate
+
+    settings = read_settings()
+    with database(settings), loader(settings) as engine:
+        done = rotate(settings, engine, click.echo)
+    click.echo(f"Primary master key: {done.primary_id}{' (new)' if done.is_new else ''}. Re-wrapped now: {done.rewrapped}.")
+    for master, count in sorted(done.in_use.items()):
+        click.echo(f"  master key {master}: wraps {count} stored key(s)")
+    for master in done.retirable:
+        click.echo(f"  master key {master}: wraps none; it may be removed once no backup needs it")
+    for damaged in done.damaged:
+        click.echo(f"failed: {damaged}", err=True)
+    if done.damaged:
+        raise click.exceptions.Exit(1)
+
+
+def read_key(slug: str, key_file: str | None) -> AdminKey:
+    """The key by prompt, file or standard input, checked for its shape. Raises KeyRefused or WrongUse."""
+    import resource
+
+    from stax_pipeline.domain.admin_key import parse_admin_key, prefix_warning
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    key = parse_admin_key(_read_text(slug, key_file))
+    warning = prefix_warning(key)
+    if warning:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"The key has the right shape (…{key.hint}).")
+    return key
+
+
+def _read_text(slug: str, key_file: str | None) -> str:
+    from stax_pipeline.domain.admin_key import LONGEST_KEY
+    from stax_pipeline.domain.errors import WrongUse
+
+    if key_file is None:
+        return str(click.prompt(f"Admin key of {slug} (not shown)", hide_input=True, err=True))
+    failure: str
+    try:
+        with click.open_file(key_file, "r", encoding="utf-8", errors="replace") as file:
+            return file.read(LONGEST_KEY + 1000)
+    except OSError as error:
+        failure = error.strerror or type(error).__name__
+    raise WrongUse(f"The key file {key_file} cannot be read: {failure}.")

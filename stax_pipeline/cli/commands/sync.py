@@ -1,0 +1,76 @@
+"""`stax sync`: one run of the job over a window of days, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import click
+
+from stax_pipeline.settings import Settings, read_settings
+
+DAY = click.DateTime(formats=["%Y-%m-%d"])
+
+
+@click.command()
+@click.argument("slugs", nargs=-1, metavar="[SLUG]...")
+@click.option("--days", type=click.IntRange(1, 365), help="So many complete UTC days and the open one.")
+@click.option("--from", "first", type=DAY, help="First UTC day.")
+@click.option("--to", "last", type=DAY, help="Last UTC day, included; today without it.")
+@click.option("--accept-shrink", is_flag=True, help="Publish a settled day that lost more than half.")
+@click.option("--verbose", is_flag=True, help="Show Dagster's own log.")
+def sync(
+    slugs: tuple[str, ...], days: int | None, first: datetime | None, last: datetime | None, accept_shrink: bool,
+    verbose: bool,
+) -> None:  # fmt: skip
+    """Fetch a window of days for the named tenants, or all connected ones, and rebuild what follows from it."""
+    from stax_pipeline.cli.database import database
+    from stax_pipeline.cli.runs import chosen_window, run_sync
+
+    settings = read_settings()
+    window = chosen_window(settings, days, first and first.date(), last and last.date())
+    with database(settings):
+        chosen = _chosen(settings, slugs)
+        click.echo(f"Syncing {', '.join(chosen)} over {window.start} to {window.days[-1]} (UTC days).", err=True)
+        ran = run_sync(settings, window, slugs, accept_shrink=accept_shrink, verbose=verbose)
+        clean = report(settings, ran, chosen)
+    if not clean:
+        raise click.exceptions.Exit(1)
+
+
+def report(settings: Settings, ran: object, slugs: Sequence[str]) -> bool:
+    """Print the table, every failed tenant and every broken step with its reason; True when nothing failed."""
+    from stax_pipeline.cli.database import analyst
+    from stax_pipeline.cli.runs import Ran
+    from stax_pipeline.cli.summary import summarize, summary_table
+
+    assert isinstance(ran, Ran)
+    with analyst(settings) as connection:
+        click.echo(summary_table(summarize(connection, ran.window, slugs)))
+    for warning in ran.warnings:
+        click.echo(f"check: {warning}", err=True)
+    for slug, reasons in sorted(ran.failures.items()):
+        for reason in reasons:
+            click.echo(f"failed: tenant {slug}: {reason}", err=True)
+    for step, reason in ran.broken.items():
+        click.echo(f"failed: step {step}: {reason}", err=True)
+    if not ran.clean:
+        click.echo(f"Run {ran.run_id} did not succeed for everybody; the next sync tries again.", err=True)
+    return ran.clean
+
+
+def _chosen(settings: Settings, slugs: Sequence[str]) -> list[str]:
+    """The tenants of the run, known and connected; those left out because of a rejected key are named."""
+    from stax_pipeline.cli.database import loader
+    from stax_pipeline.domain.errors import WrongUse
+    from stax_pipeline.resources.warehouse.engine import plain_faults
+    from stax_pipeline.resources.warehouse.tenants import KEY_REJECTED, all_tenants, tenants_to_sync
+
+    with loader(settings) as engine, plain_faults("looking for tenants"), engine.connect() as connection:
+        chosen = [tenant.slug for tenant in tenants_to_sync(connection, slugs)]
+        rejected = [t.slug for t in all_tenants(connection) if t.status == KEY_REJECTED and t.slug not in chosen]
+    for slug in () if slugs else rejected:
+        click.echo(f"Left out: tenant {slug}, whose key Anthropic rejected; `stax rotate-key {slug}` mends it.", err=True)
+    if not chosen:
+        raise WrongUse("No tenant is connected. `stax connect acme` connects one.")
+    return chosen

@@ -1,0 +1,77 @@
+"""The database for the life of a command: started when it is the embedded one, and at this version's schema.
+
+Stays out: starting it to stay (`stax env`, `stax url`), and every query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from stax_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[None]:
+    """Hold the database, migrated. Raises CannotStart."""
+    from stax_pipeline.resources import embedded_postgres
+
+    if not settings.embedded:
+        migrate(settings)
+        yield
+        return
+    with embedded_postgres.running(settings.postgres_home):
+        migrate(settings)
+        yield
+
+
+def pin(settings: Settings) -> bool:
+    """Start the embedded server to stay until `stax down`, migrated; True when it did not run before."""
+    from stax_pipeline.resources import embedded_postgres
+
+    started = False
+    if settings.embedded:
+        started = not embedded_postgres.is_running(settings.postgres_home)
+        embedded_postgres.start_pinned(settings.postgres_home)
+    migrate(settings)
+    return started
+
+
+def migrate(settings: Settings) -> None:
+    from stax_pipeline.resources.warehouse.engine import plain_faults
+    from stax_pipeline.resources.warehouse.migrate import upgrade
+
+    with plain_faults("opening the database"):
+        upgrade(settings)
+
+
+@contextmanager
+def loader(settings: Settings) -> Iterator[sa.Engine]:
+    """Connections of the loader, who may read keys and write; the database must run."""
+    from stax_pipeline.resources.warehouse.engine import connect_engine
+    from stax_pipeline.resources.warehouse.roles import logins
+
+    engine = connect_engine(logins(settings).loader)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def analyst(settings: Settings) -> Iterator[sa.Connection]:
+    """One read-only snapshot as the analyst; the database must run."""
+    from stax_pipeline.resources.warehouse.engine import connect_engine, plain_faults
+    from stax_pipeline.resources.warehouse.roles import logins
+
+    engine = connect_engine(logins(settings).analyst)
+    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    try:
+        with plain_faults("reading"), engine.connect() as connection:
+            yield connection.execution_options(**options)
+    finally:
+        engine.dispose()

@@ -1,0 +1,46 @@
+"""What Dagster's processes need in their environment, said once for `stax env`, `up`, `sync` and `demo`.
+
+Secrets: the address of Dagster's own storage is the only one. Master keys and admin keys never pass through here.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from stax_pipeline.settings import CHECKOUT, Settings
+
+NEVER_SHOWN = frozenset({"STAX_MASTER_KEY"})
+EVENTS_PER_BATCH = "500"  # one connection per batch of events instead of several per event
+
+
+def dagster_home() -> Path:
+    """The folder of `dagster.yaml` and `workspace.yaml`: the checkout, or the installed package's own copy."""
+    if (CHECKOUT / "dagster.yaml").exists():
+        return CHECKOUT
+    return Path(__file__).resolve().parents[1] / "deploy"
+
+
+def dagster_environment(settings: Settings) -> dict[str, str]:
+    """The variables; makes the folder they name. The database must have been set up."""
+    from stax_pipeline.resources.warehouse.roles import logins
+
+    folder = settings.home / "dagster"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return {
+        "STAX_HOME": str(settings.home),
+        "STAX_DAGSTER_URL": logins(settings).dagster,
+        "STAX_DAGSTER_DIR": str(folder),
+        "DAGSTER_HOME": str(dagster_home()),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        "DAGSTER_EVENT_BATCH_SIZE": os.environ.get("DAGSTER_EVENT_BATCH_SIZE", EVENTS_PER_BATCH),
+    }
+
+
+def settings_that_are_set() -> dict[str, str]:
+    """The settings of this process, without what is never shown."""
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith("STAX_") and value and name not in NEVER_SHOWN
+    }

@@ -1,0 +1,121 @@
+"""The command `stax`: which commands there are, and how a fault ends one.
+
+Belongs here: the list of commands and exit codes. Stays out: every command's work, imported only when it is called, so
+that `stax --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+COMMANDS = {
+    "demo": ("demo", "Everything on one machine with no key: simulator, database, two tenants, 30 days, UI"),
+    "up": ("services", "Start the database, Dagster's UI and its daemon on loopback"),
+    "down": ("services", "Stop what was left running"),
+    "connect": ("keys", "Connect a tenant by its Anthropic admin key, and fetch its first 30 days"),
+    "sync": ("sync", "Fetch and rebuild a window of days, as one run"),
+    "status": ("status", "How far each tenant's data reaches, and what went wrong last"),
+    "tenants": ("status", "List the tenants"),
+    "sql": ("sql", "One read-only query as the analyst"),
+    "url": ("addresses", "The analyst's connection string, in the form psql takes"),
+    "env": ("addresses", "Exports for other tools: eval \"$(stax env)\", then dagster dev"),
+    "rotate-key": ("keys", "Replace a tenant's admin key"),
+    "disconnect": ("keys", "Destroy a tenant's key, and on request its data"),
+    "rotate-master-key": ("keys", "Wrap every stored key by a new master key"),
+    "prices": ("prices", "Show and check the price book"),
+    "verify": ("verify", "Check every raw page's hash and every sum, read only"),
+    "simulate": ("demo", "Serve a made-up Anthropic Admin API on loopback"),
+}
+INTERRUPTED, TERMINATED = 130, 143
+
+
+class Lazy(click.Group):
+    """Imports a command's module when the command is called or explained, not before."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"stax_pipeline.cli.commands.{COMMANDS[name][0]}")
+        command = getattr(module, name.replace("-", "_"))
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="stax-pipeline", message="%(version)s")
+def stax() -> None:
+    """Anthropic's cost and usage of many organisations, in a warehouse of your own."""
+
+
+def main() -> None:
+    """Run one command. Exit codes: 0 done, 1 with failures, 2 wrong use, 3 cannot start, 4 key refused."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminated)
+    try:
+        sys.exit(stax.main(standalone_mode=False) or 0)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.ClickException as wrong:
+        wrong.show()
+        sys.exit(wrong.exit_code)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as fault:
+        _end(fault)
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(TERMINATED)
+
+
+def _end(fault: Exception) -> NoReturn:
+    """Tell a fault without its traceback, unless STAX_DEBUG=1 asks for it."""
+    from stax_pipeline.domain.errors import StaxError
+
+    if os.environ.get("STAX_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(fault)
+    if isinstance(fault, StaxError):
+        click.echo(f"stax: {fault}", err=True)
+        sys.exit(fault.exit_code)
+    log = _write_log(fault)
+    where = f" Where it happened is in {log}." if log else ""
+    click.echo(f"stax: unexpected {type(fault).__name__}; please report it.{where} STAX_DEBUG=1 shows it.", err=True)
+    sys.exit(1)
+
+
+def _write_log(fault: Exception) -> Path | None:
+    """The places of the fault, without its message, which might quote anything; None where it cannot be written."""
+    import traceback
+    from datetime import UTC, datetime
+
+    from stax_pipeline.settings import read_settings
+
+    try:
+        log = read_settings().home / "stax.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as out:
+            out.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {type(fault).__name__}\n")
+            out.writelines(traceback.format_tb(fault.__traceback__))
+    except Exception:
+        return None
+    return log

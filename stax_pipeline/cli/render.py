@@ -1,0 +1,51 @@
+"""How figures look in a terminal: aligned tables, exact dollars, ages in words. No query and no colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+
+_WIDE = Context(prec=100, rounding=ROUND_HALF_EVEN)
+_CENT = Decimal("0.01")
+
+
+def usd(amount: Decimal | None) -> str:
+    """Dollars to the cent with thousands separators; never through a binary float. A dash where there are none."""
+    return "-" if amount is None else f"{amount.quantize(_CENT, context=_WIDE):,}"
+
+
+def whole(count: int | Decimal | None) -> str:
+    return "-" if count is None else f"{int(count):,}"
+
+
+def instant(moment: datetime | None, now: datetime | None = None) -> str:
+    """A UTC instant with its age in words."""
+    if moment is None:
+        return "never"
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC ({age(moment, now)})"
+
+
+def age(moment: datetime, now: datetime | None = None) -> str:
+    passed = (now or datetime.now(UTC)) - moment
+    if passed < timedelta(minutes=1):
+        return "just now"
+    for unit, length in (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1))):
+        count = passed // length
+        if count:
+            return f"{count} {unit}{'' if count == 1 else 's'} ago"
+    return "just now"
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
+    """Columns in line, those named in `right` flush right."""
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        fitted = (
+            cell.rjust(width) if heading in right else cell.ljust(width)
+            for cell, width, heading in zip(cells, widths, headings, strict=True)
+        )
+        return "  ".join(fitted).rstrip()
+
+    return "\n".join([line(headings), line(["-" * width for width in widths]), *map(line, rows)])

@@ -1,0 +1,126 @@
+"""One run of job `sync` in this process, recorded in the same instance the UI reads.
+
+Belongs here: the window of days, the run, and what it says about failed tenants. Stays out: asking and printing
+(`commands.sync`), what the run does (`assets`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from stax_pipeline.cli.environment import dagster_environment
+from stax_pipeline.cli.progress import shown_progress
+from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.extraction import Window
+from stax_pipeline.domain.time import trailing_window
+from stax_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster import ExecuteInProcessResult
+
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+DEFINITIONS = "stax_pipeline.definitions"
+
+
+@dataclass(slots=True)
+class Ran:
+    """How a run ended: failed tenants with their reasons, failed steps, and checks that did not pass."""
+
+    run_id: str
+    window: Window
+    success: bool
+    failures: dict[str, list[str]] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        return self.success and not self.failures
+
+
+def chosen_window(
+    settings: Settings, days: int | None, first: date | None, last: date | None, now: datetime | None = None
+) -> Window:
+    """N complete days and the open one, or the days from `first` to `last`, both included. Raises WrongUse."""
+    today = (now or datetime.now(UTC)).date()
+    if days is not None and (first or last):
+        raise WrongUse("--days and --from/--to exclude each other: give one of them.")
+    if first is None and last is not None:
+        raise WrongUse("--to needs --from: name the first day too.")
+    if first is None:
+        window = trailing_window(days or settings.lookback_days, datetime.now(UTC) if now is None else now)
+        return Window(max(window.start, settings.start_date), window.end)
+    window = Window(first, (last or today) + timedelta(days=1))
+    if not window:
+        raise WrongUse(f"--to {last} is before --from {first}.")
+    if first < settings.start_date:
+        raise WrongUse(f"{first} is before STAX_START_DATE ({settings.start_date}): ask for later days or set it earlier.")
+    if window.end > today + timedelta(days=1):
+        raise WrongUse(f"{last} has not begun yet: the last day that can be fetched is {today} (UTC).")
+    return window
+
+
+def run_sync(
+    settings: Settings, window: Window, slugs: Sequence[str] = (), *, accept_shrink: bool = False, verbose: bool = False
+) -> Ran:
+    """Run `sync` over the window for the named tenants, all connected ones without names; the database must run."""
+    os.environ.update(dagster_environment(settings))
+    config: dict[str, Any] = {
+        "resources": {"scope": {"config": {"tenants": list(slugs), "accept_shrink": accept_shrink}}}
+    }
+    if not verbose:
+        config["loggers"] = {"console": {"config": {"log_level": "CRITICAL"}}}
+    last = window.end - timedelta(days=1)
+    with _quiet(verbose), shown_progress():
+        import dagster as dg
+
+        job = importlib.import_module(DEFINITIONS).defs.resolve_job_def("sync")
+        with dg.DagsterInstance.get() as instance:
+            result = job.execute_in_process(
+                instance=instance,
+                tags={RANGE_START: window.start.isoformat(), RANGE_END: last.isoformat()},
+                run_config=config,
+                raise_on_error=False,
+            )
+    return _read(result, window)
+
+
+@contextmanager
+def _quiet(verbose: bool) -> Iterator[None]:
+    with warnings.catch_warnings():
+        if not verbose:
+            warnings.simplefilter("ignore")
+            logging.getLogger("dagster").setLevel(logging.CRITICAL)
+        yield
+
+
+def _read(result: ExecuteInProcessResult, window: Window) -> Ran:
+    ran = Ran(result.run_id, window, result.success)
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            cause = error.cause if error and error.cause else error
+            ran.broken[event.step_key or "?"] = cause.message.strip() if cause else "no reason given"
+        elif event.is_step_materialization:
+            _read_failures(ran, event.materialization.metadata)
+        elif event.event_type_value == "ASSET_CHECK_EVALUATION":
+            found = event.asset_check_evaluation_data
+            if not found.passed:
+                ran.warnings.append(f"{found.check_name} ({found.severity.value}): {found.description or 'did not pass'}")
+    return ran
+
+
+def _read_failures(ran: Ran, metadata: Any) -> None:
+    listed = metadata.get("failures")
+    for record in listed.records if listed else ():
+        reasons = ran.failures.setdefault(str(record.data["tenant"]), [])
+        if record.data["reason"] not in reasons:
+            reasons.append(str(record.data["reason"]))

@@ -1,0 +1,108 @@
+"""Prove that the normalised tables hold what the raw pages say, by adding the pages up in the plainest way there is.
+
+Deliberately not the product's parser: a bug there must not prove itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from stax_pipeline.domain.extraction import RawPage, Reading, Report, Window
+from stax_pipeline.domain.money import EXACT
+from stax_pipeline.resources.lake.raw import read_raw
+from stax_pipeline.resources.lake.store import Lake
+from stax_pipeline.resources.warehouse.extractions import Extraction, covered, newest
+from stax_pipeline.resources.warehouse.tenants import Tenant
+
+Sums = dict[date, Decimal]
+
+
+class Gap(NamedTuple):
+    """A tenant's day whose table does not hold what its extraction says."""
+
+    tenant: str
+    usage_date: date
+    pages: Decimal
+    table: Decimal
+
+
+def cost_gaps(connection: sa.Connection, lake: Lake, tenants: Sequence[Tenant], window: Window) -> list[Gap]:
+    """Days on which `cost_lines` differ from the raw pages, in USD."""
+    query = "select usage_date, sum(amount_usd) from stax.cost_lines"
+    return _gaps(connection, lake, tenants, window, Report.COST, Reading.COST, query, _dollars)
+
+
+def usage_gaps(connection: sa.Connection, lake: Lake, tenants: Sequence[Tenant], window: Window) -> list[Gap]:
+    """Days on which `usage_lines` differ from the raw pages, in tokens of all types."""
+    query = (
+        "select usage_date, sum(uncached_input_tokens + cache_read_input_tokens + cache_creation_5m_input_tokens"
+        " + cache_creation_1h_input_tokens + output_tokens) from stax.usage_lines"
+    )
+    return _gaps(connection, lake, tenants, window, Report.USAGE, Reading.ALL, query, _tokens)
+
+
+def _gaps(
+    connection: sa.Connection, lake: Lake, tenants: Sequence[Tenant], window: Window, report: Report,
+    reading: Reading, query: str, figure: Any,
+) -> list[Gap]:  # fmt: skip
+    where = " where tenant_id = :tenant and usage_date >= :start and usage_date < :end group by usage_date"
+    gaps: list[Gap] = []
+    for tenant in tenants:
+        values = {"tenant": tenant.tenant_id, "start": window.start, "end": window.end}
+        held: Sums = {row[0]: row[1] for row in connection.execute(sa.text(query + where), values)}
+        sent = _sent(connection, lake, tenant, report, reading, window, figure)
+        for day in sorted(held.keys() | sent.keys()):
+            pages, table = sent.get(day, Decimal(0)), held.get(day, Decimal(0))
+            if pages != table:
+                gaps.append(Gap(tenant.slug, day, pages, table))
+    return gaps
+
+
+def _sent(
+    connection: sa.Connection, lake: Lake, tenant: Tenant, report: Report, reading: Reading, window: Window, figure: Any
+) -> Sums:
+    """The sums by day on the raw pages of the extractions that are current."""
+    current = covered(connection, tenant.tenant_id, report, window)
+    by_extraction: dict[Any, set[date]] = defaultdict(set)
+    for day, row in current.items():
+        by_extraction[row.extraction_id].add(day)
+    sums: Sums = {}
+    for extraction in newest(connection, tenant.tenant_id, report, window):
+        if days := by_extraction.get(extraction.extraction_id):
+            found = _add_up(_pages(lake, extraction), reading, figure)
+            sums.update({day: found.get(day, Decimal(0)) for day in days})
+    return sums
+
+
+def _pages(lake: Lake, extraction: Extraction) -> Iterable[RawPage]:
+    return read_raw(lake, extraction.raw_uri or "", extraction.sha256)[1]
+
+
+def _add_up(pages: Iterable[RawPage], reading: Reading, figure: Any) -> Sums:
+    sums: Sums = {}
+    for page in pages:
+        if page.reading is reading:
+            for bucket in json.loads(page.body)["data"]:
+                day = date.fromisoformat(bucket["starting_at"][:10])
+                sums[day] = sum((figure(row) for row in bucket["results"]), Decimal(0))
+    return sums
+
+
+def _dollars(row: dict[str, Any]) -> Decimal:
+    return EXACT.divide(Decimal(row["amount"]), Decimal(100))
+
+
+def _tokens(row: dict[str, Any]) -> Decimal:
+    return Decimal(
+        row["uncached_input_tokens"]
+        + row["cache_read_input_tokens"]
+        + sum(row["cache_creation"].values())
+        + row["output_tokens"]
+    )

@@ -1,0 +1,137 @@
+"""Make a tenant, or give it a new key: checked with Anthropic first, stored only when that succeeded.
+
+Belongs here: who may have which organisation, and the one transaction that stores. Stays out: asking for the key and
+the first backfill (`cli`), replacing a key by name (`rotate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from stax_pipeline.domain.admin_key import AdminKey
+from stax_pipeline.domain.errors import KeyRefused
+from stax_pipeline.domain.slug import parse_slug
+from stax_pipeline.resources.key_encryption import MasterKeys, seal
+from stax_pipeline.resources.tenant_secrets import master_keys
+from stax_pipeline.resources.warehouse.engine import plain_faults
+from stax_pipeline.resources.warehouse.publish import lock_tenant
+from stax_pipeline.resources.warehouse.tables import tenants
+from stax_pipeline.resources.warehouse.tenants import (
+    CONNECTED,
+    DISCONNECTED,
+    StoredKey,
+    Tenant,
+    add_tenant,
+    find_tenant,
+    newest_generation,
+    store_key,
+    tenant_of_organization,
+)
+from stax_pipeline.settings import Settings
+from stax_pipeline.tenants.validate import Validated, validate
+
+Say = Callable[[str], None]
+_ONE_AT_A_TIME = "stax connect"
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A tenant whose key was accepted and stored; `is_new` is False when an existing tenant got a new key."""
+
+    tenant: Tenant
+    generation: int
+    key_hint: str
+    is_new: bool
+
+
+def say_nothing(_line: str) -> None:
+    """For callers that report no steps."""
+
+
+def connect(
+    settings: Settings, engine: sa.Engine, slug: str, name: str | None, key: AdminKey, say: Say = say_nothing
+) -> Connected:
+    """Validate and store a tenant's key. Raises WrongUse, CannotStart or KeyRefused; nothing is stored then."""
+    parse_slug(slug)
+    masters = master_keys(settings)
+    say("Asking Anthropic whether it accepts the key (cost report of the last complete day) ...")
+    validated = validate(settings, key)
+    say(f"Accepted. The organisation is {validated.organization_name!r}.")
+    with plain_faults(f"tenant {slug}: storing the key"), engine.begin() as connection:
+        return _store(connection, masters, slug, name, key, validated)
+
+
+def _store(
+    connection: sa.Connection, masters: MasterKeys, slug: str, name: str | None, key: AdminKey, validated: Validated
+) -> Connected:
+    connection.execute(sa.text("select pg_advisory_xact_lock(hashtext(:name))"), {"name": _ONE_AT_A_TIME})
+    holder = tenant_of_organization(connection, validated.organization_id)
+    if holder and holder.slug != slug:
+        raise KeyRefused(_already_connected(holder))
+    known = find_tenant(connection, slug)
+    if known and not holder:
+        raise KeyRefused(_other_organization(known, validated))
+    tenant = known or _new_tenant(slug, name, validated)
+    lock_tenant(connection, tenant.tenant_id)
+    if known:
+        tenant = known._replace(status=CONNECTED, name=name or known.name)
+        _mark_connected(connection, tenant)
+    else:
+        add_tenant(connection, tenant)
+    stored = store_generation(connection, masters, tenant.tenant_id, key, validated)
+    return Connected(tenant, stored.generation, stored.key_hint, known is None)
+
+
+def store_generation(
+    connection: sa.Connection, masters: MasterKeys, tenant_id: UUID, key: AdminKey, validated: Validated
+) -> StoredKey:
+    """Seal `key` as the tenant's next generation; the ciphertexts before it are destroyed in the same transaction."""
+    generation = newest_generation(connection, tenant_id) + 1
+    sealed = seal(key, tenant_id=tenant_id, generation=generation, masters=masters)
+    stored = StoredKey(tenant_id, generation, sealed, key.hint, validated.validated_at)
+    store_key(connection, stored)
+    return stored
+
+
+def _new_tenant(slug: str, name: str | None, validated: Validated) -> Tenant:
+    return Tenant(
+        tenant_id=uuid4(),
+        slug=slug,
+        name=name or validated.organization_name,
+        organization_id=validated.organization_id,
+        status=CONNECTED,
+        created_at=validated.validated_at,
+        first_sync_run_id=None,
+    )
+
+
+def _mark_connected(connection: sa.Connection, tenant: Tenant) -> None:
+    connection.execute(
+        tenants.update()
+        .where(tenants.c.tenant_id == tenant.tenant_id)
+        .values(status=CONNECTED, name=tenant.name)
+    )
+
+
+def _already_connected(holder: Tenant) -> str:
+    way_out = (
+        f"`stax connect {holder.slug}` connects it again, `stax disconnect {holder.slug} --purge` removes it"
+        if holder.status == DISCONNECTED
+        else f"`stax rotate-key {holder.slug}` gives it a new key"
+    )
+    return (
+        f"This key belongs to an organisation that tenant {holder.slug} already has ({holder.status}). "
+        f"One organisation is one tenant; {way_out}. The key was not stored."
+    )
+
+
+def _other_organization(known: Tenant, validated: Validated) -> str:
+    return (
+        f"Tenant {known.slug} is another organisation than this key's ({validated.organization_name!r}). A tenant keeps "
+        f"its organisation for good, so that figures never mix: choose another name for this one. "
+        "The key was not stored."
+    )

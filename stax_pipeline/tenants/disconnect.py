@@ -1,0 +1,139 @@
+"""End a tenancy: its key is destroyed first, and on request everything that was fetched for it.
+
+Belongs here: the order (key, raw pages, rows, Parquet, and only then the tenant itself, so that a killed purge can be
+run again) and the proof that nothing is left. Stays out: asking whether one is sure (`cli`), Dagster's own history,
+which holds no amounts of single tenants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from io import BytesIO
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from stax_pipeline.domain.extraction import Report, Window
+from stax_pipeline.resources.lake.store import Lake, ObjectMissing
+from stax_pipeline.resources.warehouse import tables
+from stax_pipeline.resources.warehouse.engine import plain_faults
+from stax_pipeline.resources.warehouse.publish import lock_tenant
+from stax_pipeline.resources.warehouse.tenants import DISCONNECTED, Tenant, destroy_keys, get_tenant, set_status
+from stax_pipeline.tenants.connect import Say, say_nothing
+
+IN_PARQUET = (
+    tables.cost_lines,
+    tables.usage_lines,
+    tables.usage_by_key,
+    tables.spend,
+    tables.spend_by_key,
+    tables.reconciliation,
+)
+_NEEDED_TO_RESUME = frozenset({"tenants", "coverage", "extractions", "admin_keys"})
+
+
+@dataclass(slots=True)
+class Purged:
+    """What was removed, and what a look afterwards still found (nothing, or the purge failed)."""
+
+    slug: str
+    raw_objects: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    parquet_days: int = 0
+    left: dict[str, int] = field(default_factory=dict)
+
+
+def disconnect(engine: sa.Engine, slug: str) -> int:
+    """Destroy the tenant's stored key and stop its syncs; its data stays. Returns how many keys were destroyed."""
+    with plain_faults(f"tenant {slug}: disconnecting"), engine.begin() as connection:
+        tenant = get_tenant(connection, slug)
+        lock_tenant(connection, tenant.tenant_id)
+        destroyed = destroy_keys(connection, tenant.tenant_id)
+        set_status(connection, tenant.tenant_id, DISCONNECTED)
+    return destroyed
+
+
+def purge(engine: sa.Engine, lake: Lake, slug: str, say: Say = say_nothing) -> Purged:
+    """Remove everything of a tenant and look whether anything is left. Killed half-way, run it again."""
+    with plain_faults(f"tenant {slug}: looking it up"), engine.connect() as connection:
+        tenant = get_tenant(connection, slug)
+    done = Purged(slug)
+    say(f"Destroyed {disconnect(engine, slug)} stored key(s).")
+    done.raw_objects = _delete_raw(lake, tenant)
+    say(f"Removed {done.raw_objects} raw objects from the lake.")
+    days = _published_days(engine, tenant)
+    done.rows = _delete_rows(engine, tenant, resumable=True)
+    done.parquet_days = _rebuild_parquet(engine, lake, days)
+    done.rows |= _delete_rows(engine, tenant, resumable=False)
+    done.raw_objects += _delete_raw(lake, tenant)
+    say(f"Removed {sum(done.rows.values())} rows from {sum(map(bool, done.rows.values()))} tables.")
+    say(f"Rebuilt the Parquet files of {done.parquet_days} days without the tenant.")
+    done.left = _what_is_left(engine, lake, tenant.tenant_id, days)
+    return done
+
+
+def _delete_raw(lake: Lake, tenant: Tenant) -> int:
+    return sum(lake.delete_folder(f"raw/{report}/tenant={tenant.tenant_id}") for report in Report)
+
+
+def _published_days(engine: sa.Engine, tenant: Tenant) -> Window | None:
+    query = sa.select(sa.func.min(tables.coverage.c.usage_date), sa.func.max(tables.coverage.c.usage_date)).where(
+        tables.coverage.c.tenant_id == tenant.tenant_id
+    )
+    with plain_faults(f"tenant {tenant.slug}: looking for its days"), engine.connect() as connection:
+        first, last = connection.execute(query).one()
+    return None if first is None else Window(first, last + timedelta(days=1))
+
+
+def _of_tenants() -> Iterator[sa.Table]:
+    """Every table that holds tenants' rows, those that refer to others first."""
+    return (table for table in reversed(tables.metadata.sorted_tables) if "tenant_id" in table.c)
+
+
+def _delete_rows(engine: sa.Engine, tenant: Tenant, *, resumable: bool) -> dict[str, int]:
+    """All rows but those a second purge needs to find its way, or those alone."""
+    counts: dict[str, int] = {}
+    with plain_faults(f"tenant {tenant.slug}: removing rows"), engine.begin() as connection:
+        lock_tenant(connection, tenant.tenant_id)
+        for table in _of_tenants():
+            if (table.name in _NEEDED_TO_RESUME) is not resumable:
+                removed = connection.execute(table.delete().where(table.c.tenant_id == tenant.tenant_id))
+                counts[table.name] = removed.rowcount
+    return counts
+
+
+def _rebuild_parquet(engine: sa.Engine, lake: Lake, days: Window | None) -> int:
+    from stax_pipeline.resources.lake.parquet import rebuild
+
+    if days is None:
+        return 0
+    for table in IN_PARQUET:
+        rebuild(engine, lake, table, days)
+    return len(days.days)
+
+
+def _what_is_left(engine: sa.Engine, lake: Lake, tenant_id: UUID, days: Window | None) -> dict[str, int]:
+    """Rows and objects that still name the tenant, by place; a place with none is not listed."""
+    left: dict[str, int] = {}
+    with plain_faults("looking what is left"), engine.connect() as connection:
+        for table in _of_tenants():
+            query = sa.select(sa.func.count()).select_from(table).where(table.c.tenant_id == tenant_id)
+            left[table.name] = connection.execute(query).scalar_one()
+    for table in IN_PARQUET:
+        found = sum(_rows_in_file(lake, table.name, day, tenant_id) for day in (days.days if days else ()))
+        left[f"Parquet {table.name}"] = found
+    return {place: count for place, count in left.items() if count}
+
+
+def _rows_in_file(lake: Lake, table: str, day: date, tenant_id: UUID) -> int:
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    try:
+        data = lake.get(f"{table}/usage_date={day}/part-0.parquet")
+    except ObjectMissing:
+        return 0
+    tenants = pq.read_table(BytesIO(data), columns=["tenant_id"]).column("tenant_id")
+    return int(pc.sum(pc.equal(tenants, str(tenant_id))).as_py() or 0)

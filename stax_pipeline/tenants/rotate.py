@@ -1,0 +1,143 @@
+"""Replace what protects or is protected: a tenant's admin key, and the master key that wraps all of them.
+
+Belongs here: the order of steps, so that a good key stays until a better one is in place, whatever is killed when.
+Stays out: the cryptography (`resources.key_encryption`), connecting (`connect`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from stax_pipeline.domain.admin_key import AdminKey
+from stax_pipeline.domain.errors import KeyRefused, StaxError, WrongUse
+from stax_pipeline.resources.key_encryption import MasterKeys, add_primary, rewrap
+from stax_pipeline.resources.tenant_secrets import master_keys
+from stax_pipeline.resources.warehouse.engine import plain_faults
+from stax_pipeline.resources.warehouse.publish import lock_tenant
+from stax_pipeline.resources.warehouse.tenants import (
+    CONNECTED,
+    DISCONNECTED,
+    StoredKey,
+    Tenant,
+    get_tenant,
+    keys_in_use,
+    replace_wrapping,
+    set_status,
+)
+from stax_pipeline.settings import Settings
+from stax_pipeline.tenants.connect import Connected, Say, say_nothing, store_generation
+from stax_pipeline.tenants.validate import validate
+
+_ONE_ROTATION = "stax rotate-master-key"
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """What a master key rotation did. `in_use` counts the stored keys by the master key that wraps them."""
+
+    primary_id: str
+    is_new: bool
+    rewrapped: int
+    damaged: tuple[str, ...]
+    in_use: dict[str, int]
+    readable: frozenset[str]
+
+    @property
+    def retirable(self) -> list[str]:
+        """Master keys that no stored key names any more."""
+        return sorted(self.readable - set(self.in_use) - {self.primary_id})
+
+
+def rotate_key(settings: Settings, engine: sa.Engine, slug: str, key: AdminKey, say: Say = say_nothing) -> Connected:
+    """Replace a tenant's admin key by another of the same organisation. Raises KeyRefused; the old key stays then."""
+    masters = master_keys(settings)
+    with plain_faults(f"tenant {slug}: looking it up"), engine.connect() as connection:
+        tenant = _in_service(connection, slug)
+    say("Asking Anthropic whether it accepts the new key (cost report of the last complete day) ...")
+    validated = validate(settings, key)
+    if validated.organization_id != tenant.organization_id:
+        raise KeyRefused(
+            f"This key belongs to another organisation ({validated.organization_name!r}) than tenant {slug}'s. "
+            "The old key stays in place and the new one was not stored."
+        )
+    with plain_faults(f"tenant {slug}: storing the key"), engine.begin() as connection:
+        lock_tenant(connection, tenant.tenant_id)
+        _in_service(connection, slug)
+        stored = store_generation(connection, masters, tenant.tenant_id, key, validated)
+        set_status(connection, tenant.tenant_id, CONNECTED)
+    return Connected(tenant._replace(status=CONNECTED), stored.generation, stored.key_hint, False)
+
+
+def _in_service(connection: sa.Connection, slug: str) -> Tenant:
+    tenant = get_tenant(connection, slug)
+    if tenant.status == DISCONNECTED:
+        raise WrongUse(f"Tenant {slug} is disconnected. `stax connect {slug}` connects it again.")
+    return tenant
+
+
+def rotate_master_key(settings: Settings, engine: sa.Engine, say: Say = say_nothing) -> Rotated:
+    """Wrap every stored key by a new primary master key, one by one; killed half-way, a second call finishes it.
+
+    With a master key file a new primary is put before the others, which stay readable. With STAX_MASTER_KEY the
+    primary is the first key of the setting, put there by the operator. No master key is ever removed here.
+    """
+    with _only_rotation(engine):
+        masters = master_keys(settings)
+        started_before = any(key.sealed.master_key_id != masters.primary_id for key in _in_use(engine))
+        file = _master_key_file(settings)
+        is_new = file is not None and not started_before
+        if is_new and file is not None:
+            say(f"Adding a new primary master key to {file} ...")
+            add_primary(file)
+            masters = master_keys(settings)
+        rewrapped, damaged = _rewrap_all(engine, masters)
+        in_use = Counter(key.sealed.master_key_id for key in _in_use(engine))
+    return Rotated(masters.primary_id, is_new, rewrapped, tuple(damaged), dict(in_use), masters.ids)
+
+
+def _master_key_file(settings: Settings) -> Path | None:
+    if settings.master_key:
+        return None
+    return settings.master_key_file or settings.home / "master.key"
+
+
+@contextmanager
+def _only_rotation(engine: sa.Engine) -> Iterator[None]:
+    """Two rotations at once could each put a key of their own into the file, and one of them would be lost."""
+    lock = {"name": _ONE_ROTATION}
+    with plain_faults("rotating the master key"), engine.connect() as connection:
+        if not connection.execute(sa.text("select pg_try_advisory_lock(hashtext(:name))"), lock).scalar_one():
+            raise WrongUse("Another rotation of the master key is running; wait for its end.")
+        connection.commit()
+        try:
+            yield
+        finally:
+            connection.execute(sa.text("select pg_advisory_unlock(hashtext(:name))"), lock)
+            connection.commit()
+
+
+def _in_use(engine: sa.Engine) -> list[StoredKey]:
+    with engine.connect() as connection:
+        return keys_in_use(connection)
+
+
+def _rewrap_all(engine: sa.Engine, masters: MasterKeys) -> tuple[int, list[str]]:
+    """How many changed, and why the others could not be opened: a damaged key stops nobody else's rotation."""
+    rewrapped, damaged = 0, []
+    for key in _in_use(engine):
+        try:
+            fresh = rewrap(key.sealed, key.tenant_id, key.generation, masters)
+        except StaxError as fault:
+            damaged.append(f"tenant {key.tenant_id}: {fault}")
+            continue
+        if fresh != key.sealed:
+            with engine.begin() as connection:
+                replace_wrapping(connection, key._replace(sealed=fresh))
+            rewrapped += 1
+    return rewrapped, damaged

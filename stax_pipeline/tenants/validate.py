@@ -1,0 +1,48 @@
+"""Try an admin key out before it is stored: who it belongs to, and whether it may read costs.
+
+Belongs here: the two live calls and their refusal in plain words. Stays out: the key's shape (`domain.admin_key`),
+storing it (`connect`, `rotate`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from stax_pipeline.domain.admin_key import AdminKey
+from stax_pipeline.domain.errors import KeyRefused
+from stax_pipeline.domain.extraction import Window, cost_query
+from stax_pipeline.resources.admin_api import admin_api, explain_refusal
+from stax_pipeline.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """What Anthropic said about a key it accepted, at its own clock."""
+
+    organization_id: str
+    organization_name: str
+    validated_at: datetime
+
+
+def validate(settings: Settings, key: AdminKey) -> Validated:
+    """Ask Anthropic whether it accepts `key` for the cost report. Raises KeyRefused, which never quotes the key."""
+    refusal: str
+    try:
+        return asyncio.run(_ask(settings.anthropic_base_url, key))
+    except KeyRefused:
+        raise
+    except Exception as error:
+        refusal = explain_refusal(error)
+    raise KeyRefused(refusal)
+
+
+async def _ask(base_url: str, key: AdminKey) -> Validated:
+    """The last complete day by the server's clock: the local one may be days off."""
+    async with admin_api(base_url) as api:
+        session = api.session(key)
+        me = await session.whoami()
+        today = me.server_date.date()
+        await session.first_page(cost_query(Window(today - timedelta(days=1), today)))
+    return Validated(me.organization_id, me.name, me.server_date)
