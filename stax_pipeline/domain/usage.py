@@ -177,15 +177,8 @@ def usage_lines(all_: Buckets, fast: Buckets | None, unknown: Counter[str] | Non
             lines.append(UsageLine._make((day, *values, "fast", *part, "{}")))
         if rest != NOTHING or part == NOTHING:
             speed = "" if fast is None else "standard"
-            lines.append(
-                UsageLine(
-                    day,
-                    *values,
-                    speed,
-                    *rest,
-                    json.dumps(more, sort_keys=True, default=str),
-                )
-            )
+            kept = json.dumps(more, sort_keys=True, default=str)
+            lines.append(UsageLine._make((day, *values, speed, *rest, kept)))
     return sorted(lines)
 
 

@@ -1,0 +1,37 @@
+"""Commands for other tools: `env` prints exports, `url` the analyst's address. Both leave the embedded server running."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+from stax_pipeline.settings import Settings, read_settings
+
+
+@click.command()
+def env() -> None:
+    """Print exports, starting the embedded server to stay: eval "$(stax env)", then plain dagster dev works."""
+    from stax_pipeline.cli.environment import dagster_environment, settings_that_are_set
+
+    settings = read_settings()
+    _start(settings)
+    for name, value in {**settings_that_are_set(), **dagster_environment(settings)}.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
+@click.command()
+def url() -> None:
+    """Print the analyst's connection string (read only): psql "$(stax url)"."""
+    from stax_pipeline.cli.addresses import analyst_url
+
+    settings = read_settings()
+    _start(settings)
+    click.echo(analyst_url(settings))
+
+
+def _start(settings: Settings) -> None:
+    from stax_pipeline.cli.database import pin
+
+    if pin(settings):
+        click.echo("The embedded Postgres runs now and stays; `stax down` stops it.", err=True)

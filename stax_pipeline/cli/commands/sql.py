@@ -1,0 +1,117 @@
+"""`stax sql`: one query as the analyst. The role can read only, and the session says so too."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stax_pipeline.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor
+
+SECONDS = 60
+ROWS_AT_A_TIME = 5000
+OPTIONS = f"-c default_transaction_read_only=on -c statement_timeout={SECONDS}s -c search_path=stax"
+
+
+@click.command()
+@click.argument("query")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+def sql(query: str, form: str) -> None:
+    """Run one read-only QUERY as the analyst. JSON keeps numeric values as text, so that no digit is lost."""
+    from stax_pipeline.cli.database import database
+
+    settings = read_settings()
+    with database(settings):
+        _run(settings, query, form)
+
+
+def _run(settings: Settings, query: str, form: str) -> None:
+    import psycopg2
+
+    from stax_pipeline.cli.addresses import analyst_url
+    from stax_pipeline.domain.errors import StaxError
+
+    refused: str
+    try:
+        connection = psycopg2.connect(analyst_url(settings), options=OPTIONS, connect_timeout=10)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(query)
+                _print(cursor, form)
+            return
+        finally:
+            connection.close()
+    except psycopg2.Error as fault:
+        refused = _one_line(fault)
+    raise StaxError(f"the database refused the query: {refused}")
+
+
+def _one_line(fault: Any) -> str:
+    said = fault.diag.message_primary or " ".join(str(fault).split())
+    hint = f" (hint: {fault.diag.message_hint})" if fault.diag.message_hint else ""
+    return f"{said}{hint}"
+
+
+def _print(cursor: Cursor, form: str) -> None:
+    if cursor.description is None:
+        click.echo("Done; the statement returns no rows.", err=True)
+        return
+    names = [column.name for column in cursor.description]
+    if form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([_text(value) for value in row] for row in _rows(cursor))
+    elif form == "json":
+        _print_json(names, _rows(cursor))
+    else:
+        _print_table(names, list(_rows(cursor)))
+
+
+def _rows(cursor: Cursor) -> Iterator[Sequence[Any]]:
+    while rows := cursor.fetchmany(ROWS_AT_A_TIME):
+        yield from rows
+
+
+def _print_json(names: list[str], rows: Iterator[Sequence[Any]]) -> None:
+    separator = "["
+    for row in rows:
+        click.echo(f"{separator}{json.dumps(dict(zip(names, map(_plain, row), strict=True)), ensure_ascii=False)}")
+        separator = ","
+    click.echo("]" if separator == "," else "[]")
+
+
+def _print_table(names: list[str], rows: list[Sequence[Any]]) -> None:
+    from stax_pipeline.cli.render import table
+
+    numeric = [
+        name
+        for index, name in enumerate(names)
+        if rows and all(isinstance(row[index], int | Decimal | None) for row in rows)
+    ]
+    click.echo(table(names, [[_text(value) for value in row] for row in rows], right=numeric))
+    click.echo(f"({len(rows)} row{'' if len(rows) == 1 else 's'})", err=True)
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float | str | list | dict) else _text(value)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, date | datetime | time):
+        return value.isoformat()
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)

@@ -1,0 +1,156 @@
+"""`stax status` and `stax tenants`: what an operator looks at first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+import click
+
+from stax_pipeline.settings import Settings, read_settings
+
+_KEYS = """
+select t.slug, t.name, t.status, t.created_at, k.key_hint, k.validated_at
+from stax.tenants t
+left join stax.admin_keys k on k.tenant_id = t.tenant_id and k.revoked_at is null
+order by t.slug
+"""
+_REACHED = """
+select t.slug, f.usage_data_through, f.cost_data_through, f.complete_through,
+       (select concat(e.report, ' at ', to_char(e.recorded_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI'), ' UTC: ', e.error)
+        from stax.extractions e
+        where e.tenant_id = t.tenant_id and e.error is not null
+          and not exists (select 1 from stax.extractions later
+                          where later.tenant_id = e.tenant_id and later.report = e.report and later.error is null
+                            and later.recorded_at > e.recorded_at)
+        order by e.recorded_at desc limit 1) as last_error,
+       r.lowest, r.highest
+from stax.tenants t
+left join stax.freshness f using (tenant_id)
+left join (select tenant_id, min(ratio) as lowest, max(ratio) as highest from stax.reconciliation
+           where usage_date >= (now() at time zone 'UTC')::date - 30 group by tenant_id) r using (tenant_id)
+"""
+
+
+class Status(NamedTuple):
+    """One tenant as `status` shows it."""
+
+    tenant: str
+    status: str
+    key_hint: str | None
+    usage_data_through: datetime | None
+    cost_data_through: datetime | None
+    complete_through: date | None
+    error_bar_low: Decimal | None
+    error_bar_high: Decimal | None
+    last_error: str | None
+
+
+class Known(NamedTuple):
+    """One tenant and the hint of its key in use."""
+
+    slug: str
+    name: str
+    status: str
+    created_at: datetime
+    key_hint: str | None
+    validated_at: datetime | None
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs; instants in ISO 8601, ratios as text.")
+def status(as_json: bool) -> None:
+    """Per tenant: state, key, how far the data reaches, the error bar of the last 30 days, the last error."""
+    from stax_pipeline.cli.database import database
+
+    settings = read_settings()
+    with database(settings):
+        found = _status(settings)
+    if as_json:
+        click.echo(json.dumps([one._asdict() for one in found], default=_for_json, indent=2))
+    elif found:
+        _print_status(found)
+    else:
+        _print_none()
+
+
+@click.command()
+def tenants() -> None:
+    """List the tenants: name, state, since when, key hint."""
+    from stax_pipeline.cli.database import database
+    from stax_pipeline.cli.render import table
+
+    settings = read_settings()
+    with database(settings):
+        found = _known(settings)
+    if not found:
+        _print_none()
+        return
+    rows = [
+        (one.slug, one.name, one.status, f"{one.created_at:%Y-%m-%d}", f"…{one.key_hint}" if one.key_hint else "none")
+        for one in found
+    ]
+    click.echo(table(("tenant", "name", "status", "since", "key"), rows))
+
+
+def _print_none() -> None:
+    click.echo("There is no tenant yet. `stax connect acme` connects one.", err=True)
+
+
+def _known(settings: Settings) -> list[Known]:
+    """As the loader, who alone may look at keys; hints leave, ciphertexts do not."""
+    import sqlalchemy as sa
+
+    from stax_pipeline.cli.database import loader
+    from stax_pipeline.resources.warehouse.engine import plain_faults
+
+    with loader(settings) as engine, plain_faults("listing tenants"), engine.connect() as connection:
+        return [Known(*row) for row in connection.execute(sa.text(_KEYS))]
+
+
+def _status(settings: Settings) -> list[Status]:
+    import sqlalchemy as sa
+
+    from stax_pipeline.cli.database import analyst
+
+    with analyst(settings) as connection:
+        reached = {row.slug: row for row in connection.execute(sa.text(_REACHED))}
+    return [
+        Status(
+            one.slug, one.status, one.key_hint, row.usage_data_through, row.cost_data_through, row.complete_through,
+            row.lowest, row.highest, row.last_error,
+        )
+        for one in _known(settings) if (row := reached.get(one.slug))
+    ]  # fmt: skip
+
+
+def _print_status(found: Sequence[Status]) -> None:
+    from stax_pipeline.cli import render
+
+    rows = [
+        (
+            one.tenant, one.status, f"…{one.key_hint}" if one.key_hint else "none",
+            render.instant(one.usage_data_through), render.instant(one.cost_data_through),
+            str(one.complete_through or "never"), _error_bar(one),
+        )
+        for one in found
+    ]  # fmt: skip
+    headings = ("tenant", "status", "key", "usage data through", "cost data through", "complete through", "error bar")
+    click.echo(render.table(headings, rows))
+    for one in found:
+        if one.last_error:
+            click.echo(f"last error of {one.tenant}: {one.last_error}")
+
+
+def _error_bar(one: Status) -> str:
+    """Priced ÷ reported over days, models and tiers: how far the price book can be trusted."""
+    if one.error_bar_low is None or one.error_bar_high is None:
+        return "-"
+    return f"{one.error_bar_low:.4f} to {one.error_bar_high:.4f}"
+
+
+def _for_json(value: object) -> str:
+    return value.isoformat() if isinstance(value, date | datetime) else str(value)

@@ -1,0 +1,102 @@
+"""What every test against the real thing needs: one embedded Postgres, a migrated database, a simulator with a clock.
+
+The server starts once per session; each test that asks for `installation` gets empty tables, an empty lake, its own
+simulator and its own settings in the environment.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from stax_pipeline.domain.admin_key import parse_admin_key
+from stax_pipeline.resources import embedded_postgres
+from stax_pipeline.resources.dagster import loader_engine
+from stax_pipeline.resources.key_encryption import seal
+from stax_pipeline.resources.lake.store import Lake
+from stax_pipeline.resources.tenant_secrets import master_keys
+from stax_pipeline.resources.warehouse.migrate import upgrade
+from stax_pipeline.resources.warehouse.roles import logins
+from stax_pipeline.resources.warehouse.tables import metadata
+from stax_pipeline.resources.warehouse.tenants import StoredKey, Tenant, add_tenant, store_key
+from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.simulator import Organization, Simulator, demo_organizations
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+class Clock:
+    """The simulator's clock: what the source says the time is."""
+
+    def __init__(self, now: datetime = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@dataclass
+class Installation:
+    """A running product without Dagster's processes: settings, warehouse, lake and the source it reads."""
+
+    home: Path
+    simulator: Simulator
+    clock: Clock
+
+    @property
+    def settings(self) -> Settings:
+        return read_settings()
+
+    @property
+    def engine(self) -> sa.Engine:
+        return loader_engine(self.settings)
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.settings.lake)
+
+    def add_tenant(self, slug: str) -> Tenant:
+        """A connected tenant of the simulator's organisation of that name, its key sealed as `stax connect` does."""
+        key = parse_admin_key(self.simulator.keys[slug])
+        organization: Organization = self.simulator.organizations[slug]
+        tenant = Tenant(uuid4(), slug, slug.title(), organization.id, "connected", datetime.now(UTC), None)
+        sealed = seal(key, tenant_id=tenant.tenant_id, generation=1, masters=master_keys(self.settings))
+        with self.engine.begin() as connection:
+            add_tenant(connection, tenant)
+            store_key(connection, StoredKey(tenant.tenant_id, 1, sealed, key.hint, datetime.now(UTC)))
+        return tenant
+
+
+@pytest.fixture(scope="session")
+def stax_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A `STAX_HOME` whose embedded Postgres runs, migrated, for the whole session."""
+    home = tmp_path_factory.mktemp("stax") / "home"
+    settings = read_settings({"STAX_HOME": str(home)})
+    with embedded_postgres.running(settings.postgres_home):
+        upgrade(settings)
+        yield home
+
+
+@pytest.fixture
+def installation(stax_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+    """Empty tables, an empty lake and a fresh simulator with the organisations `acme` and `globex`, at noon."""
+    clock = Clock()
+    with Simulator(demo_organizations(), clock=clock) as simulator:
+        settings = read_settings({"STAX_HOME": str(stax_home)})
+        monkeypatch.setenv("STAX_HOME", str(stax_home))
+        monkeypatch.setenv("STAX_ANTHROPIC_BASE_URL", simulator.base_url)
+        monkeypatch.setenv("STAX_DAGSTER_URL", logins(settings).dagster)
+        monkeypatch.setenv("STAX_DAGSTER_DIR", str(stax_home / "dagster"))
+        shutil.rmtree(stax_home / "lake", ignore_errors=True)
+        made = Installation(stax_home, simulator, clock)
+        with made.engine.begin() as connection:
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(table.delete())
+        yield made
