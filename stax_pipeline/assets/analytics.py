@@ -20,7 +20,13 @@ from stax_pipeline.resources.dagster import Lake, Scope, Warehouse
 from stax_pipeline.resources.lake.parquet import rebuild
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.prices import read_book, record_prices
-from stax_pipeline.steps.analytics import Books, publish_reconciliation, publish_spend, publish_spend_by_key
+from stax_pipeline.steps.analytics import (
+    Books,
+    note_first_sync,
+    publish_reconciliation,
+    publish_spend,
+    publish_spend_by_key,
+)
 
 ANALYTICS: dict[str, Any] = {"group_name": "analytics", "owners": OWNERS, "tags": {"layer": "analytics"}}
 DAILY_TABLE: dict[str, Any] = {
@@ -51,14 +57,14 @@ def price_book(warehouse: Warehouse) -> dg.MaterializeResult:
 def spend(context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake) -> dg.MaterializeResult:
     """What each tenant's Claude use cost, every figure with its source (USD, one row per line)."""
     window = window_of(list(context.partition_keys))
-    outcome, totals = publish_spend(
-        books(warehouse), scope.chosen(warehouse), window, progress(context, "building spend")
-    )
+    tenants = scope.chosen(warehouse)
+    outcome, totals = publish_spend(books(warehouse), tenants, window, progress(context, "building spend"))
     rebuild(warehouse.engine, lake.store, tables.spend, window)
+    note_first_sync(warehouse.engine, [t for t in tenants if t.slug not in outcome.failures], context.run_id)
     daily = dollars_by_day(warehouse.engine, window)
     for day, row in daily.iterrows():
         context.add_asset_metadata(
-            {name: f"${usd:,.2f}" for name, usd in row.items()}, partition_key=str(day)
+            {str(name): f"${usd:,.2f}" for name, usd in row.items()}, partition_key=str(day)
         )  # fmt: skip
     return dg.MaterializeResult(
         metadata={
@@ -120,4 +126,8 @@ def dollars_by_day(engine: sa.Engine, window: Window) -> pd.DataFrame:
     with engine.connect() as connection:
         rows: list[tuple[date, str, Decimal]] = [tuple(row) for row in connection.execute(query)]
     frame = pd.DataFrame(rows, columns=["day", "source", "usd"], dtype=object)
-    return frame.pivot(index="day", columns="source", values="usd").fillna(Decimal(0)).sort_index()
+    return (
+        frame.pivot(index="day", columns="source", values="usd")
+        .map(lambda usd: usd if isinstance(usd, Decimal) else Decimal(0))
+        .sort_index()
+    )

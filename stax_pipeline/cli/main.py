@@ -26,7 +26,7 @@ COMMANDS = {
     "tenants": ("status", "List the tenants"),
     "sql": ("sql", "One read-only query as the analyst"),
     "url": ("addresses", "The analyst's connection string, in the form psql takes"),
-    "env": ("addresses", "Exports for other tools: eval \"$(stax env)\", then dagster dev"),
+    "env": ("addresses", 'Exports for other tools: eval "$(stax env)", then dagster dev'),
     "rotate-key": ("keys", "Replace a tenant's admin key"),
     "disconnect": ("keys", "Destroy a tenant's key, and on request its data"),
     "rotate-master-key": ("keys", "Wrap every stored key by a new master key"),

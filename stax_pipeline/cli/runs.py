@@ -56,16 +56,25 @@ def chosen_window(
     if first is None and last is not None:
         raise WrongUse("--to needs --from: name the first day too.")
     if first is None:
-        window = trailing_window(days or settings.lookback_days, datetime.now(UTC) if now is None else now)
-        return Window(max(window.start, settings.start_date), window.end)
+        if days is None:
+            return first_window(settings, settings.lookback_days, now)
+        first, last = today - timedelta(days=days), today
     window = Window(first, (last or today) + timedelta(days=1))
     if not window:
         raise WrongUse(f"--to {last} is before --from {first}.")
     if first < settings.start_date:
-        raise WrongUse(f"{first} is before STAX_START_DATE ({settings.start_date}): ask for later days or set it earlier.")
+        raise WrongUse(
+            f"{first} is before STAX_START_DATE ({settings.start_date}): ask for later days or set it earlier."
+        )
     if window.end > today + timedelta(days=1):
         raise WrongUse(f"{last} has not begun yet: the last day that can be fetched is {today} (UTC).")
     return window
+
+
+def first_window(settings: Settings, days: int, now: datetime | None = None) -> Window:
+    """N complete days and the open one, as far as there are partitions."""
+    window = trailing_window(days, now or datetime.now(UTC))
+    return Window(max(window.start, settings.start_date), window.end)
 
 
 def run_sync(
@@ -114,7 +123,9 @@ def _read(result: ExecuteInProcessResult, window: Window) -> Ran:
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             found = event.asset_check_evaluation_data
             if not found.passed:
-                ran.warnings.append(f"{found.check_name} ({found.severity.value}): {found.description or 'did not pass'}")
+                ran.warnings.append(
+                    f"{found.check_name} ({found.severity.value}): {found.description or 'did not pass'}"
+                )
     return ran
 
 

@@ -24,7 +24,7 @@ from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.engine import plain_faults
 from stax_pipeline.resources.warehouse.extractions import Covered, covered
 from stax_pipeline.resources.warehouse.publish import TableRows, lock_tenant, read_days, replace_days
-from stax_pipeline.resources.warehouse.tenants import Tenant
+from stax_pipeline.resources.warehouse.tenants import Tenant, set_first_sync
 from stax_pipeline.steps.isolation import Outcome, Progress, no_progress, reason
 
 Build = Callable[[sa.Connection, Tenant, Window], int]
@@ -109,6 +109,12 @@ def publish_reconciliation(
         return replace_days(connection, tenant.tenant_id, part.days, [content])
 
     return _for_each(books, tenants, window, progress, "reconciling", build)
+
+
+def note_first_sync(engine: sa.Engine, tenants: Sequence[Tenant], run_id: str) -> None:
+    """Tenants that now have data for the first time: the sensor need not backfill them."""
+    with plain_faults("noting first syncs"), engine.begin() as connection:
+        set_first_sync(connection, [tenant.tenant_id for tenant in tenants], run_id)
 
 
 def _for_each(

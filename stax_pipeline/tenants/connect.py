@@ -111,9 +111,7 @@ def _new_tenant(slug: str, name: str | None, validated: Validated) -> Tenant:
 
 def _mark_connected(connection: sa.Connection, tenant: Tenant) -> None:
     connection.execute(
-        tenants.update()
-        .where(tenants.c.tenant_id == tenant.tenant_id)
-        .values(status=CONNECTED, name=tenant.name)
+        tenants.update().where(tenants.c.tenant_id == tenant.tenant_id).values(status=CONNECTED, name=tenant.name)
     )
 
 

@@ -6,11 +6,12 @@ open to every user of the machine. Stays out: what is done with it (`tenants`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from stax_pipeline.settings import read_settings
+from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from stax_pipeline.domain.admin_key import AdminKey
@@ -40,19 +41,24 @@ def connect(slug: str, name: str | None, key_file: str | None, days: int, no_syn
             stored = connect_tenant(settings, engine, slug, name, key, click.echo)
         del key
         tell_stored(slug, stored.key_hint, stored.generation)
-        if not no_sync and not backfill(slug, days):
+        if not no_sync and not backfill(settings, [slug], days):
             raise click.exceptions.Exit(1)
 
 
-def backfill(slug: str, days: int) -> bool:
-    """The first run of a tenant; True when nothing failed. The database must run."""
+def backfill(settings: Settings, slugs: Sequence[str], days: int) -> bool:
+    """The first run of tenants; True when nothing failed, and then the sensor need not do it. The database must run."""
     from stax_pipeline.cli.commands.sync import report
-    from stax_pipeline.cli.runs import chosen_window, run_sync
+    from stax_pipeline.cli.database import loader
+    from stax_pipeline.cli.runs import first_window, run_sync
+    from stax_pipeline.resources.warehouse.tenants import get_tenant, set_first_sync
 
-    settings = read_settings()
-    window = chosen_window(settings, days, None, None)
+    window = first_window(settings, days)
     click.echo(f"Backfilling {len(window.days) - 1} complete days and the open one ({window.start} to now) ...")
-    return report(settings, run_sync(settings, window, [slug]), [slug])
+    ran = run_sync(settings, window, slugs)
+    if ran.clean:
+        with loader(settings) as engine, engine.begin() as connection:
+            set_first_sync(connection, [get_tenant(connection, slug).tenant_id for slug in slugs], ran.run_id)
+    return report(settings, ran, slugs)
 
 
 def tell_stored(slug: str, hint: str, generation: int) -> None:
@@ -120,7 +126,9 @@ def rotate_master_key() -> None:
     settings = read_settings()
     with database(settings), loader(settings) as engine:
         done = rotate(settings, engine, click.echo)
-    click.echo(f"Primary master key: {done.primary_id}{' (new)' if done.is_new else ''}. Re-wrapped now: {done.rewrapped}.")
+    click.echo(
+        f"Primary master key: {done.primary_id}{' (new)' if done.is_new else ''}. Re-wrapped now: {done.rewrapped}."
+    )
     for master, count in sorted(done.in_use.items()):
         click.echo(f"  master key {master}: wraps {count} stored key(s)")
     for master in done.retirable:

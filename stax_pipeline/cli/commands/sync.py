@@ -70,7 +70,9 @@ def _chosen(settings: Settings, slugs: Sequence[str]) -> list[str]:
         chosen = [tenant.slug for tenant in tenants_to_sync(connection, slugs)]
         rejected = [t.slug for t in all_tenants(connection) if t.status == KEY_REJECTED and t.slug not in chosen]
     for slug in () if slugs else rejected:
-        click.echo(f"Left out: tenant {slug}, whose key Anthropic rejected; `stax rotate-key {slug}` mends it.", err=True)
+        click.echo(
+            f"Left out: tenant {slug}, whose key Anthropic rejected; `stax rotate-key {slug}` mends it.", err=True
+        )
     if not chosen:
         raise WrongUse("No tenant is connected. `stax connect acme` connects one.")
     return chosen

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.resources.key_encryption import SealedKey
-from stax_pipeline.resources.warehouse.tables import admin_keys, tenants
+from stax_pipeline.resources.warehouse.tables import admin_keys, coverage, tenants
 
 CONNECTED, KEY_REJECTED, DISCONNECTED = "connected", "key_rejected", "disconnected"
 
@@ -84,10 +84,11 @@ def set_status(connection: sa.Connection, tenant_id: UUID, status: str) -> None:
 
 
 def set_first_sync(connection: sa.Connection, tenant_ids: Sequence[UUID], run_id: str) -> None:
-    """Note the run of the first backfill, once."""
+    """Note the run of the first backfill, once, for tenants that have coverage by now."""
+    fetched = sa.select(coverage.c.tenant_id).where(coverage.c.tenant_id == tenants.c.tenant_id).exists()
     connection.execute(
         tenants.update()
-        .where(tenants.c.tenant_id.in_(tenant_ids), tenants.c.first_sync_run_id.is_(None))
+        .where(tenants.c.tenant_id == sa.func.any(list(tenant_ids)), tenants.c.first_sync_run_id.is_(None), fetched)
         .values(first_sync_run_id=run_id)
     )
 

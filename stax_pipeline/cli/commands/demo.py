@@ -1,0 +1,135 @@
+"""`stax demo` and `stax simulate`: everything with no key of one's own.
+
+The demo lives in a home of its own under STAX_HOME and talks to a simulator: it never meets real tenants or keys.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from stax_pipeline.cli.commands.services import PORT
+from stax_pipeline.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from stax_pipeline.cli.summary import Sum
+
+TENANTS = ("acme", "globex")
+KEPT = frozenset({"STAX_POSTGRES_BIN", "STAX_DEBUG", "STAX_CONCURRENCY"})
+
+
+class Simulated(NamedTuple):
+    """A running simulator: its address and one made-up key by organisation."""
+
+    base_url: str
+    keys: dict[str, str]
+
+
+@click.command()
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other organisations.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8900, show_default=True, help="0 takes a free one.")
+@click.option("--org", "organizations", multiple=True, help="Repeatable; acme and globex without it.")
+def simulate(seed: int, port: int, organizations: tuple[str, ...]) -> None:
+    """Serve a made-up Admin API on loopback until Ctrl-C; prints its address, then each organisation and its key."""
+    from stax_pipeline.domain.errors import CannotStart
+    from stax_pipeline.simulator import serve_forever
+
+    click.echo("Set STAX_ANTHROPIC_BASE_URL to the address below.", err=True)
+    try:
+        serve_forever(port, seed, organizations or TENANTS)
+    except OSError as fault:
+        raise CannotStart(f"The simulator cannot listen on port {port}: {fault.strerror}. Try --port 0.") from None
+
+
+@click.command()
+@click.option("--exit", "leave", is_flag=True, help="Stop after the summary.")
+@click.option("--days", type=click.IntRange(1, 365), default=30, show_default=True, help="Complete days to fetch.")
+@PORT
+def demo(leave: bool, days: int, port: int) -> None:
+    """Everything on one machine with no key: simulator, database, two tenants, their days, summary, Dagster's UI."""
+    from stax_pipeline.cli.database import database
+    from stax_pipeline.cli.web import serve
+
+    home = read_settings().home / "demo"
+    click.echo(f"The demo lives in {home}.")
+    with _simulator(home) as simulated:
+        _enter(home, simulated.base_url)
+        settings = read_settings()
+        click.echo(f"Simulator of Anthropic's Admin API: {simulated.base_url}")
+        with database(settings):
+            click.echo("Embedded Postgres is up, schema up to date.")
+            _connect(settings, simulated)
+            if not _sync(settings, days):
+                raise click.exceptions.Exit(1)
+            if not leave:
+                serve(settings, port)
+
+
+@contextmanager
+def _simulator(home: Path) -> Iterator[Simulated]:
+    """The simulator as a child process; its made-up keys come through a pipe."""
+    from stax_pipeline.cli import processes
+    from stax_pipeline.domain.errors import CannotStart
+
+    home.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "stax_pipeline.simulator", "--port", "0"]
+    with processes.session(command, os.environ, subprocess.PIPE, home) as child:
+        assert child.stdout is not None
+        lines = [child.stdout.readline().decode().strip() for _ in range(1 + len(TENANTS))]
+        if not all(lines):
+            raise CannotStart("The simulator did not start; `python -m stax_pipeline.simulator` shows why.")
+        pairs = (line.split(" ", 1) for line in lines[1:])
+        yield Simulated(lines[0], {name: key for name, key in pairs})
+
+
+def _enter(home: Path, base_url: str) -> None:
+    """From here on this process and its children know the demo alone: no setting of real tenants stays."""
+    for name in [name for name in os.environ if name.startswith("STAX_") and name not in KEPT]:
+        del os.environ[name]
+    os.environ.update({"STAX_HOME": str(home), "STAX_ANTHROPIC_BASE_URL": base_url})
+
+
+def _connect(settings: Settings, simulated: Simulated) -> None:
+    """Both tenants, by the path of a real key."""
+    from stax_pipeline.cli.commands.keys import tell_stored
+    from stax_pipeline.cli.database import loader
+    from stax_pipeline.domain.admin_key import parse_admin_key
+    from stax_pipeline.tenants.connect import connect
+
+    with loader(settings) as engine:
+        for slug in TENANTS:
+            click.echo(f"Connecting {slug} ...")
+            stored = connect(settings, engine, slug, None, parse_admin_key(simulated.keys[slug]), click.echo)
+            tell_stored(slug, stored.key_hint, stored.generation)
+
+
+def _sync(settings: Settings, days: int) -> bool:
+    """One run for both; True when nothing failed and every figure that must be there is."""
+    from stax_pipeline.cli.commands.keys import backfill
+    from stax_pipeline.cli.database import analyst
+    from stax_pipeline.cli.runs import first_window
+    from stax_pipeline.cli.summary import summarize
+
+    clean = backfill(settings, TENANTS, days)
+    with analyst(settings) as connection:
+        sums = summarize(connection, first_window(settings, days), TENANTS)
+    empty = [f"tenant {one.slug} has no {what}" for one in sums for what in _missing(one)]
+    for words in empty:
+        click.echo(f"failed: {words}", err=True)
+    return clean and not empty and len(sums) == len(TENANTS)
+
+
+def _missing(one: Sum) -> Iterator[str]:
+    figures = {
+        "reported dollars": one.reported,
+        "priority-reconstructed dollars": one.reconstructed,
+        "tokens": one.tokens,
+    }
+    return (name for name, figure in figures.items() if figure <= 0)
