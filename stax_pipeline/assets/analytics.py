@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 import sqlalchemy as sa
 
 from stax_pipeline.assets.metadata import OWNERS, lineage, outcome_metadata, table_metadata
@@ -62,15 +61,15 @@ def spend(context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse,
     rebuild(warehouse.engine, lake.store, tables.spend, window)
     note_first_sync(warehouse.engine, [t for t in tenants if t.slug not in outcome.failures], context.run_id)
     daily = dollars_by_day(warehouse.engine, window)
-    for day, row in daily.iterrows():
+    for day, dollars in daily.items():
         context.add_asset_metadata(
-            {str(name): f"${usd:,.2f}" for name, usd in row.items()}, partition_key=str(day)
-        )  # fmt: skip
+            {source: f"${usd:,.2f}" for source, usd in dollars.items()}, partition_key=day.isoformat()
+        )
     return dg.MaterializeResult(
         metadata={
             **outcome_metadata(outcome),
             **{f"usd_{source}": f"{usd:f}" for source, usd in sorted(totals.usd.items())},
-            "dollars_by_day": dg.MetadataValue.md(daily.map(lambda usd: f"{usd:,.2f}").to_markdown()),
+            "dollars_by_day": dollars_table(daily),
             "dagster/column_lineage": lineage(
                 {
                     "cost_usd": {"cost_lines": ["amount_usd"], "price_book": ["usd_per_unit"]},
@@ -116,18 +115,24 @@ def books(warehouse: Warehouse) -> Books:
     return Books(warehouse.engine, book, warehouse.settings.settle)
 
 
-def dollars_by_day(engine: sa.Engine, window: Window) -> pd.DataFrame:
+def dollars_by_day(engine: sa.Engine, window: Window) -> dict[date, dict[str, Decimal]]:
     """All tenants' dollars by day and cost source, from the warehouse, so that a narrowed run tells the whole day."""
     query = (
         sa.select(tables.spend.c.usage_date, tables.spend.c.cost_source, sa.func.sum(tables.spend.c.cost_usd))
         .where(tables.spend.c.usage_date >= window.start, tables.spend.c.usage_date < window.end)
         .group_by(tables.spend.c.usage_date, tables.spend.c.cost_source)
+        .order_by(tables.spend.c.usage_date, tables.spend.c.cost_source)
     )
+    days: dict[date, dict[str, Decimal]] = {day: {} for day in window.days}
     with engine.connect() as connection:
-        rows: list[tuple[date, str, Decimal]] = [tuple(row) for row in connection.execute(query)]
-    frame = pd.DataFrame(rows, columns=["day", "source", "usd"], dtype=object)
-    return (
-        frame.pivot(index="day", columns="source", values="usd")
-        .map(lambda usd: usd if isinstance(usd, Decimal) else Decimal(0))
-        .sort_index()
-    )
+        for day, source, usd in connection.execute(query):
+            days[day][source] = usd or Decimal(0)
+    return days
+
+
+def dollars_table(days: dict[date, dict[str, Decimal]]) -> dg.MarkdownMetadataValue:
+    """Days down, cost sources across, for the Dagster UI."""
+    import pandas as pd
+
+    frame = pd.DataFrame.from_dict(days, orient="index", dtype=object).sort_index().sort_index(axis="columns")
+    return dg.MetadataValue.md(frame.map(lambda usd: f"{usd:,.2f}" if isinstance(usd, Decimal) else "").to_markdown())

@@ -40,8 +40,20 @@ def session(
     try:
         yield child
     finally:
-        stop_session(child.pid)
-        child.wait()
+        with uninterrupted():
+            stop_session(child.pid)
+            child.wait()
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A second Ctrl-C must not leave half of the processes behind; stopping is bounded in time."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def members(session_id: int) -> list[psutil.Process]:

@@ -41,7 +41,7 @@ class _Lines(_Handler):
 
     def show(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if done < total and now - self._said.get(stage, 0) < SECONDS_BETWEEN_LINES:
+        if done < total and now - self._said.setdefault(stage, now) < SECONDS_BETWEEN_LINES:
             return
         self._said[stage] = now
         print(f"  {stage}: {done} of {total} tenants", file=self._out, flush=True)

@@ -33,8 +33,11 @@ def serve(settings: Settings, port: int) -> None:
     with running_ui(settings, port) as (address, is_alive):
         click.echo(f"Dagster UI: {address}")
         click.echo("Ctrl-C stops everything that was started.")
-        while is_alive():
-            time.sleep(0.5)
+        try:
+            while is_alive():
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            return
     raise CannotStart(f"Dagster ended by itself; {settings.home / 'dagster' / 'dagster.log'} says why.")
 
 

@@ -129,7 +129,7 @@ def _already_connected(holder: Tenant) -> str:
 
 def _other_organization(known: Tenant, validated: Validated) -> str:
     return (
-        f"Tenant {known.slug} is another organisation than this key's ({validated.organization_name!r}). A tenant keeps "
-        f"its organisation for good, so that figures never mix: choose another name for this one. "
+        f"Tenant {known.slug} is another organisation than this key's ({validated.organization_name!r}). A tenant "
+        "keeps its organisation for good, so that figures never mix: choose another name for this one. "
         "The key was not stored."
     )

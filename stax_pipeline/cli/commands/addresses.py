@@ -1,4 +1,4 @@
-"""Commands for other tools: `env` prints exports, `url` the analyst's address. Both leave the embedded server running."""
+"""For other tools: `env` prints exports, `url` the analyst's address. Both leave the embedded server running."""
 
 from __future__ import annotations
 

@@ -85,8 +85,8 @@ def _simulator(home: Path) -> Iterator[Simulated]:
         lines = [child.stdout.readline().decode().strip() for _ in range(1 + len(TENANTS))]
         if not all(lines):
             raise CannotStart("The simulator did not start; `python -m stax_pipeline.simulator` shows why.")
-        pairs = (line.split(" ", 1) for line in lines[1:])
-        yield Simulated(lines[0], {name: key for name, key in pairs})
+        pairs = (line.partition(" ")[::2] for line in lines[1:])
+        yield Simulated(lines[0], dict(pairs))
 
 
 def _enter(home: Path, base_url: str) -> None:

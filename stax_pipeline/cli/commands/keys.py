@@ -163,7 +163,7 @@ def _read_text(slug: str, key_file: str | None) -> str:
     failure: str
     try:
         with click.open_file(key_file, "r", encoding="utf-8", errors="replace") as file:
-            return file.read(LONGEST_KEY + 1000)
+            return str(file.read(LONGEST_KEY + 1000))
     except OSError as error:
         failure = error.strerror or type(error).__name__
     raise WrongUse(f"The key file {key_file} cannot be read: {failure}.")

@@ -20,7 +20,8 @@ order by t.slug
 """
 _REACHED = """
 select t.slug, f.usage_data_through, f.cost_data_through, f.complete_through,
-       (select concat(e.report, ' at ', to_char(e.recorded_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI'), ' UTC: ', e.error)
+       (select concat(e.report, ' at ', to_char(e.recorded_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI'), ' UTC: ',
+                      e.error)
         from stax.extractions e
         where e.tenant_id = t.tenant_id and e.error is not null
           and not exists (select 1 from stax.extractions later

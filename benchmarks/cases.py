@@ -1,0 +1,18 @@
+"""What is measured: how many tenants, over how many days."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Case(NamedTuple):
+    tenants: int
+    days: int
+
+
+CASES = {
+    "1-tenant-30-days": Case(1, 30),
+    "20-tenants-1-day": Case(20, 1),
+    "200-tenants-1-day": Case(200, 1),
+    "1-tenant-365-days": Case(1, 365),
+}

@@ -1,0 +1,43 @@
+"""The command line as a person uses it, in this process: arguments in, what was printed and the exit code out."""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+from typing import NamedTuple
+
+import pytest
+
+from stax_pipeline.cli.main import main
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        return self.out + self.err
+
+
+class Stax:
+    """Calls `stax` with its real entry point, so that exit codes and messages are the real ones."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capfd = capfd
+
+    def __call__(self, *arguments: str, typed: str = "") -> Ended:
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        self._capfd.readouterr()
+        with self._monkeypatch.context() as patched:
+            patched.setattr(sys, "argv", ["stax", *arguments])
+            patched.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed.encode())))
+            with pytest.raises(SystemExit) as ended:
+                main()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        out, err = self._capfd.readouterr()
+        return Ended(int(ended.value.code or 0), out, err)

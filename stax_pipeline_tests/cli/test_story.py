@@ -1,0 +1,177 @@
+"""Connect, sync, query: what an operator does on the first day, and what they see at each step."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import psycopg2
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
+
+from stax_pipeline.settings import Settings
+from stax_pipeline.simulator import Simulator
+from stax_pipeline_tests.cli.support import Ended, Stax
+from stax_pipeline_tests.tenants.support import count
+
+TODAY = datetime.now(UTC).date()
+
+
+@pytest.fixture
+def connected(stax: Stax, simulator: Simulator, settings: Settings) -> Ended:
+    """acme, connected with two complete days and the open one."""
+    return stax("connect", "acme", "--key-file", "-", "--days", "2", typed=f"  {simulator.keys['acme']}\n")
+
+
+def dollars(stax: Stax, query: str) -> Decimal:
+    rows = list(csv.reader(io.StringIO(stax("sql", query, "--format", "csv").out)))
+    return Decimal(rows[1][0])
+
+
+def test_connect_tells_each_step_and_fetches_the_first_days(
+    connected: Ended, stax: Stax, engine: sa.Engine, simulator: Simulator
+) -> None:
+    assert connected.code == 0, connected.err
+    steps = [
+        "right shape",
+        "Asking Anthropic",
+        "Accepted",
+        "AES-256-GCM",
+        "Backfilling 2 complete days",
+        "data through",
+    ]
+    places = [connected.out.index(step) for step in steps]
+    assert places == sorted(places)
+    assert re.search(r"acme +3 +[\d,]+ +[\d,]+\.\d\d +[\d,]+\.\d\d", connected.out)
+    assert "tenants" in connected.err  # progress counts tenants
+    assert simulator.keys["acme"] not in connected.said
+    assert count(engine, "tenants", "first_sync_run_id is not null") == 1
+
+    reported = dollars(stax, "select sum(cost_usd) from spend where cost_source = 'reported'")
+    assert reported > 0
+    assert reported == dollars(stax, "select sum(amount_usd) from cost_lines")
+    assert dollars(stax, "select sum(cost_usd) from spend where cost_source = 'priority-reconstructed'") > 0
+
+    status = json.loads(stax("status", "--json").out)
+    assert [(one["tenant"], one["status"]) for one in status] == [("acme", "connected")]
+    assert status[0]["complete_through"] == str(TODAY - timedelta(days=1))
+    assert status[0]["last_error"] is None
+    assert "minutes ago" in stax("status").out
+    assert f"…{simulator.keys['acme'][-4:]}" in stax("tenants").out
+    assert stax("verify").code == 0
+    assert stax("prices", "check").code == 0
+
+
+@pytest.mark.usefixtures("connected")
+def test_sync_reads_a_range_again_and_changes_nothing(stax: Stax, engine: sa.Engine) -> None:
+    content = "select sum(cost_usd)::text || count(*)::text from stax.spend"
+    with engine.connect() as connection:
+        before = connection.exec_driver_sql(content).scalar_one()
+    first, last = str(TODAY - timedelta(days=2)), str(TODAY - timedelta(days=1))
+    ended = stax("sync", "acme", "--from", first, "--to", last)
+    assert ended.code == 0, ended.err
+    assert "acme" in ended.out
+    assert count(engine, "extractions", "report = 'cost_report' and error is null") == 2
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql(content).scalar_one() == before
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_failed_tenant_is_named_with_its_reason_and_the_others_go_on(
+    stax: Stax, simulator: Simulator, engine: sa.Engine
+) -> None:
+    assert stax("connect", "globex", "--key-file", "-", "--no-sync", typed=simulator.keys["globex"]).code == 0
+    simulator.revoke(simulator.keys["acme"])
+    ended = stax("sync", "--days", "1")
+    assert ended.code == 1
+    assert re.search(r"failed: tenant acme: .*401", ended.err)
+    assert "failed: tenant globex" not in ended.err
+    assert count(engine, "spend", "tenant_id = (select tenant_id from stax.tenants where slug = 'globex')") > 0
+    assert re.search(r"last error of acme: .*401", stax("status").out)
+
+    left_out = stax("sync", "--days", "1")
+    assert left_out.code == 0
+    assert "Left out: tenant acme" in left_out.err
+    simulator.issue_key("acme")
+    rotated = stax("rotate-key", "acme", "--key-file", "-", typed=simulator.keys["acme"])
+    assert rotated.code == 0
+    assert "generation 2" in rotated.out
+
+
+@pytest.mark.usefixtures("connected")
+def test_verify_names_a_changed_raw_page_and_a_changed_figure(
+    stax: Stax, settings: Settings, engine: sa.Engine
+) -> None:
+    raw = next(Path(settings.lake).glob("raw/cost_report/*/*/*.zst"))
+    raw.write_bytes(raw.read_bytes() + b"x")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "update stax.spend set cost_usd = cost_usd + 1 where cost_source = 'reported' and line = "
+            "(select max(line) from stax.spend where cost_source = 'reported')"
+        )
+    ended = stax("verify")
+    assert ended.code == 1
+    assert re.search(r"failed: tenant acme: raw/cost_report/.* does not have the hash", ended.err)
+    assert re.search(r"failed: spend_ties_to_cost_lines: acme, \d{4}-\d\d-\d\d", ended.err)
+
+
+@pytest.mark.usefixtures("connected")
+def test_purge_removes_one_tenant_and_leaves_the_other_as_it_was(
+    stax: Stax, settings: Settings, simulator: Simulator, engine: sa.Engine
+) -> None:
+    assert stax("connect", "globex", "--key-file", "-", "--days", "1", typed=simulator.keys["globex"]).code == 0
+    globex = _content(engine, "globex")
+    with engine.connect() as connection:
+        tenant_id = connection.exec_driver_sql("select tenant_id from stax.tenants where slug = 'acme'").scalar_one()
+
+    asked = stax("disconnect", "acme", "--purge", typed="n\n")
+    assert asked.code == 130
+    assert count(engine, "tenants") == 2
+    ended = stax("disconnect", "acme", "--purge", "--yes")
+
+    assert ended.code == 0, ended.err
+    assert "no row, no raw object and no Parquet row of tenant acme is left" in ended.out
+    assert _content(engine, "globex") == globex
+    assert not list(Path(settings.lake).glob(f"raw/*/tenant={tenant_id}*"))
+    for file in Path(settings.lake).glob("spend/*/*.parquet"):
+        assert str(tenant_id) not in pq.read_table(file).column("tenant_id").to_pylist()
+    assert stax("verify").code == 0
+
+
+@pytest.mark.usefixtures("connected")
+def test_the_key_is_nowhere_in_what_was_written(settings: Settings, simulator: Simulator) -> None:
+    secret = simulator.keys["acme"]
+    needles = {secret[at : at + 12].encode() for at in range(15, len(secret) - 12)}
+    for file in settings.home.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            content = file.read_bytes()
+            assert not any(needle in content for needle in needles), file
+
+
+def test_url_is_the_analysts_and_cannot_write(stax: Stax, settings: Settings) -> None:
+    address = stax("url").out.strip()
+    assert address.startswith("postgresql://stax_analyst:")
+    with psycopg2.connect(address) as connection, connection.cursor() as cursor:
+        cursor.execute("select count(*) from stax.tenants")
+        assert cursor.fetchone() == (0,)
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            cursor.execute("delete from stax.tenants")
+    connection.close()
+    (settings.postgres_home / "pinned").unlink()
+
+
+def _content(engine: sa.Engine, slug: str) -> str:
+    query = sa.text(
+        "select s::text from stax.spend s join stax.tenants t using (tenant_id) where slug = :slug order by 1"
+    )
+    with engine.connect() as connection:
+        rows = "\n".join(row[0] for row in connection.execute(query, {"slug": slug}))
+    assert rows
+    return hashlib.sha256(rows.encode()).hexdigest()

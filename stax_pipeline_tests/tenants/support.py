@@ -1,0 +1,79 @@
+"""A real embedded Postgres, migrated, and a real simulator: what tests of tenants and of the command line stand on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from stax_pipeline.domain.admin_key import AdminKey, parse_admin_key
+from stax_pipeline.resources import embedded_postgres
+from stax_pipeline.resources.warehouse import tables
+from stax_pipeline.resources.warehouse.engine import connect_engine
+from stax_pipeline.resources.warehouse.migrate import upgrade
+from stax_pipeline.resources.warehouse.roles import logins
+from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.simulator import Simulator, realistic_organization
+
+
+@pytest.fixture(scope="session")
+def installation() -> Iterator[Path]:
+    """A home whose server runs for the whole session."""
+    home = Path(tempfile.mkdtemp(prefix="stax-test-"))
+    home.chmod(0o711)
+    with embedded_postgres.running(home / "postgres"):
+        upgrade(read_settings({"STAX_HOME": str(home)}))
+        yield home
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    """Two small organisations on loopback, by the real clock."""
+    organizations = [realistic_organization(name, shared_workspaces=1) for name in ("acme", "globex")]
+    with Simulator(organizations) as served:
+        yield served
+
+
+@pytest.fixture
+def settings(installation: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """This process's settings, on empty tables; the environment is as before afterwards."""
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith(("STAX_", "ANTHROPIC_"))]:
+        del os.environ[name]
+    os.environ.update({"STAX_HOME": str(installation), "STAX_ANTHROPIC_BASE_URL": simulator.base_url})
+    (installation / "master.key").unlink(missing_ok=True)
+    made = read_settings()
+    _empty(made)
+    yield made
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[sa.Engine]:
+    made = connect_engine(logins(settings).loader)
+    yield made
+    made.dispose()
+
+
+def key_of(simulator: Simulator, name: str) -> AdminKey:
+    return parse_admin_key(simulator.keys[name])
+
+
+def count(engine: sa.Engine, table: str, where: str = "true") -> int:
+    with engine.connect() as connection:
+        return int(connection.exec_driver_sql(f"select count(*) from stax.{table} where {where}").scalar_one())
+
+
+def _empty(settings: Settings) -> None:
+    engine = connect_engine(logins(settings).admin)
+    with engine.begin() as connection:
+        names = ", ".join(f"stax.{table.name}" for table in tables.metadata.sorted_tables)
+        connection.exec_driver_sql(f"truncate {names} cascade")
+    engine.dispose()

@@ -1,0 +1,160 @@
+"""Connecting: who gets which organisation, and that nothing is stored before Anthropic said yes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy as sa
+
+from stax_pipeline.domain.admin_key import AdminKey, parse_admin_key
+from stax_pipeline.domain.errors import CannotStart, KeyRefused, StaxError, WrongUse
+from stax_pipeline.resources.tenant_secrets import master_keys, open_key
+from stax_pipeline.resources.warehouse.tenants import DISCONNECTED, find_tenant, get_tenant
+from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.simulator import Simulator
+from stax_pipeline.tenants.connect import Connected, connect
+from stax_pipeline.tenants.disconnect import disconnect
+from stax_pipeline_tests.tenants.support import count, key_of
+
+
+def stored_key(engine: sa.Engine, settings: Settings, slug: str) -> AdminKey:
+    with engine.connect() as connection:
+        return open_key(connection, get_tenant(connection, slug), master_keys(settings))
+
+
+def test_an_accepted_key_is_stored_sealed_and_opens_again(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    said: list[str] = []
+    key = key_of(simulator, "acme")
+    connected = connect(settings, engine, "acme", None, key, said.append)
+
+    assert connected.is_new
+    assert connected.generation == 1
+    assert connected.tenant.name == "acme"
+    assert connected.tenant.organization_id == simulator.organizations["acme"].id
+    assert stored_key(engine, settings, "acme") == key
+    with engine.connect() as connection:
+        row = connection.exec_driver_sql("select ciphertext, wrapped_data_key, key_hint from stax.admin_keys").one()
+    secret = key.reveal().encode()
+    assert secret not in bytes(row[0]) + bytes(row[1])
+    assert row[2] == key.hint == key.reveal()[-4:]
+    assert not any(key.reveal()[20:] in line for line in said)
+
+
+def test_the_live_test_is_one_cost_report_call_for_the_last_complete_day(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    connect(settings, engine, "acme", None, key_of(simulator, "acme"))
+    paths = [request.path for request in simulator.requests]
+    assert paths == ["/v1/organizations/me", "/v1/organizations/cost_report"]
+
+
+def test_an_organisation_that_another_tenant_has_is_refused_by_that_tenants_name(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    connect(settings, engine, "acme", None, key_of(simulator, "acme"))
+    with pytest.raises(KeyRefused, match="tenant acme already has") as refused:
+        connect(settings, engine, "other", None, key_of(simulator, "acme"))
+    assert simulator.keys["acme"] not in str(refused.value)
+    assert count(engine, "tenants") == count(engine, "admin_keys") == 1
+
+
+def test_a_disconnected_tenants_organisation_is_refused_with_the_way_out(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    connect(settings, engine, "acme", None, key_of(simulator, "acme"))
+    disconnect(engine, "acme")
+    with pytest.raises(KeyRefused, match="stax disconnect acme --purge"):
+        connect(settings, engine, "other", None, key_of(simulator, "acme"))
+
+
+def test_reconnecting_replaces_the_key_and_destroys_the_one_before(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    first = connect(settings, engine, "acme", "Acme Ltd", key_of(simulator, "acme"))
+    disconnect(engine, "acme")
+    simulator.issue_key("acme")
+    again = connect(settings, engine, "acme", None, key_of(simulator, "acme"))
+
+    assert not again.is_new
+    assert again.generation == 2
+    assert again.tenant.tenant_id == first.tenant.tenant_id
+    assert stored_key(engine, settings, "acme") == key_of(simulator, "acme")
+    with engine.connect() as connection:
+        found = find_tenant(connection, "acme")
+    assert found is not None
+    assert (found.status, found.name) == ("connected", "Acme Ltd")
+    assert count(engine, "admin_keys", "generation = 1 and ciphertext = '' and revoked_at is not null") == 1
+
+
+def test_a_tenant_keeps_its_organisation(settings: Settings, engine: sa.Engine, simulator: Simulator) -> None:
+    connect(settings, engine, "acme", None, key_of(simulator, "acme"))
+    with pytest.raises(KeyRefused, match="another organisation than this key's"):
+        connect(settings, engine, "acme", None, key_of(simulator, "globex"))
+    assert stored_key(engine, settings, "acme") == key_of(simulator, "acme")
+
+
+def test_a_refused_key_is_not_stored_and_the_good_one_stays(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    good = key_of(simulator, "acme")
+    connect(settings, engine, "acme", None, good)
+    secret = "sk-ant-admin01-" + "notarealkey" * 4
+    with pytest.raises(KeyRefused, match="401") as refused:
+        connect(settings, engine, "acme", None, parse_admin_key(secret))
+    assert refused.value.__cause__ is None
+    assert refused.value.__context__ is None
+    assert secret[15:27] not in str(refused.value)
+    assert stored_key(engine, settings, "acme") == good
+
+
+@pytest.mark.parametrize("slug", ["../../etc", "Acme", "acme\n", "аcme", "a/b", "", "a" * 64])
+def test_a_bad_name_is_refused_before_any_request(
+    settings: Settings, engine: sa.Engine, simulator: Simulator, slug: str
+) -> None:
+    with pytest.raises(WrongUse):
+        connect(settings, engine, slug, None, key_of(simulator, "acme"))
+    assert not simulator.requests
+
+
+def test_without_a_readable_master_key_nothing_is_asked(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    short = read_settings({"STAX_HOME": str(settings.home), "STAX_MASTER_KEY": "MDEyMzQ1Njc4OWFiY2RlZg=="})
+    with pytest.raises(CannotStart, match="16 bytes"):
+        connect(short, engine, "acme", None, key_of(simulator, "acme"))
+    assert not simulator.requests
+
+
+def test_of_two_that_race_for_one_organisation_one_gets_it(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    master_keys(settings)
+
+    def attempt(slug: str) -> Connected | StaxError:
+        try:
+            return connect(settings, engine, slug, None, key_of(simulator, "acme"))
+        except StaxError as error:
+            return error
+
+    with ThreadPoolExecutor(6) as pool:
+        outcomes: Sequence[Connected | StaxError] = list(pool.map(attempt, [f"tenant-{n}" for n in range(6)]))
+    winners = [outcome for outcome in outcomes if isinstance(outcome, Connected)]
+    refusals = [str(outcome) for outcome in outcomes if isinstance(outcome, KeyRefused)]
+    assert len(winners) == 1
+    assert len(refusals) == 5
+    assert all(f"tenant {winners[0].tenant.slug} already has" in refusal for refusal in refusals)
+
+
+def test_the_same_tenant_connected_twice_at_once_has_one_key_in_use(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    master_keys(settings)
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda _: connect(settings, engine, "acme", None, key_of(simulator, "acme")), range(4)))
+    assert sorted(one.generation for one in done) == [1, 2, 3, 4]
+    assert count(engine, "admin_keys", "revoked_at is null") == 1
+    assert count(engine, "tenants", f"status <> '{DISCONNECTED}'") == 1

@@ -1,0 +1,55 @@
+"""Disconnecting: the key goes first. Removing a tenant's data is told in the story of the command."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.resources.lake.store import Lake
+from stax_pipeline.resources.warehouse.tenants import current_key, get_tenant, tenants_to_sync
+from stax_pipeline.settings import Settings
+from stax_pipeline.simulator import Simulator
+from stax_pipeline.tenants.connect import connect
+from stax_pipeline.tenants.disconnect import disconnect, purge
+from stax_pipeline_tests.tenants.support import count, key_of
+
+
+def test_disconnecting_destroys_the_ciphertext_and_ends_the_syncs(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    connect(settings, engine, "acme", None, key_of(simulator, "acme"))
+    assert disconnect(engine, "acme") == 1
+    assert disconnect(engine, "acme") == 0
+    assert count(engine, "admin_keys", "ciphertext = '' and wrapped_data_key = '' and revoked_at is not null") == 1
+    with engine.connect() as connection:
+        tenant = get_tenant(connection, "acme")
+        assert tenants_to_sync(connection) == []
+        with pytest.raises(WrongUse, match="has no admin key"):
+            current_key(connection, tenant)
+
+
+def test_a_tenant_that_was_never_synced_is_removed_whole(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    connect(settings, engine, "acme", None, key_of(simulator, "acme"))
+    purged = purge(engine, Lake(settings.lake), "acme")
+    assert purged.left == {}
+    assert (purged.rows["tenants"], purged.rows["admin_keys"], purged.raw_objects) == (1, 1, 0)
+    assert count(engine, "tenants") == 0
+
+
+def test_a_new_tenant_of_the_same_name_is_another_tenant(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    first = connect(settings, engine, "acme", None, key_of(simulator, "acme"))
+    purge(engine, Lake(settings.lake), "acme")
+    second = connect(settings, engine, "acme", None, key_of(simulator, "globex"))
+    assert second.is_new
+    assert second.tenant.tenant_id != first.tenant.tenant_id
+    assert second.generation == 1
+
+
+def test_an_unknown_tenant_cannot_be_removed(settings: Settings, engine: sa.Engine) -> None:
+    with pytest.raises(WrongUse, match="There is no tenant nobody"):
+        purge(engine, Lake(settings.lake), "nobody")

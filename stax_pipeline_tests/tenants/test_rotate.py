@@ -1,0 +1,136 @@
+"""Replacing keys: the old one stays until the new one is proven, and a killed rotation is finished by the next."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import sqlalchemy as sa
+
+from stax_pipeline.domain.errors import KeyRefused, WrongUse
+from stax_pipeline.resources.key_encryption import add_primary, rewrap
+from stax_pipeline.resources.tenant_secrets import master_keys
+from stax_pipeline.resources.warehouse.tenants import KEY_REJECTED, keys_in_use, replace_wrapping, set_status
+from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.simulator import Simulator
+from stax_pipeline.tenants.connect import connect
+from stax_pipeline.tenants.disconnect import disconnect
+from stax_pipeline.tenants.rotate import rotate_key, rotate_master_key
+from stax_pipeline_tests.tenants.support import count, key_of
+from stax_pipeline_tests.tenants.test_connect import stored_key
+
+
+@pytest.fixture
+def two_tenants(settings: Settings, engine: sa.Engine, simulator: Simulator) -> None:
+    for name in ("acme", "globex"):
+        connect(settings, engine, name, None, key_of(simulator, name))
+
+
+@pytest.mark.usefixtures("two_tenants")
+def test_a_new_key_of_the_same_organisation_replaces_the_old(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    simulator.issue_key("acme")
+    with engine.begin() as connection:
+        tenant_id = keys_in_use(connection)[0].tenant_id
+        set_status(connection, tenant_id, KEY_REJECTED)
+    rotated = rotate_key(settings, engine, "acme", key_of(simulator, "acme"))
+    assert rotated.generation == 2
+    assert stored_key(engine, settings, "acme") == key_of(simulator, "acme")
+    assert count(engine, "tenants", "slug = 'acme' and status = 'connected'") == 1
+    assert count(engine, "admin_keys", "ciphertext = ''") == 1
+
+
+@pytest.mark.usefixtures("two_tenants")
+def test_a_key_of_another_organisation_is_refused_and_the_old_one_stays(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    with pytest.raises(KeyRefused, match="another organisation"):
+        rotate_key(settings, engine, "acme", key_of(simulator, "globex"))
+    assert stored_key(engine, settings, "acme") == key_of(simulator, "acme")
+
+
+@pytest.mark.usefixtures("two_tenants")
+def test_a_revoked_new_key_is_refused_and_the_old_one_stays(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    old = key_of(simulator, "acme")
+    simulator.revoke(simulator.issue_key("acme"))
+    with pytest.raises(KeyRefused, match="401"):
+        rotate_key(settings, engine, "acme", key_of(simulator, "acme"))
+    assert stored_key(engine, settings, "acme") == old
+
+
+@pytest.mark.usefixtures("two_tenants")
+def test_a_disconnected_or_unknown_tenant_has_no_key_to_rotate(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    disconnect(engine, "acme")
+    for slug, words in (("acme", "is disconnected"), ("nobody", "There is no tenant nobody")):
+        with pytest.raises(WrongUse, match=words):
+            rotate_key(settings, engine, slug, key_of(simulator, "acme"))
+
+
+@pytest.mark.usefixtures("two_tenants")
+def test_a_new_master_key_wraps_every_stored_key(settings: Settings, engine: sa.Engine, simulator: Simulator) -> None:
+    before = master_keys(settings).primary_id
+    done = rotate_master_key(settings, engine)
+    assert done.is_new
+    assert done.rewrapped == 2
+    assert done.in_use == {done.primary_id: 2}
+    assert done.retirable == [before]
+    assert stored_key(engine, settings, "acme") == key_of(simulator, "acme")
+
+
+@pytest.mark.usefixtures("two_tenants")
+def test_a_rotation_killed_half_way_is_finished_by_the_next_without_another_master_key(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    fresh = add_primary(settings.home / "master.key")
+    with engine.begin() as connection:
+        first = keys_in_use(connection)[0]
+        sealed = rewrap(first.sealed, first.tenant_id, first.generation, master_keys(settings))
+        replace_wrapping(connection, first._replace(sealed=sealed))
+    done = rotate_master_key(settings, engine)
+    assert not done.is_new
+    assert (done.primary_id, done.rewrapped, done.in_use) == (fresh, 1, {fresh: 2})
+    assert stored_key(engine, settings, "globex") == key_of(simulator, "globex")
+
+
+@pytest.mark.usefixtures("two_tenants")
+def test_a_damaged_key_is_named_and_stops_nobody_elses_rotation(settings: Settings, engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        damaged = keys_in_use(connection)[0]
+        broken = damaged.sealed.wrapped_data_key[:-1] + b"\0"
+        connection.execute(
+            sa.text("update stax.admin_keys set wrapped_data_key = :broken where tenant_id = :id"),
+            {"broken": broken, "id": damaged.tenant_id},
+        )
+    done = rotate_master_key(settings, engine)
+    assert done.rewrapped == 1
+    assert len(done.damaged) == 1
+    assert str(damaged.tenant_id) in done.damaged[0]
+    assert damaged.sealed.master_key_id not in done.retirable
+
+
+@pytest.mark.usefixtures("two_tenants")
+def test_with_the_setting_the_operator_puts_the_new_key_first(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    old = (settings.home / "master.key").read_text().strip()
+    os.environ["STAX_MASTER_KEY"] = f"{'ab' * 32} {old}"
+    given = read_settings()
+    done = rotate_master_key(given, engine)
+    assert not done.is_new
+    assert done.rewrapped == 2
+    assert (settings.home / "master.key").read_text().strip() == old
+    assert stored_key(engine, given, "acme") == key_of(simulator, "acme")
+
+
+@pytest.mark.usefixtures("two_tenants")
+def test_two_rotations_at_once_are_refused(settings: Settings, engine: sa.Engine) -> None:
+    with engine.connect() as connection:
+        connection.exec_driver_sql("select pg_advisory_lock(hashtext('stax rotate-master-key'))")
+        with pytest.raises(WrongUse, match="Another rotation"):
+            rotate_master_key(settings, engine)
+        connection.exec_driver_sql("select pg_advisory_unlock_all()")
