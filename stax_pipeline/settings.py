@@ -22,7 +22,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
             raise ValueError(f"a whole number from {low} to {high}")
         return int(text)
 
@@ -45,10 +45,20 @@ def _postgres(text: str) -> str:
 
 
 def _source(text: str) -> str:
-    url = urlsplit(text)
-    if url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK):
-        return text.rstrip("/")
+    try:
+        url = urlsplit(text)
+        if url.hostname and (url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK)):
+            return text.rstrip("/")
+    except ValueError:  # its own words say what is wrong, not what it may be
+        pass
     raise ValueError("an https:// address, or http:// on loopback: a key is never sent in clear")
+
+
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("a path; the home directory that its ~ names is not known") from None
 
 
 def _text(text: str) -> str:
@@ -64,10 +74,10 @@ class Settings:
     loader_url: str = field(default="", repr=False)
     analyst_url: str = field(default="", repr=False)
     dagster_url: str = field(default="", repr=False)
-    lake_url: str = ""
+    lake_url: str = field(default="", repr=False)
     master_key: str = field(default="", repr=False)
     master_key_file: Path | None = None
-    anthropic_base_url: str = "https://api.anthropic.com"
+    anthropic_base_url: str = field(default="https://api.anthropic.com", repr=False)
     concurrency: int = 8
     lookback_days: int = 7
     settle_hours: int = 24
@@ -109,8 +119,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         except ValueError as fault:
             raise WrongUse(f"{name} is not usable: it must be {fault}.") from None
 
-    home = read("STAX_HOME", lambda text: Path(text).expanduser().absolute(), default_home())
-    file = read("STAX_MASTER_KEY_FILE", lambda text: Path(text).expanduser().absolute(), None)
+    home = read("STAX_HOME", _path, default_home())
+    file = read("STAX_MASTER_KEY_FILE", _path, None)
     return Settings(
         home=home,
         database_url=read("STAX_DATABASE_URL", _postgres, ""),

@@ -7,7 +7,8 @@ simulator and its own settings in the environment.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,19 +85,31 @@ def stax_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield home
 
 
-@pytest.fixture
-def installation(stax_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
-    """Empty tables, an empty lake and a fresh simulator with the organisations `acme` and `globex`, at noon."""
-    clock = Clock()
-    with Simulator(demo_organizations(), clock=clock) as simulator:
-        settings = read_settings({"STAX_HOME": str(stax_home)})
-        monkeypatch.setenv("STAX_HOME", str(stax_home))
-        monkeypatch.setenv("STAX_ANTHROPIC_BASE_URL", simulator.base_url)
-        monkeypatch.setenv("STAX_DAGSTER_URL", logins(settings).dagster)
-        monkeypatch.setenv("STAX_DAGSTER_DIR", str(stax_home / "dagster"))
-        shutil.rmtree(stax_home / "lake", ignore_errors=True)
-        made = Installation(stax_home, simulator, clock)
+@contextmanager
+def installed(
+    home: Path, organizations: Iterable[Organization] | None = None, now: datetime = NOON
+) -> Iterator[Installation]:
+    """Empty tables, an empty lake and a fresh simulator of `organizations` (the demo's two unless told), at `now`."""
+    clock = Clock(now)
+    with (
+        Simulator(organizations or demo_organizations(), clock=clock) as simulator,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        settings = read_settings({"STAX_HOME": str(home)})
+        environment.setenv("STAX_HOME", str(home))
+        environment.setenv("STAX_ANTHROPIC_BASE_URL", simulator.base_url)
+        environment.setenv("STAX_DAGSTER_URL", logins(settings).dagster)
+        environment.setenv("STAX_DAGSTER_DIR", str(home / "dagster"))
+        shutil.rmtree(home / "lake", ignore_errors=True)
+        made = Installation(home, simulator, clock)
         with made.engine.begin() as connection:
             for table in reversed(metadata.sorted_tables):
                 connection.execute(table.delete())
+        yield made
+
+
+@pytest.fixture
+def installation(stax_home: Path) -> Iterator[Installation]:
+    """Empty tables, an empty lake and a fresh simulator with the organisations `acme` and `globex`, at noon."""
+    with installed(stax_home) as made:
         yield made

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+import sqlalchemy as sa
 
 from stax_pipeline.assets.metadata import text_table
 from stax_pipeline.assets.partitions import window_of_check
@@ -21,23 +22,30 @@ def check_of(rule: Rule) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=rule.asset, name=rule.name, description=rule.description)
     def run(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> dg.AssetCheckResult:
         with warehouse.engine.connect() as connection:
-            found = examine(
-                connection, rule, window_of_check(context), datetime.now(UTC), warehouse.settings
-            )  # fmt: skip
+            found = examine(connection, rule, window_of_check(context), datetime.now(UTC), warehouse.settings)
+            reach = reached(connection) if rule in FRESHNESS else {}
         return dg.AssetCheckResult(
             passed=found.holds,
             severity=ERROR if found.is_severe else WARN,
             description=None if found.holds else f"{len(found.rows)} violations in {', '.join(found.tenants[:20])}",
-            metadata=violations(rule.columns, found.rows, found.tenants),
+            metadata={**violations(rule.columns, found.rows, found.tenants), **reach},
         )
 
     return run
 
 
+def reached(connection: sa.Connection) -> dict[str, Any]:
+    """How far each tenant's data reaches, for the freshness checks: it names every tenant, late or not."""
+    names = ["slug", "usage_data_through", "cost_data_through", "complete_through"]
+    query = "select slug, usage_data_through, cost_data_through, complete_through from stax.freshness order by 2, 1"
+    return {"data_through": text_table(names, list(connection.execute(sa.text(query))))}
+
+
 def violations(columns: tuple[str, ...], rows: Sequence[Any], tenants: Sequence[str]) -> dict[str, Any]:
     """How many, which tenants, and the first of them."""
-    told: dict[str, Any] = {"violations": len(rows), "tenants": ", ".join(tenants)}
+    told: dict[str, Any] = {"violations": len(rows)}
     if rows:
+        told["tenants"] = ", ".join(tenants)
         told["first"] = text_table(list(columns), list(rows))
     return told
 

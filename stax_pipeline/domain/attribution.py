@@ -12,7 +12,7 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
-from stax_pipeline.domain.money import EXACT, SCALE, sum_usd
+from stax_pipeline.domain.money import EXACT, SCALE, round_usd, sum_usd
 from stax_pipeline.domain.prices.book import dated_model
 from stax_pipeline.domain.spend import SpendLine
 from stax_pipeline.domain.usage import TOKEN_TYPES, KeyUsageLine
@@ -56,7 +56,7 @@ def split(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
     sign = -1 if units < 0 else 1
     lucky = set(ranked[:left])
     return [
-        EXACT.scaleb(Decimal(sign * (share + (i in lucky))), -SCALE).normalize(EXACT) + 0
+        round_usd(EXACT.scaleb(Decimal(sign * (share + (i in lucky))), -SCALE))
         for i, (share, _) in enumerate(shares)
     ]
 

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from stax_pipeline.domain.cost import CostLine
-from stax_pipeline.domain.money import ratio, sum_usd
+from stax_pipeline.domain.money import multiply, ratio, sum_usd
 from stax_pipeline.domain.prices import PriceBook
 from stax_pipeline.domain.reconciliation import reconcile
 from stax_pipeline.domain.spend import METERED_TIERS
@@ -26,7 +26,7 @@ def unit_mismatch(priced: Decimal, reported: Decimal) -> bool:
     quotient = ratio(priced, reported)
     return (
         quotient is not None
-        and abs(reported) >= UNIT_LEAST_REPORTED
+        and reported >= UNIT_LEAST_REPORTED
         and not UNIT_TOO_LOW < quotient < UNIT_TOO_HIGH
         and priced > 0
     )
@@ -47,7 +47,7 @@ def shrunk_days(
 ) -> list[date]:  # fmt: skip
     """Settled days that had a figure and now lose more than half of it (dollars or tokens)."""
     return sorted(
-        day for day, old in before.items() if day in settled and old > 0 and after.get(day, Decimal(0)) * 2 < old
+        day for day, old in before.items() if day in settled and old > 0 and multiply(after.get(day, Decimal(0)), 2) < old
     )
 
 

@@ -57,7 +57,8 @@ def token_count(value: object, name: str) -> int:
 
 def round_usd(value: Decimal) -> Decimal:
     """Half-even to 18 decimals: applied once to each derived figure, before any sum."""
-    return value.quantize(_QUANTUM, context=EXACT).normalize(EXACT) + ZERO
+    rounded = value.quantize(_QUANTUM, context=EXACT).normalize(EXACT)
+    return ZERO if rounded.is_zero() else rounded
 
 
 def sum_usd(values: Iterable[Decimal]) -> Decimal:

@@ -120,9 +120,12 @@ def _instant(row: Row, name: str) -> datetime | None:
     if value is None:
         return None
     try:
-        return datetime.fromisoformat(str(value)).astimezone(UTC)
-    except ValueError:
-        raise ContractBroken(f"field {name} is not an instant") from None
+        instant = datetime.fromisoformat(str(value))
+        if instant.tzinfo is not None:  # without a zone it would be read in this machine's own
+            return instant.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ContractBroken(f"field {name} is not an instant")
 
 
 def _rest(row: Row, known: frozenset[str]) -> str:

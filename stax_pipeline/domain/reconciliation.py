@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from stax_pipeline.domain.cost import CostLine
 from stax_pipeline.domain.meeting import Tokens, meeting_key, price_of, tokens
-from stax_pipeline.domain.money import multiply, ratio, round_usd, sum_usd
+from stax_pipeline.domain.money import EXACT, multiply, ratio, round_usd, sum_usd
 from stax_pipeline.domain.prices import PriceBook
 from stax_pipeline.domain.spend import METERED_TIERS
 from stax_pipeline.domain.usage import UsageLine
@@ -51,11 +51,13 @@ def reconcile(
 ) -> list[Reconciliation]:
     """One row per day, model and tier of standard and batch. A day without any cost yet is left out."""
     cells: dict[tuple[date, str, str], _Cell] = defaultdict(_Cell)
+    reported_days = set(settled)
     for line in costs:
         if line.cost_type == "tokens":
             key = meeting_key(line, line.token_type)
-            cells[key.usage_date, key.model, key.service_tier].reported.append(line.amount_usd)
-    reported_days = {day for day, _, _ in cells} | settled
+            reported_days.add(key.usage_date)
+            if key.service_tier in METERED_TIERS:
+                cells[key.usage_date, key.model, key.service_tier].reported.append(line.amount_usd)
     for key, part in tokens(usage):
         if key.service_tier in METERED_TIERS and key.usage_date in reported_days:
             _add(
@@ -100,4 +102,6 @@ def _cause(cell: _Cell, low: Decimal | None, high: Decimal | None, reported: Dec
 def within_tolerance(low: Decimal, high: Decimal, reported: Decimal) -> bool:
     """Whether the bill lies within 1 % of what the book says, or of its band."""
     floor, ceiling = multiply(low, 1 - TOLERANCE), multiply(high, 1 + TOLERANCE)
-    return floor <= reported <= ceiling if low != high else abs(low - reported) <= multiply(reported, TOLERANCE)
+    if low != high:
+        return floor <= reported <= ceiling
+    return EXACT.abs(EXACT.subtract(low, reported)) <= multiply(reported, TOLERANCE)

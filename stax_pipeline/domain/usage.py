@@ -172,12 +172,11 @@ def usage_lines(all_: Buckets, fast: Buckets | None, unknown: Counter[str] | Non
     lines = []
     for (day, values), (whole, more) in every.items():
         part = quick.get((day, values), (NOTHING, {}))[0]
-        rest = whole.minus(part)
+        rest, kept = whole.minus(part), json.dumps(more, sort_keys=True, default=str)
         if part != NOTHING:
-            lines.append(UsageLine._make((day, *values, "fast", *part, "{}")))
+            lines.append(UsageLine._make((day, *values, "fast", *part, "{}" if rest != NOTHING else kept)))
         if rest != NOTHING or part == NOTHING:
             speed = "" if fast is None else "standard"
-            kept = json.dumps(more, sort_keys=True, default=str)
             lines.append(UsageLine._make((day, *values, speed, *rest, kept)))
     return sorted(lines)
 

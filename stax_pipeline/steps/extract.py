@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from stax_pipeline import __version__
 from stax_pipeline.domain.admin_key import AdminKey
-from stax_pipeline.domain.errors import ContractBroken, KeyRejected, RequestRejected, TenantStopped
+from stax_pipeline.domain.errors import CannotStart, ContractBroken, KeyRejected, RequestRejected, TenantStopped
 from stax_pipeline.domain.extraction import (
     Query,
     RawPage,
@@ -93,9 +93,12 @@ async def extract(
             done += 1
             progress(done, len(tenants))
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(concurrency, len(tenants))):
-            group.create_task(work())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(tenants))):
+                group.create_task(work())
+    except ExceptionGroup as stopped:  # what stops the run is told as it is, not as a group of one
+        raise stopped.exceptions[0] from None
     return outcome
 
 
@@ -117,7 +120,10 @@ async def _extract_one(source: Source, report: Report, tenant: Tenant, window: W
         fault, rejected = reason(error, f"extracting {report}"), isinstance(error, KeyRejected)
     if fault:
         outcome.failures[tenant.slug] = fault
-    await asyncio.to_thread(_conclude, source, report, tenant, fetched, fault, rejected, outcome)
+    try:
+        await asyncio.to_thread(_conclude, source, report, tenant, fetched, fault, rejected, outcome)
+    except Exception as error:
+        outcome.failures[tenant.slug] = reason(error, f"keeping {report}")
 
 
 class _Partial(Exception):
@@ -248,7 +254,10 @@ def _keep(source: Source, report: Report, tenant: Tenant, fetched: Fetched, faul
             product=f"stax-pipeline {__version__}",
             error=fault,
         )
-        path, digest = store_raw(source.lake, header, fetched.raw.finish(header))
+        try:
+            path, digest = store_raw(source.lake, header, fetched.raw.finish(header))
+        except OSError as broken:
+            raise CannotStart(f"The lake cannot be written: {broken.strerror}. Check STAX_LAKE_URL.") from None
     return Extraction(
         extraction_id, tenant.tenant_id, report, fetched.window.start, fetched.window.end, moment, fetched.raw.pages,
         fetched.rows, digest, path, source.run_id, fault,

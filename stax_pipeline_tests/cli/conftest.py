@@ -3,9 +3,9 @@
 import pytest
 
 from stax_pipeline_tests.cli.support import Stax
-from stax_pipeline_tests.tenants.support import engine, installation, settings, simulator
+from stax_pipeline_tests.tenants.support import engine, settings, simulator
 
-__all__ = ["engine", "installation", "settings", "simulator"]
+__all__ = ["engine", "settings", "simulator"]
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
-"""A real embedded Postgres, migrated, and a real simulator: what tests of tenants and of the command line stand on."""
+"""What these tests stand on: the session's Postgres, emptied, and a simulator of two small organisations."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,24 +11,11 @@ import pytest
 import sqlalchemy as sa
 
 from stax_pipeline.domain.admin_key import AdminKey, parse_admin_key
-from stax_pipeline.resources import embedded_postgres
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.engine import connect_engine
-from stax_pipeline.resources.warehouse.migrate import upgrade
 from stax_pipeline.resources.warehouse.roles import logins
 from stax_pipeline.settings import Settings, read_settings
 from stax_pipeline.simulator import Simulator, realistic_organization
-
-
-@pytest.fixture(scope="session")
-def installation() -> Iterator[Path]:
-    """A home whose server runs for the whole session."""
-    home = Path(tempfile.mkdtemp(prefix="stax-test-"))
-    home.chmod(0o711)
-    with embedded_postgres.running(home / "postgres"):
-        upgrade(read_settings({"STAX_HOME": str(home)}))
-        yield home
-    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture
@@ -41,14 +27,15 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def settings(installation: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+def settings(stax_home: Path, simulator: Simulator) -> Iterator[Settings]:
     """This process's settings, on empty tables; the environment is as before afterwards."""
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith(("STAX_", "ANTHROPIC_"))]:
         del os.environ[name]
-    os.environ.update({"STAX_HOME": str(installation), "STAX_ANTHROPIC_BASE_URL": simulator.base_url})
-    (installation / "master.key").unlink(missing_ok=True)
+    os.environ.update({"STAX_HOME": str(stax_home), "STAX_ANTHROPIC_BASE_URL": simulator.base_url})
+    (stax_home / "master.key").unlink(missing_ok=True)
     made = read_settings()
+    shutil.rmtree(stax_home / "lake", ignore_errors=True)
     _empty(made)
     yield made
     os.environ.clear()

@@ -1,0 +1,116 @@
+"""`sql`, `env`, `prices` and `rotate-master-key`, and how figures are shown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shlex
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from stax_pipeline.cli import render
+from stax_pipeline.settings import Settings
+from stax_pipeline.simulator import Simulator
+from stax_pipeline_tests.cli.support import Stax
+
+ODD = "select 12345678901234567890.123456789012345678::numeric as n, 'a,\"b\n' as t, null::text as e, '50%s' as p"
+
+
+@pytest.mark.usefixtures("settings")
+def test_sql_keeps_every_digit_in_every_format(stax: Stax) -> None:
+    exact = "12345678901234567890.123456789012345678"
+    assert exact in stax("sql", ODD).out
+    rows = list(csv.reader(io.StringIO(stax("sql", ODD, "--format", "csv").out)))
+    assert rows == [["n", "t", "e", "p"], [exact, 'a,"b\n', "", "50%s"]]
+    assert json.loads(stax("sql", ODD, "--format", "json").out) == [{"n": exact, "t": 'a,"b\n', "e": None, "p": "50%s"}]
+    assert json.loads(stax("sql", "select 1 where false", "--format", "json").out) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("delete from spend", "read-only transaction"),
+        ("set default_transaction_read_only = off; delete from stax.tenants", "read-only transaction"),
+        ("select * from admin_keys", "permission denied for table admin_keys"),
+        ("select * from dagster.runs", "permission denied for schema dagster"),
+        ("selec", "syntax error"),
+        ("select pg_sleep(2), set_config('statement_timeout', '1', false); select pg_sleep(2)", "statement timeout"),
+        ("set role stax_loader", "permission denied"),
+    ],
+)
+@pytest.mark.usefixtures("settings")
+def test_sql_refuses_in_one_line(stax: Stax, query: str, words: str) -> None:
+    ended = stax("sql", query)
+    assert ended.code == 1
+    assert words in ended.err
+    assert len(ended.err.strip().splitlines()) == 1
+
+
+@pytest.mark.usefixtures("settings")
+def test_env_prints_exports_a_shell_can_read_and_no_master_key(
+    stax: Stax, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAX_MASTER_KEY", "ab" * 32)
+    ended = stax("env")
+    (settings.postgres_home / "pinned").unlink()
+    words = [shlex.split(line) for line in ended.out.splitlines()]
+    assert all(word[0] == "export" and len(word) == 2 for word in words)
+    exports = dict(word[1].split("=", 1) for word in words)
+    assert exports["STAX_HOME"] == str(settings.home)
+    assert exports["STAX_DAGSTER_URL"].startswith("postgresql+psycopg2://stax_dagster:")
+    assert exports["DAGSTER_DISABLE_TELEMETRY"] == "1"
+    assert exports["STAX_ANTHROPIC_BASE_URL"] == settings.anthropic_base_url
+    assert "STAX_MASTER_KEY" not in exports
+    assert (settings.home / "dagster").is_dir()
+
+
+@pytest.mark.usefixtures("settings")
+def test_prices_shows_the_book_before_any_sync(stax: Stax) -> None:
+    ended = stax("prices", "--model", "opus")
+    assert ended.code == 0
+    assert "claude-opus-4-5-20251101" in ended.out
+    assert "haiku" not in ended.out
+
+
+@pytest.mark.usefixtures("settings")
+def test_rotate_master_key_reports_which_key_wraps_what(stax: Stax, simulator: Simulator) -> None:
+    for name, key in simulator.keys.items():
+        assert stax("connect", name, "--key-file", "-", "--no-sync", typed=key).code == 0
+    ended = stax("rotate-master-key")
+    assert ended.code == 0
+    assert "Re-wrapped now: 2." in ended.out
+    assert "wraps 2 stored key(s)" in ended.out
+    assert "wraps none" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        (Decimal("1234567.885"), "1,234,567.88"),
+        (Decimal("1234567.895"), "1,234,567.90"),
+        (Decimal("-0.5"), "-0.50"),
+        (Decimal("12345678901234567890.005"), "12,345,678,901,234,567,890.00"),
+        (None, "-"),
+    ],
+)
+def test_dollars_are_exact(amount: Decimal | None, shown: str) -> None:
+    assert render.usd(amount) == shown
+
+
+@pytest.mark.parametrize(
+    ("passed", "shown"),
+    [
+        (timedelta(seconds=-5), "just now"),
+        (timedelta(seconds=59), "just now"),
+        (timedelta(minutes=1), "1 minute ago"),
+        (timedelta(minutes=5, seconds=30), "5 minutes ago"),
+        (timedelta(hours=23, minutes=59), "23 hours ago"),
+        (timedelta(days=2, hours=1), "2 days ago"),
+    ],
+)
+def test_ages_are_words(passed: timedelta, shown: str) -> None:
+    now = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    assert render.age(now - passed, now) == shown

@@ -1,0 +1,147 @@
+"""What must not be published: changed units and a settled day that shrinks, at the very edges of their limits."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from stax_pipeline.domain.guards import settled_days, shrunk_days, unit_fault, unit_mismatch
+from stax_pipeline_tests.domain.builders import DAY, MILLION, book, cost, usage
+
+DAILY = timedelta(hours=24)
+
+
+@pytest.mark.parametrize(
+    ("priced", "reported", "mismatch"),
+    [
+        ("20", "1", True),
+        ("19.999999", "1", False),
+        ("2000", "1", True),
+        ("5", "100", True),
+        ("5.000001", "100", False),
+        ("1", "100", True),
+        ("100", "100", False),
+        ("100", "0.99", False),  # less than a dollar reported says nothing
+        ("100", "1.00", True),
+        ("100", "0.999999", False),
+        ("0.05", "1", True),
+        ("0", "100", False),  # nothing could be priced
+        ("100", "0", False),
+        ("100", "-5", False),  # a refund is not a change of unit
+        ("100", "-0.5", False),
+        ("1", "-5000", False),
+    ],
+)
+def test_a_factor_of_twenty_with_a_dollar_reported_is_a_change_of_unit(
+    priced: str, reported: str, mismatch: bool
+) -> None:
+    assert unit_mismatch(Decimal(priced), Decimal(reported)) is mismatch
+
+
+def test_a_bill_in_the_right_unit_is_published() -> None:
+    assert unit_fault([cost("4")], [usage(MILLION)], book()) is None
+
+
+def test_dollars_where_cents_were_meant_are_held_back() -> None:
+    fault = unit_fault([cost("400")], [usage(MILLION * 100)], book())
+    assert fault is None
+    fault = unit_fault([cost("4")], [usage(MILLION * 100)], book())
+    assert fault == "unit mismatch: tokens × price say $400.00, the cost report says $4.00"
+
+
+def test_cents_where_dollars_were_meant_are_held_back() -> None:
+    fault = unit_fault([cost("400")], [usage(MILLION)], book())
+    assert fault == "unit mismatch: tokens × price say $4.00, the cost report says $400.00"
+
+
+@pytest.mark.parametrize("discounted", ["4", "2", "0.8", "20", "79"])
+def test_no_discount_and_no_band_looks_like_a_change_of_unit(discounted: str) -> None:
+    assert unit_fault([cost(discounted)], [usage(MILLION)], book()) is None
+
+
+def test_the_whole_window_counts_not_one_odd_day() -> None:
+    following = DAY + timedelta(days=1)
+    costs = [cost("400"), cost("40000", usage_date=following)]
+    meters = [usage(MILLION), usage(MILLION * 10000, usage_date=following)]
+    assert unit_fault(costs, meters, book()) is None
+
+
+def test_unbilled_and_unpriced_models_have_no_voice() -> None:
+    meters = [usage(MILLION), usage(MILLION * 10**6, model="claude-opus-5"), usage(1, model="claude-nobody-knows")]
+    costs = [cost("4"), cost("900000", model="claude-nobody-knows")]
+    assert unit_fault(costs, meters, book()) is None
+
+
+def test_priority_usage_has_no_voice() -> None:
+    assert unit_fault([cost("4")], [usage(MILLION), usage(MILLION * 10**6, service_tier="priority")], book()) is None
+
+
+def test_nothing_to_compare_is_no_fault() -> None:
+    assert unit_fault([], [], book()) is None
+    assert unit_fault([cost("400")], [], book()) is None
+    assert unit_fault([], [usage(MILLION)], book()) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shrunk"),
+    [
+        ("10", "5", False),
+        ("10", "4.999999999999999999", True),
+        ("10", "0", True),
+        ("10", "11", False),
+        ("10", "-1", True),
+        ("0", "0", False),
+        ("0.000000000000000001", "0", True),
+        ("99999999999999999999.999999999999999998", "49999999999999999999.999999999999999999", False),
+        ("99999999999999999999.999999999999999998", "49999999999999999999.999999999999999998", True),
+    ],
+)
+def test_a_settled_day_may_lose_half_and_no_more(old: str, new: str, shrunk: bool) -> None:
+    found = shrunk_days({DAY: Decimal(old)}, {DAY: Decimal(new)}, frozenset({DAY}))
+    assert found == ([DAY] if shrunk else [])
+
+
+def test_a_settled_day_that_vanishes_has_shrunk() -> None:
+    assert shrunk_days({DAY: Decimal(1)}, {}, frozenset({DAY})) == [DAY]
+
+
+def test_a_day_that_is_not_settled_may_shrink_and_a_new_one_may_appear() -> None:
+    other = DAY + timedelta(days=1)
+    assert shrunk_days({DAY: Decimal(9)}, {}, frozenset({other})) == []
+    assert shrunk_days({}, {DAY: Decimal(9)}, frozenset({DAY})) == []
+
+
+def test_shrunk_days_come_in_order() -> None:
+    days = [DAY + timedelta(days=n) for n in (3, 1, 2)]
+    assert shrunk_days({day: Decimal(1) for day in days}, {}, frozenset(days)) == sorted(days)
+
+
+def at(hours: float) -> dict[date, datetime]:
+    return {DAY: datetime(2026, 11, 2, tzinfo=UTC) + timedelta(hours=hours)}
+
+
+@pytest.mark.parametrize(("hours", "settled"), [(0, False), (1, False), (23.999, False), (24, True), (100, True)])
+def test_a_day_settles_with_its_extraction_s_age(hours: float, settled: bool) -> None:
+    assert settled_days(at(hours), [cost("1")], [usage(5)], DAILY) == (frozenset({DAY}) if settled else frozenset())
+
+
+@pytest.mark.parametrize("tier", ["standard", "batch", ""])
+def test_an_empty_cost_while_metered_tokens_exist_settles_nothing(tier: str) -> None:
+    assert settled_days(at(1000), [], [usage(5, service_tier=tier)], DAILY) == frozenset()
+
+
+def test_a_cost_of_another_day_settles_nothing() -> None:
+    other = cost("1", usage_date=DAY + timedelta(days=1))
+    assert settled_days(at(1000), [other], [usage(5)], DAILY) == frozenset()
+
+
+@pytest.mark.parametrize("tier", ["priority", "flex", "priority_on_demand"])
+def test_a_tier_that_is_never_billed_does_not_keep_a_day_from_settling(tier: str) -> None:
+    assert settled_days(at(24), [], [usage(5, service_tier=tier)], DAILY) == {DAY}
+
+
+def test_a_quiet_day_settles_and_a_day_without_extraction_does_not() -> None:
+    assert settled_days(at(24), [], [], DAILY) == {DAY}
+    assert settled_days({}, [cost("1")], [usage(5)], DAILY) == frozenset()

@@ -1,0 +1,148 @@
+"""The error bar: what the price book says beside what was billed, and the cause of a gap."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stax_pipeline.domain.cost import CostLine
+from stax_pipeline.domain.reconciliation import Reconciliation, reconcile, within_tolerance
+from stax_pipeline.domain.usage import UsageLine
+from stax_pipeline_tests.domain.builders import (
+    DAY,
+    MILLION,
+    OPUS,
+    OUTPUT,
+    book,
+    cost,
+    cost_lines_,
+    usage,
+    usage_lines_,
+)
+
+SETTLED = frozenset({DAY})
+
+
+def rows(*lines: CostLine | UsageLine, settled: frozenset[date] = frozenset()) -> list[Reconciliation]:
+    costs = [line for line in lines if isinstance(line, CostLine)]
+    return reconcile(costs, [line for line in lines if isinstance(line, UsageLine)], book(), settled)
+
+
+def row(*lines: CostLine | UsageLine, settled: frozenset[date] = frozenset()) -> Reconciliation:
+    (only,) = rows(*lines, settled=settled)
+    return only
+
+
+def test_a_bill_that_the_book_explains_has_ratio_one() -> None:
+    found = row(cost("4"), cost("20", OUTPUT), usage(MILLION, output_tokens=MILLION))
+    assert found == Reconciliation(
+        DAY, OPUS, "standard", Decimal(24), Decimal(24), Decimal(24), Decimal(24), Decimal(24), Decimal(1), ""
+    )
+
+
+def test_batch_is_priced_at_half_and_stands_apart() -> None:
+    lines = (cost("2", service_tier="batch"), usage(MILLION, service_tier="batch"), cost("4"), usage(MILLION))
+    assert [(r.service_tier, r.ratio) for r in rows(*lines)] == [("batch", 1), ("standard", 1)]
+
+
+def test_a_discount_shows_as_a_ratio_above_one() -> None:
+    found = row(cost("3.2"), usage(MILLION))
+    assert (found.ratio, found.cause) == (Decimal("1.25"), "unexplained")
+
+
+def test_tokens_without_a_bill_are_named_once_the_day_is_settled() -> None:
+    found = row(usage(MILLION), settled=SETTLED)
+    assert (found.reported_usd, found.ratio, found.cause) == (0, None, "unbilled tokens")
+
+
+def test_a_day_without_any_cost_yet_is_left_out() -> None:
+    assert rows(usage(MILLION)) == []
+    days = {r.usage_date for r in rows(cost("4"), usage(MILLION), usage(MILLION, usage_date=DAY + timedelta(days=1)))}
+    assert days == {DAY}
+
+
+def test_an_unbilled_model_shows_beside_a_billed_one() -> None:
+    found = {r.model: r.cause for r in rows(cost("4"), usage(MILLION), usage(MILLION, model="claude-opus-5"))}
+    assert found == {OPUS: "", "claude-opus-5": "unbilled tokens"}
+
+
+def test_an_unknown_price_leaves_the_whole_cell_unknown() -> None:
+    model = "claude-sonnet-5-5"
+    found = row(cost("2", model=model), usage(MILLION, model=model), usage(MILLION, model=model, speed="fast"))
+    assert (found.priced_usd, found.priced_high_usd, found.ratio, found.cause) == (None, None, None, "unknown price")
+    assert found.reported_usd == 2
+
+
+@pytest.mark.parametrize(
+    ("reported", "cause"),
+    [("0.099", "band"), ("0.3", "band"), ("0.505", "band"), ("0.0989", "unexplained"), ("0.5051", "unexplained")],
+)
+def test_a_banded_model_may_be_billed_anywhere_in_its_band(reported: str, cause: str) -> None:
+    haiku = "claude-haiku-5-5"
+    found = row(cost(reported, model=haiku), usage(MILLION, model=haiku))
+    assert (found.priced_low_usd, found.priced_high_usd) == (Decimal("0.1"), Decimal("0.5"))
+    assert (found.priced_usd, found.cause) == (Decimal("0.1"), cause)
+
+
+@pytest.mark.parametrize(
+    ("priced", "within"),
+    [("0.99", True), ("1.01", True), ("0.9899999999", False), ("1.0100000001", False), ("1", True)],
+)
+def test_the_tolerance_is_one_percent_of_the_bill_edges_included(priced: str, within: bool) -> None:
+    assert within_tolerance(Decimal(priced), Decimal(priced), Decimal(1)) is within
+
+
+@pytest.mark.parametrize(
+    ("reported", "within"), [("0.99", True), ("0.9899", False), ("2.02", True), ("2.0201", False), ("1.5", True)]
+)
+def test_the_band_is_widened_by_one_percent_at_either_end(reported: str, within: bool) -> None:
+    assert within_tolerance(Decimal(1), Decimal(2), Decimal(reported)) is within
+
+
+def test_the_tolerance_is_exact_at_full_width() -> None:
+    reported, above = Decimal("10000000000000000000"), Decimal("10100000000000000000.000000000000000001")
+    assert not within_tolerance(above, above, reported)
+
+
+@given(st.integers(1, 10**9), st.integers(0, 10**9))
+def test_within_tolerance_is_the_ratio_between_0_99_and_1_01(reported: int, priced: int) -> None:
+    expected = Fraction(99, 100) <= Fraction(priced, reported) <= Fraction(101, 100)
+    assert within_tolerance(Decimal(priced), Decimal(priced), Decimal(reported)) is expected
+
+
+def test_aliases_tiers_and_geographies_are_resolved() -> None:
+    alias, dated = "claude-opus-4-5", "claude-opus-4-5-20251101"
+    found = row(cost("5", model=dated, service_tier="standard"), usage(MILLION, model=alias, service_tier=""))
+    assert (found.model, found.service_tier, found.ratio) == (dated, "standard", 1)
+
+
+def test_only_tokens_count() -> None:
+    search = cost("9", "", cost_type="web_search", model="")
+    assert row(search, cost("4"), usage(MILLION, web_search_requests=900)).ratio == 1
+
+
+def test_priority_has_no_row() -> None:
+    assert rows(usage(MILLION, service_tier="priority"), usage(1, service_tier="flex"), settled=SETTLED) == []
+
+
+def test_a_bill_for_a_tier_that_is_not_metered_has_no_row_either() -> None:
+    flex = (cost("4", service_tier="flex"), usage(MILLION, service_tier="flex"))
+    assert [r.service_tier for r in rows(*flex, cost("4"), usage(MILLION))] == ["standard"]
+
+
+@given(st.lists(cost_lines_, max_size=8), st.lists(usage_lines_, max_size=6))
+def test_reported_is_the_token_bill_of_standard_and_batch(costs: list[CostLine], meters: list[UsageLine]) -> None:
+    found = reconcile(costs, meters, book(), SETTLED)
+    billed = [
+        line.amount_usd
+        for line in costs
+        if line.cost_type == "tokens" and line.service_tier in ("", "standard", "batch")
+    ]
+    assert sum((Fraction(r.reported_usd) for r in found), Fraction(0)) == sum(map(Fraction, billed), Fraction(0))
+    assert len({r[:3] for r in found}) == len(found)
+    assert {r.service_tier for r in found} <= {"standard", "batch"}

@@ -1,0 +1,153 @@
+"""Settings: a wrong value names its variable and what it may be; no inference key is ever picked up; no secret shown."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.settings import read_settings
+
+SECRET = "s3cr3t-canary"
+
+
+def test_nothing_set_is_a_complete_configuration() -> None:
+    found = read_settings({})
+    assert found.embedded
+    assert found.home.name == ".stax" and found.home.is_absolute()
+    assert found.lake == str(found.home / "lake")
+    assert found.anthropic_base_url == "https://api.anthropic.com"
+    assert (found.lookback_days, found.settle, found.refresh_minutes) == (7, timedelta(hours=24), 0)
+    assert found.start_date == date(2025, 8, 18)
+    assert found.master_key == "" and found.master_key_file is None
+
+
+def test_everything_can_be_set() -> None:
+    found = read_settings(
+        {
+            "STAX_HOME": "/srv/stax", "STAX_DATABASE_URL": "postgresql://u:p@h:5432/d", "STAX_LAKE_URL": "s3://lake",
+            "STAX_MASTER_KEY": "k", "STAX_MASTER_KEY_FILE": "/run/key", "STAX_CONCURRENCY": "64",
+            "STAX_LOOKBACK_DAYS": "30", "STAX_SETTLE_HOURS": "0", "STAX_REFRESH_MINUTES": "5",
+            "STAX_START_DATE": "2026-01-01", "STAX_ANTHROPIC_BASE_URL": "https://proxy.example.org/",
+            "STAX_DAGSTER_URL": "postgres://u@h/e",
+        }
+    )  # fmt: skip
+    assert (found.home, found.lake, found.master_key_file) == (Path("/srv/stax"), "s3://lake", Path("/run/key"))
+    assert not found.embedded
+    assert found.database_url == "postgresql+psycopg2://u:p@h:5432/d"
+    assert found.dagster_url == "postgresql+psycopg2://u@h/e"
+    assert (found.concurrency, found.lookback_days, found.settle_hours, found.refresh_minutes) == (64, 30, 0, 5)
+    assert (found.start_date, found.anthropic_base_url) == (date(2026, 1, 1), "https://proxy.example.org")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "may_be"),
+    [
+        ("STAX_CONCURRENCY", "0", "a whole number from 1 to 64"),
+        ("STAX_CONCURRENCY", "65", "a whole number from 1 to 64"),
+        ("STAX_CONCURRENCY", "8.0", "a whole number from 1 to 64"),
+        ("STAX_CONCURRENCY", "-1", "a whole number from 1 to 64"),
+        ("STAX_CONCURRENCY", "٨", "a whole number from 1 to 64"),
+        ("STAX_CONCURRENCY", "1_0", "a whole number from 1 to 64"),
+        ("STAX_CONCURRENCY", "9" * 5000, "a whole number from 1 to 64"),
+        ("STAX_LOOKBACK_DAYS", "0", "a whole number from 1 to 365"),
+        ("STAX_LOOKBACK_DAYS", "366", "a whole number from 1 to 365"),
+        ("STAX_SETTLE_HOURS", "721", "a whole number from 0 to 720"),
+        ("STAX_SETTLE_HOURS", "1 day", "a whole number from 0 to 720"),
+        ("STAX_REFRESH_MINUTES", "1441", "a whole number from 0 to 1440"),
+        ("STAX_START_DATE", "yesterday", "a date like 2025-08-18"),
+        ("STAX_START_DATE", "2026-02-29", "a date like 2025-08-18"),
+        ("STAX_START_DATE", "18.08.2025", "a date like 2025-08-18"),
+        ("STAX_DATABASE_URL", "mysql://u@h/d", "a URL like postgresql://"),
+        ("STAX_DATABASE_URL", "localhost:5432", "a URL like postgresql://"),
+        ("STAX_LOADER_URL", "x", "a URL like postgresql://"),
+        ("STAX_ANALYST_URL", "x", "a URL like postgresql://"),
+        ("STAX_DAGSTER_URL", "sqlite:///x", "a URL like postgresql://"),
+        ("STAX_ANTHROPIC_BASE_URL", "http://api.anthropic.com", "an https:// address, or http:// on loopback"),
+        ("STAX_ANTHROPIC_BASE_URL", "http://localhost@evil.example", "an https:// address, or http:// on loopback"),
+        ("STAX_ANTHROPIC_BASE_URL", "http://localhost.evil.example", "an https:// address, or http:// on loopback"),
+        ("STAX_ANTHROPIC_BASE_URL", "http://127.0.0.1.evil.example", "an https:// address, or http:// on loopback"),
+        ("STAX_ANTHROPIC_BASE_URL", "http://0.0.0.0", "an https:// address, or http:// on loopback"),
+        ("STAX_ANTHROPIC_BASE_URL", "api.anthropic.com", "an https:// address, or http:// on loopback"),
+        ("STAX_ANTHROPIC_BASE_URL", "ftp://localhost", "an https:// address, or http:// on loopback"),
+        ("STAX_ANTHROPIC_BASE_URL", "https://", "an https:// address, or http:// on loopback"),
+        ("STAX_ANTHROPIC_BASE_URL", "https:///v1", "an https:// address, or http:// on loopback"),
+        ("STAX_ANTHROPIC_BASE_URL", "https://[::1", "an https:// address, or http:// on loopback"),
+        ("STAX_HOME", "~no-such-user-here/stax", "a path"),
+        ("STAX_MASTER_KEY_FILE", "~no-such-user-here/key", "a path"),
+    ],
+)
+def test_a_wrong_value_names_its_variable_and_what_it_may_be(name: str, value: str, may_be: str) -> None:
+    with pytest.raises(WrongUse) as wrong:
+        read_settings({name: value})
+    assert str(wrong.value).startswith(f"{name} is not usable: it must be {may_be}")
+    assert len(str(wrong.value)) < 200
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:9", "HTTP://LOCALHOST"])
+def test_http_is_for_loopback(url: str) -> None:
+    assert read_settings({"STAX_ANTHROPIC_BASE_URL": url}).anthropic_base_url == url
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
+def test_the_driver_is_always_spelled_out(scheme: str) -> None:
+    assert read_settings({"STAX_DATABASE_URL": f"{scheme}://u@h/d"}).database_url == "postgresql+psycopg2://u@h/d"
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\t\n"])
+def test_an_empty_value_is_no_value(blank: str) -> None:
+    names = ["STAX_HOME", "STAX_DATABASE_URL", "STAX_CONCURRENCY", "STAX_START_DATE", "STAX_MASTER_KEY_FILE"]
+    assert read_settings(dict.fromkeys(names, blank)) == read_settings({})
+
+
+def test_values_are_stripped() -> None:
+    assert read_settings({"STAX_CONCURRENCY": " 4\n"}).concurrency == 4
+
+
+def test_no_variable_of_anthropic_s_own_is_ever_read() -> None:
+    class Watched(dict[str, str]):
+        asked: set[str] = set()
+
+        def get(self, name: str, default: str = "") -> str:  # type: ignore[override]
+            self.asked.add(name)
+            return super().get(name, default)
+
+        def __getitem__(self, name: str) -> str:
+            self.asked.add(name)
+            return super().__getitem__(name)
+
+    names = ["ANTHROPIC_API_KEY", "ANTHROPIC_ADMIN_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN"]
+    watched = Watched(dict.fromkeys(names, SECRET))
+    assert read_settings(watched) == read_settings({})
+    assert watched.asked and all(name.startswith("STAX_") for name in watched.asked)
+
+
+def test_the_process_s_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAX_CONCURRENCY", "3")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", SECRET)
+    found = read_settings()
+    assert found.concurrency == 3
+    assert SECRET not in repr([getattr(found, name) for name in found.__slots__])
+
+
+def test_no_secret_is_in_the_repr() -> None:
+    url = f"postgresql://u:{SECRET}@h/d"
+    found = read_settings(
+        {
+            "STAX_DATABASE_URL": url, "STAX_LOADER_URL": url, "STAX_ANALYST_URL": url, "STAX_DAGSTER_URL": url,
+            "STAX_MASTER_KEY": SECRET, "STAX_LAKE_URL": f"s3://id:{SECRET}@bucket",
+            "STAX_ANTHROPIC_BASE_URL": f"https://u:{SECRET}@proxy.example.org",
+        }
+    )  # fmt: skip
+    assert SECRET not in repr(found) and SECRET not in str(found)
+    assert found.master_key == SECRET
+
+
+@pytest.mark.parametrize("name", ["STAX_DATABASE_URL", "STAX_LOADER_URL", "STAX_ANTHROPIC_BASE_URL"])
+def test_no_secret_is_in_the_message_of_a_wrong_value(name: str) -> None:
+    with pytest.raises(WrongUse) as wrong:
+        read_settings({name: f"mysql://u:{SECRET}@h/d"})
+    assert SECRET not in str(wrong.value)
+    assert wrong.value.__cause__ is None and wrong.value.__suppress_context__
