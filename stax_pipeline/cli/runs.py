@@ -9,12 +9,15 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from stax_pipeline.cli.environment import dagster_environment
 from stax_pipeline.cli.progress import shown_progress
@@ -87,19 +90,36 @@ def run_sync(
     }
     if not verbose:
         config["loggers"] = {"console": {"config": {"log_level": "CRITICAL"}}}
-    last = window.end - timedelta(days=1)
-    with _quiet(verbose), shown_progress():
+    tags = {RANGE_START: window.start.isoformat(), RANGE_END: (window.end - timedelta(days=1)).isoformat()}
+    with ending_at_interrupts(), _quiet(verbose), shown_progress():
         import dagster as dg
 
         job = importlib.import_module(DEFINITIONS).defs.resolve_job_def("sync")
         with dg.DagsterInstance.get() as instance:
-            result = job.execute_in_process(
-                instance=instance,
-                tags={RANGE_START: window.start.isoformat(), RANGE_END: last.isoformat()},
-                run_config=config,
-                raise_on_error=False,
-            )
+            result = job.execute_in_process(instance=instance, tags=tags, run_config=config, raise_on_error=False)
     return _read(result, window)
+
+
+@contextmanager
+def ending_at_interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt after a run that Ctrl-C reached: Dagster makes a failed step of it and goes on."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    ended: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        ended = error
+    signal.set_wakeup_fd(before)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as received:
+        interrupted = signal.SIGINT in received.read()
+    if ended and not interrupted:
+        raise ended
+    if interrupted:
+        click.echo("Interrupted. What was published stays; the next sync takes up the rest.", err=True)
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -56,8 +56,7 @@ def split(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
     sign = -1 if units < 0 else 1
     lucky = set(ranked[:left])
     return [
-        round_usd(EXACT.scaleb(Decimal(sign * (share + (i in lucky))), -SCALE))
-        for i, (share, _) in enumerate(shares)
+        round_usd(EXACT.scaleb(Decimal(sign * (share + (i in lucky))), -SCALE)) for i, (share, _) in enumerate(shares)
     ]
 
 

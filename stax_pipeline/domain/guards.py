@@ -47,7 +47,9 @@ def shrunk_days(
 ) -> list[date]:  # fmt: skip
     """Settled days that had a figure and now lose more than half of it (dollars or tokens)."""
     return sorted(
-        day for day, old in before.items() if day in settled and old > 0 and multiply(after.get(day, Decimal(0)), 2) < old
+        day
+        for day, old in before.items()
+        if day in settled and old > 0 and multiply(after.get(day, Decimal(0)), 2) < old
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ import pytest
 
 from stax_pipeline.cli.main import COMMANDS
 from stax_pipeline.cli.main import stax as group
+from stax_pipeline.cli.runs import ending_at_interrupts
 from stax_pipeline.settings import Settings
 from stax_pipeline.simulator import Simulator
 from stax_pipeline_tests.cli.support import Stax
@@ -148,3 +151,16 @@ def test_no_tenant_yet(stax: Stax) -> None:
     assert unknown.code == 2
     assert "There is no tenant nobody" in unknown.err
     assert stax("verify").code == 0
+
+
+def test_a_run_that_ctrl_c_reached_ends_as_interrupted_even_if_it_swallowed_it() -> None:
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        with pytest.raises(KeyboardInterrupt), ending_at_interrupts():
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(ValueError, match="another fault"), ending_at_interrupts():
+            raise ValueError("another fault")
+        with ending_at_interrupts():
+            pass
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""Lines, rows and pages for the tests of pure rules: everything has a plain default, a test names only what it is about.
+"""Lines, rows and pages for the tests of pure rules: plain defaults, a test names what it is about.
 
 Belongs here: builders and hypothesis strategies. Stays out: expectations.
 """

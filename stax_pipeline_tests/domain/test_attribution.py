@@ -160,7 +160,7 @@ def totals(rows: list[SpendLine] | list[KeySpend]) -> dict[tuple[date, str], tup
     return found
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(LINES, BY_KEY, st.randoms(use_true_random=False))
 def test_by_key_ties_to_spend_by_day_and_source_in_any_order(
     lines: tuple[list[CostLine], list[UsageLine], frozenset[date]], by_key: list[KeyUsageLine], random: Any

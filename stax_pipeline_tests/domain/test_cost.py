@@ -95,7 +95,11 @@ def test_unknown_values_are_kept_and_counted() -> None:
 def test_equal_rows_are_numbered_by_amount_and_both_count() -> None:
     rows = [cost_row(amount="300"), cost_row(amount="-100"), cost_row(amount="200"), cost_row(model="other")]
     lines = [line for line in cost_lines([(DAY, rows)]) if line.model == OPUS]
-    assert [(line.occurrence, line.amount_usd) for line in lines] == [(1, Decimal(-1)), (2, Decimal(2)), (3, Decimal(3))]
+    assert [(line.occurrence, line.amount_usd) for line in lines] == [
+        (1, Decimal(-1)),
+        (2, Decimal(2)),
+        (3, Decimal(3)),
+    ]
 
 
 def test_rows_that_differ_in_any_one_dimension_are_not_equal() -> None:

@@ -1,4 +1,4 @@
-"""Settings: a wrong value names its variable and what it may be; no inference key is ever picked up; no secret shown."""
+"""Settings: a wrong value names its variable and what it may be; no inference key is picked up; no secret shown."""
 
 from __future__ import annotations
 

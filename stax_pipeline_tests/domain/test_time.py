@@ -22,7 +22,7 @@ from stax_pipeline.domain.time import (
 )
 
 DAYS = st.dates(date(2025, 8, 18), date(2032, 3, 1))
-MOMENTS = st.datetimes(datetime(2025, 8, 1), datetime(2032, 4, 1), timezones=st.just(UTC))
+MOMENTS = st.integers(0, 210_000_000).map(lambda seconds: datetime(2025, 8, 1, tzinfo=UTC) + timedelta(seconds=seconds))
 
 
 def after_midnight(day: date, **passed: float) -> datetime:

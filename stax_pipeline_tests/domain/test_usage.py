@@ -200,9 +200,7 @@ def test_lines_sum_to_the_reading_and_row_order_does_not_matter(parts: list[Any]
     for line in lines:
         total = total.plus(line.counts)
     assert total == Counts(sum(p[4] for p in parts), 0, 0, sum(p[5] for p in parts), 0, 0)
-    assert sum(line.uncached_input_tokens for line in lines if line.speed == "fast") == sum(
-        p[4] for p in parts if p[3]
-    )
+    assert sum(line.uncached_input_tokens for line in lines if line.speed == "fast") == sum(p[4] for p in parts if p[3])
     assert len({line[:7] for line in lines}) == len(lines)
     random.shuffle(every)
     random.shuffle(quick)

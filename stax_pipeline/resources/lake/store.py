@@ -108,7 +108,10 @@ class Lake:
 
 def _make(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        missing = [one for one in (folder, *folder.parents) if not one.exists()]
+        for one in reversed(missing):  # `parents=True` would leave those between to the umask
+            one.mkdir(exist_ok=True, mode=0o700)
+        folder.mkdir(exist_ok=True)
     except OSError as fault:
         raise CannotStart(f"The lake folder {folder} cannot be made: {fault.strerror}. Check STAX_LAKE_URL.") from None
 

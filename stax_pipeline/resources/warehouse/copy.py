@@ -6,6 +6,7 @@ empties itself with the transaction.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
@@ -21,7 +22,7 @@ def copy_in(connection: sa.Connection, table: sa.Table, columns: list[str], rows
     lines = _Lines(rows)
     names = {
         "target": sql.Identifier(table.schema or "public", table.name),
-        "twin": sql.Identifier(f"load_{table.name}"),
+        "twin": sql.Identifier(f"load_{table.name}_{zlib.crc32(','.join(columns).encode()):x}"),
         "columns": sql.SQL(", ").join(map(sql.Identifier, columns)),
     }
     cursor = connection.connection.cursor()

@@ -1,0 +1,190 @@
+"""What is not published: a settled day that shrinks, a changed unit, readings that contradict each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stax_pipeline.domain.extraction import Report
+from stax_pipeline.simulator import faults
+from stax_pipeline.simulator.faults import Fault
+from stax_pipeline_tests.conftest import Installation
+from stax_pipeline_tests.steps.support import (
+    COST,
+    DAYS,
+    FIRST,
+    LAST,
+    USAGE,
+    content,
+    errors,
+    query,
+    sync,
+    true_usd,
+    two_tenants,
+    usd_by_day,
+)
+
+Row = dict[str, Any]
+
+
+@pytest.fixture
+def made(stax_home: Path) -> Iterator[Installation]:
+    """Both tenants, synced."""
+    with two_tenants(stax_home) as installation:
+        sync(installation)
+        yield installation
+
+
+def on(day: date, edit: Callable[[list[Row]], list[Row]]) -> Fault:
+    """The rows of one day replaced by what `edit` makes of them."""
+
+    def change(page: Row, _: str) -> None:
+        for bucket in page["data"]:
+            if bucket["starting_at"].startswith(day.isoformat()):
+                bucket["results"] = edit(bucket["results"])
+
+    return Fault(change=change)
+
+
+def times(factor: str) -> Callable[[list[Row]], list[Row]]:
+    """Dollars or tokens multiplied."""
+
+    def edit(rows: list[Row]) -> list[Row]:
+        for row in rows:
+            if "amount" in row:
+                row["amount"] = str(Decimal(row["amount"]) * Decimal(factor))
+            for name in ("uncached_input_tokens", "cache_read_input_tokens", "output_tokens"):
+                if name in row:
+                    row[name] = int(row[name] * Decimal(factor))
+            if "cache_creation" in row:
+                row["cache_creation"] = {k: int(v * Decimal(factor)) for k, v in row["cache_creation"].items()}
+        return rows
+
+    return edit
+
+
+def change(made: Installation, path: str, fault: Fault) -> None:
+    made.simulator.faults.add(fault, key=made.simulator.keys["acme"], path=path, times=None)
+
+
+class TestShrinkGuard:
+    @pytest.mark.parametrize(
+        ("path", "report", "what"), [(COST, Report.COST, "dollars"), (USAGE, Report.USAGE, "tokens")]
+    )
+    @pytest.mark.parametrize("edit", [times("0.49"), lambda _: []], ids=["below half", "emptied"])
+    def test_a_settled_day_that_loses_more_than_half_waits_for_a_person(
+        self, made: Installation, path: str, report: Report, what: str, edit: Callable[[list[Row]], list[Row]]
+    ) -> None:
+        before = content(made)
+        change(made, path, on(FIRST, edit))
+        ran = sync(made, reports=[report])
+        assert list(ran.failures) == ["acme"]
+        [error] = errors(made, "acme")
+        assert error.startswith(f"shrunk: {FIRST}: ")
+        assert what in error
+        assert "--accept-shrink" in error
+        assert content(made) == before
+        [kept] = query(made, "select raw_uri from stax.extractions where error is not null")
+        assert made.lake.get(kept.raw_uri)
+        assert sync(made, reports=()).failures == {}
+        assert content(made) == before
+        assert sync(made, reports=[report], accept_shrink=True).failures == {}
+        assert content(made) != before
+        assert content(made, "globex") == {
+            name: [row for row in rows if name == "list_prices" or "'globex'" in row] for name, rows in before.items()
+        }
+
+    def test_a_day_that_is_not_settled_yet_is_published(self, made: Installation) -> None:
+        change(made, COST, on(LAST, times("0.3")))
+        assert sync(made, reports=[Report.COST]).failures == {}
+        assert usd_by_day(made, "acme", "reported")[LAST] == true_usd(made, "acme", [LAST])[LAST] * Decimal("0.3")
+
+    def test_it_settles_a_day_after_its_end(self, made: Installation) -> None:
+        made.clock.now = made.clock.now.replace(day=23, hour=0, minute=0, second=0)
+        assert sync(made).failures == {}
+        change(made, COST, on(LAST, times("0.3")))
+        made.clock.now += timedelta(minutes=1)
+        assert list(sync(made, reports=[Report.COST]).failures) == ["acme"]
+        assert usd_by_day(made, "acme", "reported")[LAST] == true_usd(made, "acme", [LAST])[LAST]
+
+    def test_exactly_half_and_growth_are_published(self, made: Installation) -> None:
+        for factor in ("0.5", "3"):
+            made.simulator.faults.clear()
+            change(made, COST, on(FIRST, times(factor)))
+            assert sync(made, reports=[Report.COST]).failures == {}
+            expected = true_usd(made, "acme", [FIRST])[FIRST] * Decimal(factor)
+            assert usd_by_day(made, "acme", "reported")[FIRST] == expected
+
+
+class TestUnitGuard:
+    def test_a_hundredfold_bill_is_refused_too(self, made: Installation) -> None:
+        before = content(made)
+        change(made, COST, faults.amounts(lambda cents: str(Decimal(cents) * 100)))
+        assert list(sync(made, reports=[Report.COST]).failures) == ["acme"]
+        assert "unit mismatch" in errors(made, "acme")[0]
+        assert content(made) == before
+
+
+class TestFastReading:
+    def test_a_refused_beta_leaves_speed_unknown_and_says_so(self, made: Installation) -> None:
+        made.simulator.faults.add(faults.status(400), key=made.simulator.keys["acme"], path=USAGE, nth=2)
+        ran = sync(made)
+        assert ran.failures == {}
+        assert any("speed is unknown" in finding for finding in ran.findings)
+        speeds = query(made, "select distinct slug, speed from stax.usage_lines join stax.tenants using (tenant_id)")
+        assert {row.speed for row in speeds if row.slug == "acme"} == {""}
+        assert {row.speed for row in speeds if row.slug == "globex"} == {"standard", "fast"}
+        assert usd_by_day(made, "acme", "reported") == true_usd(made, "acme", DAYS.days[:-1])
+        assert {r.speed for r in query(made, "select speed from stax.usage_tokens where slug = 'acme'")} == {None}
+
+    def test_another_status_than_400_stops_the_tenant(self, made: Installation) -> None:
+        made.simulator.faults.add(faults.status(404), key=made.simulator.keys["acme"], path=USAGE, nth=2)
+        assert list(sync(made, reports=[Report.USAGE]).failures) == ["acme"]
+
+    def test_a_negative_difference_is_read_again(self, made: Installation) -> None:
+        before = content(made)
+        made.simulator.faults.add(on(LAST, times("50")), key=made.simulator.keys["acme"], path=USAGE, nth=2)
+        ran = sync(made)
+        assert ran.failures == {}
+        assert any(finding.startswith("read twice") for finding in ran.findings)
+        assert content(made) == before
+
+    def test_and_stops_the_tenant_the_second_time(self, made: Installation) -> None:
+        before = content(made)
+        for nth in (2, 5):
+            made.simulator.faults.add(on(LAST, times("50")), key=made.simulator.keys["acme"], path=USAGE, nth=nth)
+        ran = sync(made)
+        assert list(ran.failures) == ["acme"]
+        [error] = errors(made, "acme")
+        assert "fast reading exceeds" in error
+        assert content(made) == before
+
+    def test_readings_that_disagree_on_a_past_day_are_a_finding(self, made: Installation) -> None:
+        made.simulator.faults.add(on(LAST, times("0.9")), key=made.simulator.keys["acme"], path=USAGE, nth=3)
+        ran = sync(made)
+        assert any(f"disagree on {LAST}" in finding for finding in ran.findings)
+
+
+class TestUnknownTier:
+    def test_an_unknown_tier_is_kept_and_counted(self, made: Installation) -> None:
+        def rename(rows: list[Row]) -> list[Row]:
+            for row in rows:
+                if row.get("service_tier") == "priority":
+                    row["service_tier"] = "turbo"
+            return rows
+
+        change(made, USAGE, on(FIRST, rename))
+        ran = sync(made)
+        assert any("turbo" in finding for finding in ran.findings)
+        found = query(
+            made,
+            "select sum(quantity) as n, count(cost_usd) as priced from stax.spend "
+            f"where cost_source = 'unpriced' and service_tier = 'turbo' and usage_date = '{FIRST}'",
+        )
+        assert found[0].n > 0
+        assert found[0].priced == 0
