@@ -15,14 +15,25 @@ FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.Dagster
 @dg.op
 def purge_old_runs(context: dg.OpExecutionContext) -> None:
     """Delete finished runs older than 90 days that no partition needs."""
-    old = context.instance.get_run_records(
-        filters=dg.RunsFilter(statuses=FINISHED, created_before=datetime.now(UTC) - KEEP), limit=BATCH, ascending=True
-    )
-    needed = runs_that_hold_partitions(context.instance) if old else set()
-    deleted = [record.dagster_run.run_id for record in old if record.dagster_run.run_id not in needed]
+    needed = runs_that_hold_partitions(context.instance)
+    deleted = old_runs(context.instance, needed)
     for run_id in deleted:
         context.instance.delete_run(run_id)
-    context.log.info(f"deleted {len(deleted)} runs older than {KEEP.days} days, kept {len(old) - len(deleted)}")
+    context.log.info(f"deleted {len(deleted)} runs older than {KEEP.days} days")
+
+
+def old_runs(instance: dg.DagsterInstance, needed: set[str]) -> list[str]:
+    """The oldest finished runs that nothing needs, a batch of them; however many needed ones lie before them."""
+    chosen: list[str] = []
+    cursor: str | None = None
+    filters = dg.RunsFilter(statuses=FINISHED, created_before=datetime.now(UTC) - KEEP)
+    while len(chosen) < BATCH:
+        records = instance.get_run_records(filters=filters, limit=BATCH, ascending=True, cursor=cursor)
+        chosen += [record.dagster_run.run_id for record in records if record.dagster_run.run_id not in needed]
+        if len(records) < BATCH:
+            break
+        cursor = records[-1].dagster_run.run_id
+    return chosen
 
 
 def runs_that_hold_partitions(instance: dg.DagsterInstance) -> set[str]:

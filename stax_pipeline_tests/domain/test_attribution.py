@@ -126,6 +126,17 @@ def test_aliases_and_the_empty_tier_meet_here_too() -> None:
     assert shares(rows) == {("a", ""): (MILLION, 5)}
 
 
+def test_one_key_that_named_the_model_in_two_ways_has_one_row_with_both() -> None:
+    dated = "claude-opus-4-5-20251101"
+    by_key = [
+        key_usage("a", 1, model="claude-opus-4-5"),
+        key_usage("a", 2, model=dated),
+        key_usage("b", 1, model=dated),
+    ]
+    rows = spend_by_key(join(cost("4", model=dated), usage(4, model=dated)), by_key)
+    assert shares(rows) == {("a", ""): (3, 3), ("b", ""): (1, 1)}
+
+
 def test_web_searches_are_split_by_searches_over_models_and_tiers() -> None:
     lines = join(cost("0.04", "", cost_type="web_search", model="", service_tier=""), usage(web_search_requests=4))
     by_key = [

@@ -104,8 +104,10 @@ class _DayFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.close()
-        self._temporary.unlink(missing_ok=True)
+        try:
+            self._writer.close()
+        finally:
+            self._temporary.unlink(missing_ok=True)
 
     def add(self, batch: pa.RecordBatch) -> None:
         self._writer.write_batch(batch, row_group_size=ROW_GROUP)

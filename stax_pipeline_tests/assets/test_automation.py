@@ -1,0 +1,121 @@
+"""Schedules, the sensor for new tenants, and the purge: which days, which tenants, which runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from stax_pipeline.assets import automation, retention
+from stax_pipeline_tests.conftest import Installation
+from stax_pipeline_tests.steps.support import execute, two_tenants
+
+START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+class TestSchedules:
+    def test_the_daily_run_at_ten_past_midnight_takes_the_window_and_the_open_day(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        at = datetime(2026, 11, 22, 0, 10, tzinfo=UTC)
+        request = automation.daily_sync(dg.build_schedule_context(scheduled_execution_time=at))
+        assert isinstance(request, dg.RunRequest)
+        assert (request.tags[START], request.tags[END]) == ("2026-11-15", "2026-11-22")
+        assert request.run_key == "daily:2026-11-22"
+        monkeypatch.setenv("STAX_LOOKBACK_DAYS", "2")
+        narrowed = automation.daily_sync(dg.build_schedule_context(scheduled_execution_time=at))
+        assert narrowed.tags[START] == "2026-11-20"  # type: ignore[union-attr]
+
+    def test_the_refresh_exists_only_when_set(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        assert "open_day_refresh" not in {s.name for s in automation.schedules()}
+        monkeypatch.setenv("STAX_REFRESH_MINUTES", "15")
+        [refresh] = [s for s in automation.schedules() if s.name == "open_day_refresh"]
+        assert (refresh.cron_schedule, refresh.default_status.value) == ("*/15 * * * *", "RUNNING")
+        with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+            at = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
+            request = refresh(dg.build_schedule_context(instance=instance, scheduled_execution_time=at))
+            assert (request.tags[START], request.tags[END], request.tags["lane"]) == (
+                "2026-11-22", "2026-11-22", "refresh",
+            )  # fmt: skip
+            instance.create_run_for_job(
+                dg.job(name="sync")(_nothing), tags={"lane": "refresh"}, status=dg.DagsterRunStatus.STARTED
+            )
+            again = refresh(dg.build_schedule_context(instance=instance, scheduled_execution_time=at))
+            assert isinstance(again, dg.SkipReason)
+
+    def test_watch_and_purge_have_a_key_per_tick(self) -> None:
+        at = datetime(2026, 11, 22, 3, 40, tzinfo=UTC)
+        for schedule in (automation.watch_schedule, automation.purge_schedule):
+            request = schedule(dg.build_schedule_context(scheduled_execution_time=at))
+            assert "2026-11-22" in str(request.run_key)  # type: ignore[union-attr]
+
+
+@dg.op
+def _nothing() -> None:
+    """Does nothing."""
+
+
+class TestSensor:
+    @pytest.fixture
+    def made(self, stax_home: Path) -> Iterator[Installation]:
+        with two_tenants(stax_home) as installation:
+            execute(installation, "update stax.tenants set created_at = now()")
+            yield installation
+
+    def tick(self) -> list[dg.RunRequest | dg.SkipReason]:
+        return list(automation.new_tenant_backfill(dg.build_sensor_context()))  # type: ignore[arg-type]
+
+    def test_before_sixty_seconds_it_waits(self, made: Installation) -> None:
+        assert [type(said) for said in self.tick()] == [dg.SkipReason]
+
+    def test_after_sixty_seconds_one_run_for_all_new_tenants(self, made: Installation) -> None:
+        execute(made, "update stax.tenants set created_at = now() - interval '61 seconds'")
+        [request] = self.tick()
+        assert isinstance(request, dg.RunRequest)
+        assert sorted(request.run_config["resources"]["scope"]["config"]["tenants"]) == ["acme", "globex"]
+        today = datetime.now(UTC).date()
+        assert request.tags[END] == today.isoformat()
+        assert request.tags[START] == (today - timedelta(days=30)).isoformat()
+        assert self.tick()[0].run_key == request.run_key  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize("done", ["first_sync_run_id = 'r'", "status = 'disconnected'", "status = 'key_rejected'"])
+    def test_a_synced_or_unconnected_tenant_is_not_asked_for(self, made: Installation, done: str) -> None:
+        execute(made, "update stax.tenants set created_at = now() - interval '61 seconds'")
+        execute(made, f"update stax.tenants set {done} where slug = 'acme'")
+        [request] = self.tick()
+        assert request.run_config["resources"]["scope"]["config"]["tenants"] == ["globex"]  # type: ignore[union-attr]
+
+
+class TestPurge:
+    def materialised(self, instance: dg.DagsterInstance, *days: str) -> list[str]:
+        partitions = dg.DailyPartitionsDefinition("2026-11-01", end_date="2026-11-10")
+
+        @dg.asset(partitions_def=partitions)
+        def kept() -> None: ...
+
+        return [dg.materialize([kept], instance=instance, partition_key=day).run_id for day in days]
+
+    @pytest.mark.parametrize("batch", [500, 1])
+    def test_no_day_is_unmaterialised_and_superseded_runs_go(
+        self, monkeypatch: pytest.MonkeyPatch, batch: int
+    ) -> None:
+        """With a batch of one, the oldest run is needed for ever: the next ones must be looked at all the same."""
+        monkeypatch.setattr(retention, "KEEP", timedelta(seconds=-5))
+        monkeypatch.setattr(retention, "BATCH", batch)
+        with dg.DagsterInstance.ephemeral() as instance:
+            first, old, new = self.materialised(instance, "2026-11-01", "2026-11-02", "2026-11-02")
+            before = instance.get_materialized_partitions(dg.AssetKey("kept"))
+            assert retention.purge_history.execute_in_process(instance=instance).success
+            assert instance.get_materialized_partitions(dg.AssetKey("kept")) == before == {"2026-11-01", "2026-11-02"}
+            left = {run.run_id for run in instance.get_runs()}
+            assert {first, new} <= left
+            assert old not in left
+
+    def test_recent_runs_stay(self) -> None:
+        with dg.DagsterInstance.ephemeral() as instance:
+            runs = self.materialised(instance, "2026-11-01", "2026-11-01")
+            retention.purge_history.execute_in_process(instance=instance)
+            assert set(runs) <= {run.run_id for run in instance.get_runs()}

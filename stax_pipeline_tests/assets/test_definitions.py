@@ -1,0 +1,112 @@
+"""What Dagster shows: the whole graph as a snapshot, and what an operator needs on every asset."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from stax_pipeline.assets import checks
+from stax_pipeline.definitions import defs
+from stax_pipeline.steps.checks import RULES
+
+GRAPH = {
+    "raw_cost_report": ("raw", set(), True),
+    "raw_usage_report": ("raw", set(), True),
+    "raw_organization": ("raw", set(), False),
+    "cost_lines": ("normalized", {"raw_cost_report", "usage_lines", "price_book"}, True),
+    "usage_lines": ("normalized", {"raw_usage_report"}, True),
+    "usage_by_key": ("normalized", {"raw_usage_report"}, True),
+    "organization": ("normalized", {"raw_organization"}, False),
+    "price_book": ("analytics", set(), False),
+    "spend": ("analytics", {"cost_lines", "usage_lines", "price_book"}, True),
+    "spend_by_key": ("analytics", {"spend", "usage_by_key"}, True),
+    "reconciliation": ("analytics", {"cost_lines", "usage_lines", "price_book"}, True),
+}
+CHECKS = {
+    "spend": {
+        "data_is_fresh", "no_day_complete_before_lag", "spend_ties_to_cost_lines", "spend_ties_to_usage_lines",
+        "spend_is_current", "every_cost_line_met", "every_token_priced", "every_usage_billed",
+    },
+    "raw_usage_report": {"all_tenants_extracted"},
+    "usage_by_key": {"usage_readings_agree"},
+    "spend_by_key": {"spend_by_key_ties_to_spend"},
+    "reconciliation": {"price_book_matches_bill"},
+    "cost_lines": {"cost_lines_tie_to_report"},
+    "usage_lines": {"usage_lines_tie_to_report"},
+}  # fmt: skip
+ASSETS = defs.resolve_asset_graph()
+SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+
+
+def node(name: str) -> dg.AssetsDefinition:
+    return defs.resolve_assets_def(name)
+
+
+def test_assets_groups_and_dependencies() -> None:
+    found = {
+        name: (spec.group_name, {dep.asset_key.to_user_string() for dep in spec.deps}, spec.partitions_def is not None)
+        for name, spec in SPECS.items()
+    }
+    assert found == GRAPH
+
+
+@pytest.mark.parametrize("name", [name for name, (_, _, daily) in GRAPH.items() if daily])
+def test_daily_partitions_reach_back_to_the_start_and_hold_the_open_day_in_one_run(name: str) -> None:
+    partitions = SPECS[name].partitions_def
+    assert isinstance(partitions, dg.DailyPartitionsDefinition)
+    assert (partitions.start.date().isoformat(), partitions.timezone, partitions.end_offset) == ("2025-08-18", "UTC", 1)
+    assert node(name).backfill_policy == dg.BackfillPolicy.single_run()
+
+
+@pytest.mark.parametrize("name", GRAPH)
+def test_every_asset_is_described_owned_and_tagged(name: str) -> None:
+    spec = SPECS[name]
+    assert spec.description
+    assert spec.owners == ["team:data-platform"]
+    assert spec.kinds
+    assert spec.tags["layer"] == GRAPH[name][0]
+
+
+@pytest.mark.parametrize("name", [name for name, (group, _, _) in GRAPH.items() if group != "raw"])
+def test_every_table_asset_has_its_columns_with_comments(name: str) -> None:
+    metadata = SPECS[name].metadata
+    assert str(metadata["dagster/table_name"]).startswith("stax.")
+    schema = metadata["dagster/column_schema"]
+    columns = (schema.value if hasattr(schema, "value") else schema).columns
+    assert len(columns) > 5
+    assert all(column.description and column.type for column in columns)
+
+
+def test_checks_by_asset_and_none_blocks() -> None:
+    found: dict[str, set[str]] = {}
+    for key in ASSETS.asset_check_keys:
+        found.setdefault(key.asset_key.to_user_string(), set()).add(key.name)
+    assert found == CHECKS
+    assert {rule.name for rule in RULES} <= set().union(*CHECKS.values())
+    specs = [spec for check in checks.CHECKS for spec in check.check_specs]
+    assert all(spec.description and not spec.blocking for spec in specs)
+
+
+def test_jobs() -> None:
+    assert {"sync", "watch", "purge_history"} <= {job.name for job in defs.resolve_all_job_defs()}
+    watch = defs.resolve_job_def("watch")
+    checked = {key.name for key in watch.asset_layer.asset_graph.asset_check_keys}
+    assert checked == {"data_is_fresh", "no_day_complete_before_lag"}
+    for name in ("sync", "watch", "purge_history"):
+        assert defs.resolve_job_def(name).executor_def.name == "in_process"
+        assert defs.resolve_job_def(name).description
+
+
+def test_schedules_and_sensors_run_by_themselves() -> None:
+    repository = defs.get_repository_def()
+    assert {
+        (s.name, s.job_name, s.cron_schedule, s.execution_timezone, s.default_status.value)
+        for s in repository.schedule_defs
+    } == {
+        ("daily_sync", "sync", "10 0 * * *", "UTC", "RUNNING"),
+        ("watch", "watch", "*/15 * * * *", "UTC", "RUNNING"),
+        ("purge_history", "purge_history", "40 3 * * *", "UTC", "RUNNING"),
+    }
+    assert [(s.name, s.default_status.value) for s in repository.sensor_defs if s.name == "new_tenant_backfill"] == [
+        ("new_tenant_backfill", "RUNNING")
+    ]

@@ -1,0 +1,153 @@
+"""Job `sync` in this process, on Dagster's real Postgres storage: one run for a range, checks, metadata, narrowing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pyarrow.parquet as pq
+import pytest
+
+from stax_pipeline.assets.automation import new_tenant_backfill
+from stax_pipeline.assets.partitions import range_tags
+from stax_pipeline.definitions import defs
+from stax_pipeline.domain.extraction import Window
+from stax_pipeline.settings import CHECKOUT
+from stax_pipeline_tests.conftest import Installation, installed
+from stax_pipeline_tests.steps.support import content, execute, query, small_organizations, sync, true_usd, two_tenants
+from stax_pipeline_tests.steps.support import usd_by_day as usd
+
+NOW = datetime.now(UTC)  # partitions end at the real open day, and so does what is asked for
+TODAY = NOW.date()
+DAYS = Window(TODAY - timedelta(days=2), TODAY + timedelta(days=1))
+DAILY = ("cost_lines", "usage_lines", "usage_by_key", "spend", "spend_by_key", "reconciliation")
+
+
+def run(instance: dg.DagsterInstance, window: Window = DAYS, **scope: object) -> dg.ExecuteInProcessResult:
+    logging.getLogger("dagster").setLevel(logging.CRITICAL)
+    config = {
+        "resources": {"scope": {"config": scope}},
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    }
+    return defs.resolve_job_def("sync").execute_in_process(
+        instance=instance, tags=range_tags(window), run_config=config, raise_on_error=False
+    )
+
+
+@pytest.fixture(scope="module")
+def made(stax_home: Path) -> Iterator[Installation]:
+    with two_tenants(stax_home, now=NOW) as installation:
+        execute(installation, "update stax.tenants set created_at = now() - interval '2 minutes'")
+        yield installation
+
+
+@pytest.fixture(scope="module")
+def instance(made: Installation) -> Iterator[dg.DagsterInstance]:
+    (made.home / "dagster").mkdir(exist_ok=True)
+    with dg.DagsterInstance.from_config(str(CHECKOUT)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def result(made: Installation, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+    return run(instance)
+
+
+class TestOneRun:
+    def test_it_succeeds_as_one_run_on_postgres(
+        self, instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult
+    ) -> None:
+        assert result.success
+        assert type(instance.run_storage).__name__ == "PostgresRunStorage"
+        assert instance.get_run_by_id(result.run_id).status is dg.DagsterRunStatus.SUCCESS  # type: ignore[union-attr]
+
+    def test_every_day_of_the_range_is_materialised(
+        self, instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult
+    ) -> None:
+        days = {day.isoformat() for day in DAYS.days}
+        for name in ("raw_cost_report", "raw_usage_report", *DAILY):
+            assert instance.get_materialized_partitions(dg.AssetKey(name)) == days, name
+
+    def test_dollars_are_the_sources(self, made: Installation, result: dg.ExecuteInProcessResult) -> None:
+        for slug in ("acme", "globex"):
+            assert usd(made, slug, "reported") == true_usd(made, slug, DAYS.days[:-1])
+
+    def test_every_check_ran_and_passed(self, result: dg.ExecuteInProcessResult) -> None:
+        found = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
+        assert len(found) == 14
+        assert [name for name, passed in found.items() if not passed] == []
+
+    def test_metadata_tells_tenants_rows_and_dollars(self, result: dg.ExecuteInProcessResult) -> None:
+        told = result.asset_materializations_for_node("spend")[-1].metadata
+        assert (told["tenants_ok"].value, told["tenants_failed"].value) == (2, 0)
+        assert {"usd_reported", "usd_priority-reconstructed", "dollars_by_day", "dagster/row_count"} <= told.keys()
+        assert "dagster/column_lineage" in told
+
+    def test_files_are_written_for_every_day(self, made: Installation, result: dg.ExecuteInProcessResult) -> None:
+        for name in DAILY:
+            for day in DAYS.days:
+                file = made.home / "lake" / name / f"usage_date={day}" / "part-0.parquet"
+                count = query(made, f"select count(*) as n from stax.{name} where usage_date = '{day}'")[0].n
+                assert pq.read_metadata(file).num_rows == count
+
+    def test_no_secret_is_in_anything_dagster_stored(
+        self, made: Installation, instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult
+    ) -> None:
+        stored = "".join(str(entry) for entry in instance.all_logs(result.run_id))
+        stored += str(instance.get_run_by_id(result.run_id))
+        for key in made.simulator.keys.values():
+            assert key not in stored
+            assert key[20:40] not in stored
+        for file in (made.home / "passwords").iterdir():
+            assert file.read_text() not in stored
+
+    def test_a_synced_tenant_is_not_asked_for_again(self, made: Installation, result: dg.ExecuteInProcessResult) -> None:
+        [said] = list(new_tenant_backfill(dg.build_sensor_context()))  # type: ignore[arg-type]
+        assert isinstance(said, dg.SkipReason)
+        assert {r.first_sync_run_id for r in query(made, "select * from stax.tenants")} == {result.run_id}
+
+
+class TestNarrowedAndFailing:
+    def test_scope_narrows_to_one_tenant_and_leaves_the_other(
+        self, made: Installation, result: dg.ExecuteInProcessResult
+    ) -> None:
+        before = content(made)
+        asked = len(made.simulator.requests)
+        with dg.DagsterInstance.ephemeral() as instance:
+            narrowed = run(instance, Window(DAYS.start, TODAY), tenants=["globex"])
+        assert narrowed.success
+        hints = {entry.key_hint for entry in list(made.simulator.requests)[asked:]}
+        assert hints == {made.simulator.keys["globex"][-4:]}
+        assert content(made) == before
+
+    def test_a_failed_tenant_is_named_and_blocks_nobody(
+        self, made: Installation, result: dg.ExecuteInProcessResult
+    ) -> None:
+        made.simulator.revoke(made.simulator.keys["acme"])
+        with dg.DagsterInstance.ephemeral() as instance:
+            failed = run(instance)
+        assert failed.success
+        told = failed.asset_materializations_for_node("raw_cost_report")[-1].metadata
+        assert told["tenants_failed"].value == 1
+        assert "acme" in str(told["failures"])
+        evaluations = {e.check_name: e for e in failed.get_asset_check_evaluations()}
+        checked = evaluations["all_tenants_extracted"]
+        assert (checked.passed, checked.severity) == (False, dg.AssetCheckSeverity.ERROR)
+        assert checked.metadata["tenants"].value == "acme"
+
+
+def test_without_tenants_and_without_data_a_run_succeeds(stax_home: Path) -> None:
+    with installed(stax_home, small_organizations(), NOW), dg.DagsterInstance.ephemeral() as instance:
+        assert run(instance, Window(TODAY, DAYS.end)).success
+
+
+def test_the_job_and_the_steps_give_the_same_content(stax_home: Path) -> None:
+    with two_tenants(stax_home, now=NOW) as made:
+        sync(made, DAYS)
+        oracle = content(made)
+    with two_tenants(stax_home, now=NOW) as made, dg.DagsterInstance.ephemeral() as instance:
+        assert run(instance).success
+        assert content(made) == oracle
