@@ -52,6 +52,7 @@ def _ratios(by_case: dict[str, dict[str, float]]) -> None:
         if a in by_case and b in by_case:
             print(f"{words}: {by_case[a][figure] / by_case[b][figure]:.2f}")
 
+    ratio("400-tenants-1-day", "200-tenants-1-day", "peak_mb", "peak memory, 400 tenants ÷ 200 tenants")
     ratio("200-tenants-1-day", "20-tenants-1-day", "peak_mb", "peak memory, 200 tenants ÷ 20 tenants")
     ratio("200-tenants-1-day", "20-tenants-1-day", "seconds", "time, 200 tenants ÷ 20 tenants")
     ratio("1-tenant-365-days", "1-tenant-30-days", "seconds", "time, 365 days ÷ 30 days")

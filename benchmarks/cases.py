@@ -14,5 +14,6 @@ CASES = {
     "1-tenant-30-days": Case(1, 30),
     "20-tenants-1-day": Case(20, 1),
     "200-tenants-1-day": Case(200, 1),
+    "400-tenants-1-day": Case(400, 1),
     "1-tenant-365-days": Case(1, 365),
 }

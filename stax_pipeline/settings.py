@@ -29,6 +29,15 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
+REFRESHES = (0, 5, 10, 15, 20, 30, 60, 120, 180, 240, 360, 720)  # what a cron line can say evenly
+
+
+def _refresh(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 5 and int(text) in REFRESHES):
+        raise ValueError(f"one of {', '.join(map(str, REFRESHES))}")
+    return int(text)
+
+
 def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
@@ -134,6 +143,6 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         concurrency=read("STAX_CONCURRENCY", _whole(1, 64), 8),
         lookback_days=read("STAX_LOOKBACK_DAYS", _whole(1, 365), 7),
         settle_hours=read("STAX_SETTLE_HOURS", _whole(0, 720), 24),
-        refresh_minutes=read("STAX_REFRESH_MINUTES", _whole(0, 1440), 0),
+        refresh_minutes=read("STAX_REFRESH_MINUTES", _refresh, 0),
         start_date=read("STAX_START_DATE", _day, date(2025, 8, 18)),
     )

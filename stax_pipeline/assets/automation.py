@@ -18,6 +18,7 @@ from stax_pipeline.settings import read_settings
 FIRST_DAYS = 30  # "the initial backfill pulls cost data for the last 30 days" (provider guide)
 GRACE = timedelta(seconds=60)  # `stax connect` backfills itself; the sensor is for tenants added by other means
 RUNNING = dg.DefaultScheduleStatus.RUNNING
+UNFINISHED = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 sync = dg.define_asset_job(
     "sync",
@@ -59,13 +60,13 @@ def purge_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
 
 def open_day_refresh(minutes: int) -> dg.ScheduleDefinition:
     """Refresh the open day every so many minutes, unless a refresh is still running."""
-    cron = f"*/{minutes} * * * *" if minutes < 60 else f"0 */{max(1, minutes // 60)} * * *"
+    cron = f"*/{minutes} * * * *" if minutes < 60 else f"0 */{minutes // 60} * * *"
 
     @dg.schedule(
         job=sync, cron_schedule=cron, execution_timezone="UTC", default_status=RUNNING, name="open_day_refresh"
     )
     def refresh(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        running = dg.RunsFilter(tags={"lane": "refresh"}, statuses=[dg.DagsterRunStatus.STARTED])
+        running = dg.RunsFilter(tags={"lane": "refresh"}, statuses=UNFINISHED)
         if context.instance.get_runs(filters=running, limit=1):
             return dg.SkipReason("The previous refresh is still running.")
         window = trailing_window(0, context.scheduled_execution_time.astimezone(UTC))

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from stax_pipeline.resources.dagster import Lake
+
 KEEP = timedelta(days=90)
 BATCH = 500
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
@@ -54,6 +56,16 @@ def runs_that_hold_partitions(instance: dg.DagsterInstance) -> set[str]:
     return needed
 
 
-@dg.job(executor_def=dg.in_process_executor, description="Delete old runs that no materialised day needs.")
+@dg.op
+def sweep_lake(context: dg.OpExecutionContext, lake: Lake) -> None:
+    """Remove unfinished files that a killed process left in the lake more than a day ago."""
+    context.log.info(f"removed {lake.store.sweep(timedelta(days=1))} unfinished files")
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description="Delete old runs that no materialised day needs, and what killed processes left unfinished.",
+)
 def purge_history() -> None:
     purge_old_runs()
+    sweep_lake()

@@ -6,7 +6,6 @@ Belongs here: the window of days, the run, and what it says about failed tenants
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import signal
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from dagster import ExecuteInProcessResult
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-DEFINITIONS = "stax_pipeline.definitions"
 
 
 @dataclass(slots=True)
@@ -94,7 +92,9 @@ def run_sync(
     with ending_at_interrupts(), _quiet(verbose), shown_progress():
         import dagster as dg
 
-        job = importlib.import_module(DEFINITIONS).defs.resolve_job_def("sync")
+        from stax_pipeline.definitions import defs
+
+        job = defs.resolve_job_def("sync")
         with dg.DagsterInstance.get() as instance:
             result = job.execute_in_process(instance=instance, tags=tags, run_config=config, raise_on_error=False)
     return _read(result, window)

@@ -7,7 +7,7 @@ parts always sum to the whole; what the reading cannot tell stays in one row of 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
@@ -48,28 +48,42 @@ class _Pool(NamedTuple):
 
 def split(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
     """`total` in proportion to `weights`, in steps of the last decimal, by the largest remainder; sums to `total`."""
-    whole = sum(weights)
     units = int(EXACT.scaleb(total, SCALE))
-    shares = [divmod(abs(units) * weight, whole) for weight in weights]
-    left = abs(units) - sum(share for share, _ in shares)
-    ranked = sorted(range(len(weights)), key=lambda i: (-shares[i][1], i))
     sign = -1 if units < 0 else 1
-    lucky = set(ranked[:left])
-    return [
-        round_usd(EXACT.scaleb(Decimal(sign * (share + (i in lucky))), -SCALE)) for i, (share, _) in enumerate(shares)
-    ]
+    return [round_usd(EXACT.scaleb(Decimal(sign * share), -SCALE)) for share in split_whole(abs(units), weights)]
+
+
+def split_whole(total: int, weights: Sequence[int]) -> list[int]:
+    """Whole units in proportion to `weights`, by the largest remainder; sums to `total`."""
+    whole = sum(weights)
+    shares = [divmod(total * weight, whole) for weight in weights]
+    left = total - sum(share for share, _ in shares)
+    lucky = set(sorted(range(len(weights)), key=lambda i: (-shares[i][1], i))[:left])
+    return [share + (i in lucky) for i, (share, _) in enumerate(shares)]
 
 
 def spend_by_key(lines: Iterable[SpendLine], by_key: Iterable[KeyUsageLine]) -> list[KeySpend]:
-    """All spend lines of the rest of the key, summed, then split over keys and accounts."""
+    """All spend lines of the rest of the key, summed, then split over keys and accounts.
+
+    A key's quantity is its own in the by-key reading; where lines of several sources share it, it is split among them.
+    """
     used = _quantities(by_key)
-    groups: dict[tuple[_Pool, str], list[SpendLine]] = defaultdict(list)
+    pools: dict[_Pool, dict[str, list[SpendLine]]] = defaultdict(lambda: defaultdict(list))
     for line in lines:
-        groups[_pool(line), line.cost_source].append(line)
-    rows: list[KeySpend] = []
-    for (pool, source), members in groups.items():
-        rows += _divide(pool, source, members, used.get(pool, {}))
+        pools[_pool(line)][line.cost_source].append(line)
+    rows = [row for pool, sources in pools.items() for row in _divide_pool(pool, sources, used.get(pool, {}))]
     return sorted(rows, key=lambda row: row[:9])
+
+
+def _divide_pool(
+    pool: _Pool, sources: dict[str, list[SpendLine]], used: dict[tuple[str, str], int]
+) -> Iterator[KeySpend]:
+    held = {source: sum(line.quantity or 0 for line in members) for source, members in sources.items()}
+    names = sorted(sources)
+    weights = [held[name] for name in names] if sum(held.values()) else [1] * len(names)
+    parts = {who: dict(zip(names, split_whole(number, weights), strict=True)) for who, number in used.items()}
+    for name in names:
+        yield from _divide(pool, name, sources[name], used, {who: part[name] for who, part in parts.items()})
 
 
 def _pool(line: SpendLine) -> _Pool:
@@ -94,20 +108,25 @@ def _quantities(by_key: Iterable[KeyUsageLine]) -> dict[_Pool, dict[tuple[str, s
     return used
 
 
-def _divide(pool: _Pool, source: str, members: list[SpendLine], used: dict[tuple[str, str], int]) -> list[KeySpend]:
+def _divide(
+    pool: _Pool,
+    source: str,
+    members: list[SpendLine],
+    used: dict[tuple[str, str], int],
+    quantities: dict[tuple[str, str], int],
+) -> list[KeySpend]:
     cost = _total(line.cost_usd for line in members)
     effective = _total(line.effective_cost_usd for line in members)
     if not used:
-        quantities = [line.quantity for line in members if line.quantity is not None]
-        quantity = sum(quantities) if quantities else None
-        return [_row(pool, source, (UNATTRIBUTED, ""), quantity, cost, effective)]
+        known = [line.quantity for line in members if line.quantity is not None]
+        return [_row(pool, source, (UNATTRIBUTED, ""), sum(known) if known else None, cost, effective)]
     people = sorted(used)
     weights = [used[who] for who in people]
     costs = [None] * len(people) if cost is None else split(cost, weights)
     effectives = [None] * len(people) if effective is None else split(effective, weights)
     return [
-        _row(pool, source, who, weight, share, effective_share)
-        for who, weight, share, effective_share in zip(people, weights, costs, effectives, strict=True)
+        _row(pool, source, who, quantities[who], share, effective_share)
+        for who, share, effective_share in zip(people, costs, effectives, strict=True)
     ]
 
 

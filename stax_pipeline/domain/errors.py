@@ -11,6 +11,12 @@ class StaxError(Exception):
     exit_code = 1
 
 
+class Interrupted(StaxError):
+    """The operator, or Dagster on his behalf, stopped the work; no tenant is to blame."""
+
+    exit_code = 130
+
+
 class WrongUse(StaxError):
     """The caller asked for something that cannot be (a bad slug, a bad date, a wrong setting)."""
 

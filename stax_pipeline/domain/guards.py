@@ -45,11 +45,11 @@ def unit_fault(costs: Iterable[CostLine], usage: Iterable[UsageLine], book: Pric
 def shrunk_days(
     before: Mapping[date, Decimal], after: Mapping[date, Decimal], settled: frozenset[date]
 ) -> list[date]:  # fmt: skip
-    """Settled days that had a figure and now lose more than half of it (dollars or tokens)."""
+    """Settled days that had rows and now have none, or lose more than half of their dollars or tokens."""
     return sorted(
         day
         for day, old in before.items()
-        if day in settled and old > 0 and multiply(after.get(day, Decimal(0)), 2) < old
+        if day in settled and (day not in after or (old > 0 and multiply(after[day], 2) < old))
     )
 
 
@@ -65,7 +65,9 @@ def settled_days(
     and no cost line at all is not settled, however old: the cost may simply be missing.
     """
     with_cost = {line.usage_date for line in costs}
-    metered = {line.usage_date for line in usage if (line.service_tier or "standard") in METERED_TIERS}
+    metered = {
+        line.usage_date for line in usage if (line.service_tier or "standard") in METERED_TIERS and any(line.counts[:5])
+    }
     return frozenset(
         day
         for day, moment in extracted.items()

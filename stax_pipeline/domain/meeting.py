@@ -15,7 +15,7 @@ from typing import NamedTuple
 from stax_pipeline.domain.cost import CostLine
 from stax_pipeline.domain.money import round_usd, sum_usd
 from stax_pipeline.domain.prices import Price, PriceBook
-from stax_pipeline.domain.prices.book import Usage, dated_model
+from stax_pipeline.domain.prices.book import BAND_LOWER, Usage, dated_model
 from stax_pipeline.domain.usage import TOKEN_TYPES, UsageLine
 
 
@@ -88,8 +88,13 @@ def pricing(parts: Iterable[tuple[Price | None, int]]) -> Pricing:
         low=round_usd(sum_usd(low for low, _ in amounts)),
         high=round_usd(sum_usd(high for _, high in amounts)),
         unit_price=prices[0].low if len({(p.low, p.high) for p in prices}) == 1 else None,
-        source=" + ".join(sorted({price.source for price in prices})),
+        source=_sources(prices),
     )
+
+
+def _sources(prices: list[Price]) -> str:
+    told = {price.source for price in prices}
+    return BAND_LOWER if BAND_LOWER in told else " + ".join(sorted(told))
 
 
 def tokens(usage: Iterable[UsageLine]) -> Iterator[tuple[MeetingKey, Tokens]]:

@@ -18,6 +18,7 @@ def main() -> None:
         dest="organizations",
         help="repeatable; default acme and globex",
     )
+    parser.add_argument("--with-parent", action="store_true", help="end when the starting process is gone")
     options = parser.parse_args()
     try:
         serve_forever(
@@ -25,6 +26,7 @@ def main() -> None:
             options.seed,
             options.organizations or ["acme", "globex"],
             options.host,
+            with_parent=options.with_parent,
         )
     except (ValueError, OSError) as error:
         parser.error(str(error))

@@ -6,6 +6,7 @@ What is served is in `app`. No address but loopback is ever bound.
 from __future__ import annotations
 
 import ipaddress
+import os
 import signal
 import socket
 import threading
@@ -104,16 +105,23 @@ class Simulator:
             self._thread.join(timeout=10)
 
 
-def serve_forever(port: int, seed: int, organizations: Iterable[str], host: str = "127.0.0.1") -> None:
-    """Serve demo organisations until SIGINT or SIGTERM; prints the address and each organisation's made-up key."""
+def serve_forever(
+    port: int, seed: int, organizations: Iterable[str], host: str = "127.0.0.1", *, with_parent: bool = False
+) -> None:
+    """Serve demo organisations until SIGINT or SIGTERM; prints the address and each organisation's made-up key.
+
+    With `with_parent` it ends, too, when the process that started it is gone, however that ended.
+    """
     stop = threading.Event()
+    parent = os.getppid()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with Simulator(demo_organizations(seed, organizations), host=host, port=port) as simulator:
         print(simulator.base_url, flush=True)
         for name, key in simulator.keys.items():
             print(f"{name} {key}", flush=True)
-        stop.wait()
+        while not stop.wait(timeout=1) and not (with_parent and os.getppid() != parent):
+            pass
 
 
 def require_loopback(host: str) -> None:

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from stax_pipeline.domain.errors import CannotStart, StaxError
+from stax_pipeline.domain.errors import CannotStart, Interrupted, StaxError
 
 LOGGER = logging.getLogger("stax.steps")
 Progress = Callable[[int, int], None]
@@ -41,7 +41,7 @@ def reason(fault: Exception, doing: str) -> str:
 
     An unexpected error is told by its kind and place alone: its message might quote anything.
     """
-    if isinstance(fault, CannotStart):
+    if isinstance(fault, CannotStart | Interrupted):
         raise fault
     if isinstance(fault, StaxError):
         return str(fault)

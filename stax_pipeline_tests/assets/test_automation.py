@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from stax_pipeline.assets import automation, retention
+from stax_pipeline.resources.dagster import Lake
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.steps.support import execute, two_tenants
 
@@ -40,9 +41,7 @@ class TestSchedules:
             assert (request.tags[START], request.tags[END], request.tags["lane"]) == (
                 "2026-11-22", "2026-11-22", "refresh",
             )  # fmt: skip
-            instance.create_run_for_job(
-                dg.job(name="sync")(_nothing), tags={"lane": "refresh"}, status=dg.DagsterRunStatus.STARTED
-            )
+            instance.create_run_for_job(_sync_of_nothing, tags={"lane": "refresh"}, status=dg.DagsterRunStatus.STARTED)
             again = refresh(dg.build_schedule_context(instance=instance, scheduled_execution_time=at))
             assert isinstance(again, dg.SkipReason)
 
@@ -56,6 +55,11 @@ class TestSchedules:
 @dg.op
 def _nothing() -> None:
     """Does nothing."""
+
+
+@dg.job(name="sync")
+def _sync_of_nothing() -> None:
+    _nothing()
 
 
 class TestSensor:
@@ -99,16 +103,14 @@ class TestPurge:
         return [dg.materialize([kept], instance=instance, partition_key=day).run_id for day in days]
 
     @pytest.mark.parametrize("batch", [500, 1])
-    def test_no_day_is_unmaterialised_and_superseded_runs_go(
-        self, monkeypatch: pytest.MonkeyPatch, batch: int
-    ) -> None:
+    def test_no_day_is_unmaterialised_and_superseded_runs_go(self, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
         """With a batch of one, the oldest run is needed for ever: the next ones must be looked at all the same."""
         monkeypatch.setattr(retention, "KEEP", timedelta(seconds=-5))
         monkeypatch.setattr(retention, "BATCH", batch)
         with dg.DagsterInstance.ephemeral() as instance:
             first, old, new = self.materialised(instance, "2026-11-01", "2026-11-02", "2026-11-02")
             before = instance.get_materialized_partitions(dg.AssetKey("kept"))
-            assert retention.purge_history.execute_in_process(instance=instance).success
+            assert retention.purge_history.execute_in_process(instance=instance, resources={"lake": Lake()}).success
             assert instance.get_materialized_partitions(dg.AssetKey("kept")) == before == {"2026-11-01", "2026-11-02"}
             left = {run.run_id for run in instance.get_runs()}
             assert {first, new} <= left
@@ -117,5 +119,5 @@ class TestPurge:
     def test_recent_runs_stay(self) -> None:
         with dg.DagsterInstance.ephemeral() as instance:
             runs = self.materialised(instance, "2026-11-01", "2026-11-01")
-            retention.purge_history.execute_in_process(instance=instance)
+            retention.purge_history.execute_in_process(instance=instance, resources={"lake": Lake()})
             assert set(runs) <= {run.run_id for run in instance.get_runs()}

@@ -56,7 +56,7 @@ def test_everything_can_be_set() -> None:
         ("STAX_LOOKBACK_DAYS", "366", "a whole number from 1 to 365"),
         ("STAX_SETTLE_HOURS", "721", "a whole number from 0 to 720"),
         ("STAX_SETTLE_HOURS", "1 day", "a whole number from 0 to 720"),
-        ("STAX_REFRESH_MINUTES", "1441", "a whole number from 0 to 1440"),
+        ("STAX_REFRESH_MINUTES", "45", "one of 0, 5, 10, 15, 20, 30, 60, 120"),
         ("STAX_START_DATE", "yesterday", "a date like 2025-08-18"),
         ("STAX_START_DATE", "2026-02-29", "a date like 2025-08-18"),
         ("STAX_START_DATE", "18.08.2025", "a date like 2025-08-18"),

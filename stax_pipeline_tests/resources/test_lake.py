@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -95,3 +98,17 @@ class TestObjectStorage:
         with pytest.raises(ObjectMissing):
             lake.get("raw/b")
         assert lake.delete_folder("raw") == 1
+
+
+def test_what_a_killed_process_left_is_swept_after_a_day_and_nothing_else(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    lake.put_new("raw/kept", b"whole")
+    old, fresh = lake.scratch() / "old.parquet", lake.scratch() / "fresh.parquet"
+    for file in (old, fresh):
+        file.write_bytes(b"half")
+    yesterday = time.time() - timedelta(hours=25).total_seconds()
+    os.utime(old, (yesterday, yesterday))
+
+    assert lake.sweep(timedelta(days=1)) == 1
+    assert [file.name for file in lake.scratch().iterdir()] == ["fresh.parquet"]
+    assert lake.get("raw/kept") == b"whole"

@@ -126,8 +126,7 @@ def content(made: Installation, *slugs: str) -> dict[str, list[str]]:
         named = [
             c.name
             for c in table.columns
-            if c.name not in left_out
-            and not (isinstance(c.type, sa.DateTime) and c.name.endswith(("_at", "through")))
+            if c.name not in left_out and not (isinstance(c.type, sa.DateTime) and c.name.endswith(("_at", "through")))
         ]
         slug, of, joined = "", "", ""
         if "tenant_id" in table.c:

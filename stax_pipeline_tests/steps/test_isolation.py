@@ -103,7 +103,7 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
         "data is missing", "connected",
     ),
     "endless paging": (
-        lambda s, key: s.faults.add(Fault(change=_endless), key=key, path=COST, times=None), "token", "connected",
+        lambda s, key: s.faults.add(Fault(change=_endless), key=key, path=COST, times=None), "repeats", "connected",
     ),
     "has_more without token": (
         lambda s, key: s.faults.add(faults.has_more_without_token(), key=key, path=COST, times=None),

@@ -79,7 +79,7 @@ def _simulator(home: Path) -> Iterator[Simulated]:
     from stax_pipeline.domain.errors import CannotStart
 
     home.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "stax_pipeline.simulator", "--port", "0"]
+    command = [sys.executable, "-m", "stax_pipeline.simulator", "--port", "0", "--with-parent"]
     with processes.session(command, os.environ, subprocess.PIPE, home) as child:
         assert child.stdout is not None
         lines = [child.stdout.readline().decode().strip() for _ in range(1 + len(TENANTS))]

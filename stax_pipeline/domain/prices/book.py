@@ -23,6 +23,7 @@ BAND_LOW, BAND_HIGH = (
     "0-100k",
     "100k-1M",
 )  # ours, not the API's: the report cannot tell them apart
+BAND_LOWER = "band-lower"
 PRICED_TIERS = frozenset({"standard", "batch", "priority"})
 UNITS = {"1M tokens": 1_000_000, "1k requests": 1_000, "hour": 1}
 
@@ -104,7 +105,10 @@ class PriceBook:
 
     @cached_property
     def version(self) -> str:
-        text = "\n".join("|".join(str(part) for part in price[:-1]) for price in self.prices)
+        text = "\n".join(
+            "|".join(str(part.normalize() if isinstance(part, Decimal) else part) for part in price[:-1])
+            for price in self.prices
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @cached_property
@@ -149,7 +153,7 @@ class PriceBook:
             low_usd,
             high_usd,
             low.pricing_unit,
-            "band-lower" if low_usd != high_usd else low.source,
+            BAND_LOWER if low_usd != high_usd else low.source,
         )
 
     def _latest(self, meter: tuple[str, str, str, str], day: date, windows: set[str]) -> ListPrice | None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 import uuid
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 
 import obstore
@@ -81,6 +83,14 @@ class Lake:
         held = [file for file in folder.rglob("*") if file.is_file()] if folder.exists() else []
         shutil.rmtree(folder, ignore_errors=True)
         return len(held)
+
+    def sweep(self, older_than: timedelta) -> int:
+        """Remove unfinished files that a killed process left; returns how many there were."""
+        limit = time.time() - older_than.total_seconds()
+        left = [file for file in self.scratch().iterdir() if file.stat().st_mtime < limit]
+        for file in left:
+            file.unlink(missing_ok=True)
+        return len(left)
 
     def scratch(self) -> Path:
         """A folder for unfinished files, on the same disk as a local lake so that a rename is atomic."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from stax_pipeline.domain.errors import CannotStart, StaxError
+from stax_pipeline.domain.errors import CannotStart, Interrupted, StaxError
 
 
 def connect_engine(url: str, **options: object) -> sa.Engine:
@@ -24,28 +24,34 @@ class WarehouseFault(StaxError):
 
 @contextmanager
 def plain_faults(doing: str) -> Iterator[None]:
-    """Turn a database error into a plain one: its message is kept, its parameters and row details are not."""
-    said: str | None = None
-    lost = False
+    """Turn a database error into a plain one: its message is kept, its parameters and row details are not.
+
+    Raises Interrupted for a cancelled statement (a signal inside COPY arrives as one), CannotStart for a connection
+    that is gone, WarehouseFault for a statement that was refused.
+    """
+    plain: StaxError | None = None
     try:
         yield
     except sa.exc.DBAPIError as fault:
-        said, lost = (
-            _primary(fault.orig),
-            fault.connection_invalidated or isinstance(fault, sa.exc.OperationalError),
-        )
+        plain = _plain(doing, fault.orig)
     except Exception as fault:
         if type(fault).__module__.partition(".")[0] != "psycopg2":
             raise
-        said, lost = (
-            _primary(fault),
-            type(fault).__name__ in ("OperationalError", "InterfaceError"),
-        )
-    if said is None:
-        return
-    if lost:
-        raise CannotStart(f"{doing}: the database is not reachable ({said}). Check STAX_DATABASE_URL or `stax up`.")
-    raise WarehouseFault(f"{doing}: the database refused it ({said}).")
+        plain = _plain(doing, fault)
+    if plain:
+        raise plain
+
+
+def _plain(doing: str, fault: object) -> StaxError:
+    """By SQLSTATE: 57014 is a cancelled query; none, class 08 and 57P mean that the server is gone."""
+    state = getattr(fault, "pgcode", None) or ""
+    said = _primary(fault)
+    if state == "57014":
+        return Interrupted(f"{doing}: stopped.")
+    gone = type(fault).__name__ in ("OperationalError", "InterfaceError") and not state
+    if gone or state.startswith(("08", "57P")):
+        return CannotStart(f"{doing}: the database is not reachable ({said}). Check STAX_DATABASE_URL or `stax up`.")
+    return WarehouseFault(f"{doing}: the database refused it ({said}).")
 
 
 def _primary(fault: object) -> str:
