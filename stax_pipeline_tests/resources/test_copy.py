@@ -113,6 +113,15 @@ def test_instants_and_flags(connection: sa.Connection) -> None:
     assert (held.data_through, held.old_enough_to_settle, held.rows) == (now, True, 2**62)
 
 
+def test_a_signal_while_rows_are_read_arrives_as_what_it_was(made: Installation) -> None:
+    def rows() -> Iterator[tuple[object, ...]]:
+        yield row("first")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), plain_faults("loading"), made.engine.begin() as connection:
+        copy_in(connection, reconciliation, COLUMNS, rows())
+
+
 @pytest.mark.parametrize("bad", ["nul \x00 byte", "lone \ud800 surrogate"])
 def test_what_postgres_cannot_hold_is_refused_without_showing_it(made: Installation, bad: str) -> None:
     with (

@@ -32,7 +32,12 @@ def copy_in(connection: sa.Connection, table: sa.Table, columns: list[str], rows
             "as select {columns} from {target} with no data"
         ).format(**names)
     )
-    cursor.copy_expert(sql.SQL("copy {twin} ({columns}) from stdin").format(**names), lines)
+    try:
+        cursor.copy_expert(sql.SQL("copy {twin} ({columns}) from stdin").format(**names), lines)
+    except Exception:
+        if lines.fault:
+            raise lines.fault from None
+        raise
     cursor.execute(sql.SQL("insert into {target} ({columns}) select {columns} from {twin}").format(**names))
     cursor.execute(sql.SQL("delete from {twin}").format(**names))
     return lines.count
@@ -44,14 +49,25 @@ def copy_out(connection: sa.Connection, query: str, out: IO[bytes]) -> None:
 
 
 class _Lines:
-    """What psycopg2 reads from: encoded rows, made as they are asked for."""
+    """What psycopg2 reads from: encoded rows, made as they are asked for.
+
+    psycopg2 turns whatever is raised while it reads, a Ctrl-C too, into a cancelled query: `fault` keeps the original.
+    """
 
     def __init__(self, rows: Iterable[tuple[Any, ...]]) -> None:
         self.count = 0
+        self.fault: BaseException | None = None
         self._chunks = self._encoded(rows)
         self._rest = b""
 
     def read(self, size: int = -1) -> bytes:
+        try:
+            return self._read(size)
+        except BaseException as fault:
+            self.fault = fault
+            raise
+
+    def _read(self, size: int) -> bytes:
         while size < 0 or len(self._rest) < size:
             chunk = next(self._chunks, b"")
             if not chunk:

@@ -26,7 +26,7 @@ class WarehouseFault(StaxError):
 def plain_faults(doing: str) -> Iterator[None]:
     """Turn a database error into a plain one: its message is kept, its parameters and row details are not.
 
-    Raises Interrupted for a cancelled statement (a signal inside COPY arrives as one), CannotStart for a connection
+    Raises Interrupted for a cancelled statement, CannotStart for a connection
     that is gone, WarehouseFault for a statement that was refused.
     """
     plain: StaxError | None = None
