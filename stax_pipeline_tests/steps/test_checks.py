@@ -12,8 +12,9 @@ import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.resources.warehouse.tenants import all_tenants
-from stax_pipeline.steps import checks
-from stax_pipeline.steps.checks import RULES, Finding, Rule, examine, examine_all
+from stax_pipeline.steps import rules
+from stax_pipeline.steps.checks import Finding, examine, examine_all
+from stax_pipeline.steps.rules import RULES, Rule
 from stax_pipeline.steps.tie import cost_gaps, usage_gaps
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.steps.support import DAYS, FIRST, LAST, TODAY, sync, two_tenants
@@ -24,44 +25,44 @@ OF = f"tenant_id = {ACME} and usage_date = '{FIRST}'"
 ONE = f"ctid = (select ctid from stax.{{}} where {OF} and {{}} limit 1)"
 
 SEEDS: list[tuple[Rule, str]] = [
-    (checks.DATA_IS_FRESH, f"delete from stax.coverage where {OF} and report = 'cost_report'"),
-    (checks.DATA_IS_FRESH, f"update stax.coverage set state = 'provisional' where {OF}"),
-    (checks.NO_DAY_COMPLETE_BEFORE_LAG,
+    (rules.DATA_IS_FRESH, f"delete from stax.coverage where {OF} and report = 'cost_report'"),
+    (rules.DATA_IS_FRESH, f"update stax.coverage set state = 'provisional' where {OF}"),
+    (rules.NO_DAY_COMPLETE_BEFORE_LAG,
      f"update stax.coverage set extracted_at = '2026-11-20T00:04:59Z', data_through = '2026-11-19T23:00Z' where {OF}"),
-    (checks.NO_DAY_COMPLETE_BEFORE_LAG,
+    (rules.NO_DAY_COMPLETE_BEFORE_LAG,
      f"update stax.coverage set data_through = '2026-11-20T00:00:01Z' where {OF} and report = 'usage_report'"),
-    (checks.NO_DAY_COMPLETE_BEFORE_LAG,
+    (rules.NO_DAY_COMPLETE_BEFORE_LAG,
      "update stax.coverage set data_through = extracted_at - interval '4 minutes 59 seconds' "
      f"where tenant_id = {ACME} and usage_date = '{TODAY}'"),
-    (checks.ALL_TENANTS_EXTRACTED, f"update stax.extractions set error = 'broken' where tenant_id = {ACME}"),
-    (checks.USAGE_READINGS_AGREE,
+    (rules.ALL_TENANTS_EXTRACTED, f"update stax.extractions set error = 'broken' where tenant_id = {ACME}"),
+    (rules.USAGE_READINGS_AGREE,
      "update stax.usage_by_key set output_tokens = output_tokens + 1 where "
      + ONE.format("usage_by_key", "true")),
-    (checks.USAGE_READINGS_AGREE, f"delete from stax.usage_by_key where {OF}"),
-    (checks.SPEND_TIES_TO_COST_LINES,
+    (rules.USAGE_READINGS_AGREE, f"delete from stax.usage_by_key where {OF}"),
+    (rules.SPEND_TIES_TO_COST_LINES,
      "update stax.cost_lines set amount_usd = amount_usd + 0.000000000000000001 where "
      + ONE.format("cost_lines", "true")),
-    (checks.SPEND_TIES_TO_COST_LINES, f"delete from stax.spend where {OF}"),
-    (checks.SPEND_TIES_TO_USAGE_LINES,
+    (rules.SPEND_TIES_TO_COST_LINES, f"delete from stax.spend where {OF}"),
+    (rules.SPEND_TIES_TO_USAGE_LINES,
      "update stax.usage_lines set output_tokens = output_tokens + 1 where " + ONE.format("usage_lines", "true")),
-    (checks.SPEND_TIES_TO_USAGE_LINES,
+    (rules.SPEND_TIES_TO_USAGE_LINES,
      "update stax.spend set service_tier = 'batch' where "
      + ONE.format("spend", "service_tier = 'standard' and unit = 'tokens' and quantity > 0")),
-    (checks.SPEND_BY_KEY_TIES_TO_SPEND,
+    (rules.SPEND_BY_KEY_TIES_TO_SPEND,
      "update stax.spend_by_key set cost_usd = cost_usd - 0.000000000000000001 where "
      + ONE.format("spend_by_key", "cost_usd is not null")),
-    (checks.SPEND_IS_CURRENT,
+    (rules.SPEND_IS_CURRENT,
      "update stax.spend set usage_extraction_id = gen_random_uuid() where " + ONE.format("spend", "true")),
-    (checks.SPEND_IS_CURRENT, f"delete from stax.spend where {OF}"),
-    (checks.EVERY_COST_LINE_MET,
+    (rules.SPEND_IS_CURRENT, f"delete from stax.spend where {OF}"),
+    (rules.EVERY_COST_LINE_MET,
      "update stax.spend set quantity = null where "
      + ONE.format("spend", "cost_source = 'reported' and cost_type = 'tokens' and cost_usd > 0")),
-    (checks.EVERY_TOKEN_PRICED,
+    (rules.EVERY_TOKEN_PRICED,
      "update stax.spend set cost_source = 'unpriced', cost_usd = null where " + ONE.format("spend", "true")),
-    (checks.EVERY_USAGE_BILLED,
+    (rules.EVERY_USAGE_BILLED,
      f"update stax.spend set cost_source = 'unbilled', cost_usd = 0 where {OF} and cost_source = 'reported' "
      "and model like '%sonnet%'"),
-    (checks.PRICE_BOOK_MATCHES_BILL,
+    (rules.PRICE_BOOK_MATCHES_BILL,
      "update stax.reconciliation set ratio = 1.02, cause = 'price' where " + ONE.format("reconciliation", "true")),
 ]  # fmt: skip
 
@@ -124,8 +125,8 @@ def test_days_outside_the_window_are_not_looked_at(
 class TestFreshness:
     def test_a_day_is_due_sixty_minutes_after_its_end(self, made: Installation, connection: sa.Connection) -> None:
         early, due = (datetime(2026, 11, 23, *at, tzinfo=UTC) for at in ((0, 59, 59), (1, 0, 1)))
-        assert look(made, connection, checks.DATA_IS_FRESH, early).holds
-        found = look(made, connection, checks.DATA_IS_FRESH, due)
+        assert look(made, connection, rules.DATA_IS_FRESH, early).holds
+        found = look(made, connection, rules.DATA_IS_FRESH, due)
         assert found.tenants == ("acme", "globex")
         assert {(row[1], row[2], row[3]) for row in found.rows} == {
             ("cost_report", TODAY, "missing"), ("usage_report", TODAY, "open"),
@@ -135,11 +136,11 @@ class TestFreshness:
     def test_with_refresh_on_usage_must_follow(self, made: Installation, connection: sa.Connection) -> None:
         """Usage reaches 11:55; at 12:30 that is now − 2 × 15 − 5 min exactly."""
         on_time, late = (datetime(2026, 11, 22, 12, 30, second, tzinfo=UTC) for second in (0, 1))
-        assert look(made, connection, checks.DATA_IS_FRESH, on_time, refresh=15).holds
-        found = look(made, connection, checks.DATA_IS_FRESH, late, refresh=15)
+        assert look(made, connection, rules.DATA_IS_FRESH, on_time, refresh=15).holds
+        found = look(made, connection, rules.DATA_IS_FRESH, late, refresh=15)
         assert {row[3] for row in found.rows} == {"late"}
         assert found.tenants == ("acme", "globex")
-        assert look(made, connection, checks.DATA_IS_FRESH, late, refresh=0).holds
+        assert look(made, connection, rules.DATA_IS_FRESH, late, refresh=0).holds
 
     def test_a_tenant_that_never_had_data_is_named_after_an_hour(
         self, made: Installation, connection: sa.Connection
@@ -149,17 +150,17 @@ class TestFreshness:
             "values (gen_random_uuid(), 'initech', 'Initech', 'o-3', 'connected', :at)"
         )
         connection.execute(sa.text(add), {"at": datetime(2026, 11, 22, 11, 0, tzinfo=UTC)})
-        assert look(made, connection, checks.DATA_IS_FRESH).holds
-        found = look(made, connection, checks.DATA_IS_FRESH, datetime(2026, 11, 22, 12, 1, tzinfo=UTC))
+        assert look(made, connection, rules.DATA_IS_FRESH).holds
+        found = look(made, connection, rules.DATA_IS_FRESH, datetime(2026, 11, 22, 12, 1, tzinfo=UTC))
         assert found.tenants == ("initech",)
-        assert look(made, connection, checks.ALL_TENANTS_EXTRACTED).tenants == ("initech",)
+        assert look(made, connection, rules.ALL_TENANTS_EXTRACTED).tenants == ("initech",)
         connection.execute(sa.text("update stax.tenants set status = 'disconnected' where slug = 'initech'"))
-        assert look(made, connection, checks.DATA_IS_FRESH, datetime(2026, 11, 22, 12, 1, tzinfo=UTC)).holds
-        assert look(made, connection, checks.ALL_TENANTS_EXTRACTED).holds
+        assert look(made, connection, rules.DATA_IS_FRESH, datetime(2026, 11, 22, 12, 1, tzinfo=UTC)).holds
+        assert look(made, connection, rules.ALL_TENANTS_EXTRACTED).holds
 
     def test_a_rejected_key_does_not_make_a_tenant_fresh(self, made: Installation, connection: sa.Connection) -> None:
         connection.execute(sa.text("update stax.tenants set status = 'key_rejected' where slug = 'acme'"))
-        found = look(made, connection, checks.DATA_IS_FRESH, datetime(2026, 11, 23, 1, 1, tzinfo=UTC))
+        found = look(made, connection, rules.DATA_IS_FRESH, datetime(2026, 11, 23, 1, 1, tzinfo=UTC))
         assert "acme" in found.tenants
 
 

@@ -1,0 +1,33 @@
+"""Every table of the warehouse, its grain and its columns: from here come the migrations, the SQL comments, the Parquet
+schemas, Dagster's column schemas and `docs/tables.md`.
+"""
+
+from stax_pipeline.resources.warehouse.columns import metadata
+from stax_pipeline.resources.warehouse.tables.analytics import list_prices, reconciliation, spend, spend_by_key
+from stax_pipeline.resources.warehouse.tables.normalized import (
+    api_keys,
+    cost_lines,
+    members,
+    usage_by_key,
+    usage_lines,
+    workspaces,
+)
+from stax_pipeline.resources.warehouse.tables.sources import admin_keys, coverage, extractions, tenants
+
+__all__ = [
+    "admin_keys",
+    "api_keys",
+    "cost_lines",
+    "coverage",
+    "extractions",
+    "list_prices",
+    "members",
+    "metadata",
+    "reconciliation",
+    "spend",
+    "spend_by_key",
+    "tenants",
+    "usage_by_key",
+    "usage_lines",
+    "workspaces",
+]
