@@ -33,7 +33,7 @@ from stax_pipeline.domain.extraction import Window, cost_query, usage_queries
 from stax_pipeline.domain.time import trailing_window
 from stax_pipeline.resources.dagster import loader_engine
 from stax_pipeline.resources.key_encryption import seal
-from stax_pipeline.resources.tenant_secrets import master_keys
+from stax_pipeline.resources.tenant_secrets import ensure_master_key
 from stax_pipeline.resources.warehouse.roles import logins
 from stax_pipeline.resources.warehouse.tables import metadata
 from stax_pipeline.resources.warehouse.tenants import StoredKey, Tenant, add_tenant, store_key
@@ -60,8 +60,9 @@ def connect(name: str, key: str, url: str) -> None:
     settings = read_settings()
     tenant = Tenant(uuid4(), name, name, me.json()["id"], "connected", datetime.now(UTC), "benchmark")
     secret = parse_admin_key(key)
-    sealed = seal(secret, tenant_id=tenant.tenant_id, generation=1, masters=master_keys(settings))
     with loader_engine(settings).begin() as connection:
+        masters = ensure_master_key(settings, connection)
+        sealed = seal(secret, tenant_id=tenant.tenant_id, generation=1, masters=masters)
         add_tenant(connection, tenant)
         store_key(connection, StoredKey(tenant.tenant_id, 1, sealed, secret.hint, datetime.now(UTC)))
 

@@ -22,7 +22,7 @@ from stax_pipeline.resources import embedded_postgres
 from stax_pipeline.resources.dagster import loader_engine
 from stax_pipeline.resources.key_encryption import seal
 from stax_pipeline.resources.lake.store import Lake
-from stax_pipeline.resources.tenant_secrets import master_keys
+from stax_pipeline.resources.tenant_secrets import ensure_master_key
 from stax_pipeline.resources.warehouse.migrate import upgrade
 from stax_pipeline.resources.warehouse.roles import logins
 from stax_pipeline.resources.warehouse.tables import metadata
@@ -68,8 +68,9 @@ class Installation:
         key = parse_admin_key(self.simulator.keys[slug])
         organization: Organization = self.simulator.organizations[slug]
         tenant = Tenant(uuid4(), slug, slug.title(), organization.id, "connected", datetime.now(UTC), None)
-        sealed = seal(key, tenant_id=tenant.tenant_id, generation=1, masters=master_keys(self.settings))
         with self.engine.begin() as connection:
+            masters = ensure_master_key(self.settings, connection)
+            sealed = seal(key, tenant_id=tenant.tenant_id, generation=1, masters=masters)
             add_tenant(connection, tenant)
             store_key(connection, StoredKey(tenant.tenant_id, 1, sealed, key.hint, datetime.now(UTC)))
         return tenant

@@ -78,7 +78,7 @@ def organization(
 ) -> dg.MaterializeResult:
     """Names of workspaces, API keys and members; what an organisation no longer lists is kept."""
     outcome = publish_organization(
-        warehouse.engine, lake.store, scope.chosen(warehouse), progress(context, "publishing names")
+        warehouse.engine, lake.store, scope.chosen(warehouse), progress(context, "publishing names", "tenants")
     )
     return dg.MaterializeResult(metadata=outcome_metadata(outcome))
 

@@ -63,7 +63,7 @@ def _fetch(
 ) -> Outcome:  # fmt: skip
     tenants = scope.chosen(warehouse)
     open_key = secrets.opener(warehouse)
-    tell = progress(context, f"extracting {report}")
+    tell = progress(context, f"extracting {report}", "pages")
 
     return anthropic.run(
         lambda api: extract(

@@ -1,7 +1,7 @@
 """Progress of a run in this process: a bar on a terminal, counting lines elsewhere, both on standard error.
 
-It arrives as records of the logger `stax.progress` with `stage`, `done` and `total`. Dagster redirects the standard
-streams while a step runs, so this writes to a copy of standard error made before.
+It arrives as records of the logger `stax.progress` with `stage`, `done`, `total` and `unit`. Dagster redirects the
+standard streams while a step runs, so this writes to a copy of standard error made before.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import time
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
@@ -27,10 +28,10 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         stage, done, total = (getattr(record, name, None) for name in ("stage", "done", "total"))
         if isinstance(stage, str) and isinstance(done, int) and isinstance(total, int):
-            self.show(stage, done, total)
+            self.show(stage, done, total, str(getattr(record, "unit", "")))
 
-    def show(self, stage: str, done: int, total: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def show(self, stage: str, done: int, total: int, unit: str) -> None: ...
 
 
 class _Lines(_Handler):
@@ -39,12 +40,12 @@ class _Lines(_Handler):
         self._out = out
         self._said: dict[str, float] = {}
 
-    def show(self, stage: str, done: int, total: int) -> None:
+    def show(self, stage: str, done: int, total: int, unit: str) -> None:
         now = time.monotonic()
         if done < total and now - self._said.setdefault(stage, now) < SECONDS_BETWEEN_LINES:
             return
         self._said[stage] = now
-        print(f"  {stage}: {done} of {total} tenants", file=self._out, flush=True)
+        print(f"  {stage}: {done} of {total} {unit}", file=self._out, flush=True)
 
 
 class _Bar(_Handler):
@@ -53,9 +54,9 @@ class _Bar(_Handler):
         self._bar = bar
         self._tasks: dict[str, TaskID] = {}
 
-    def show(self, stage: str, done: int, total: int) -> None:
+    def show(self, stage: str, done: int, total: int, unit: str) -> None:
         if stage not in self._tasks:
-            self._tasks[stage] = self._bar.add_task(stage, total=total)
+            self._tasks[stage] = self._bar.add_task(f"{stage} ({unit})", total=total)
         self._bar.update(self._tasks[stage], completed=done, total=total)
 
 

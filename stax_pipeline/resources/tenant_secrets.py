@@ -2,30 +2,56 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import sqlalchemy as sa
 
 from stax_pipeline.domain.admin_key import AdminKey
+from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.resources.key_encryption import (
     MasterKeys,
     generate_master_key_file,
     load_master_keys,
     open_sealed,
 )
-from stax_pipeline.resources.warehouse.tenants import Tenant, current_key
+from stax_pipeline.resources.warehouse.tenants import Tenant, current_key, keys_in_use
 from stax_pipeline.settings import Settings
 
 
+def master_key_file(settings: Settings) -> Path:
+    """Where the master key lies when no setting names one."""
+    return settings.master_key_file or settings.home / "master.key"
+
+
 def master_keys(settings: Settings) -> MasterKeys:
-    """The master keys this installation names; with the embedded database one is made, once. Raises CannotStart."""
+    """The master keys of this installation. Raises CannotStart when there are none."""
     if settings.master_key:
         return load_master_keys(settings.master_key, None)
-    file = settings.master_key_file
-    if file is None and settings.embedded:
-        file = settings.home / "master.key"
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            generate_master_key_file(file)
+    file = master_key_file(settings)
+    if not file.exists() and not settings.master_key_file:
+        raise CannotStart(
+            f"There is no master key: {file} does not exist and STAX_MASTER_KEY is not set. `stax connect` makes one "
+            "where no key is stored yet; otherwise restore the one the stored keys were sealed with."
+        )
     return load_master_keys(None, file)
+
+
+def ensure_master_key(settings: Settings, connection: sa.Connection) -> MasterKeys:
+    """The master keys, made once where none is named and nothing was sealed yet.
+
+    Raises CannotStart rather than invent a second one: stored keys would be lost under it.
+    """
+    file = master_key_file(settings)
+    if not settings.master_key and not settings.master_key_file and not file.exists():
+        sealed = len(keys_in_use(connection))
+        if sealed:
+            raise CannotStart(
+                f"The master key {file} is missing, and {sealed} stored keys were sealed with it. Restore it from a "
+                "backup or set STAX_MASTER_KEY; if it is lost, disconnect those tenants and connect them again."
+            )
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        generate_master_key_file(file)
+    return master_keys(settings)
 
 
 def open_key(connection: sa.Connection, tenant: Tenant, masters: MasterKeys) -> AdminKey:

@@ -25,7 +25,7 @@ from stax_pipeline.resources.warehouse.engine import plain_faults
 from stax_pipeline.resources.warehouse.extractions import Covered, covered
 from stax_pipeline.resources.warehouse.publish import TableRows, lock_tenant, read_days, replace_days
 from stax_pipeline.resources.warehouse.tenants import Tenant, set_first_sync
-from stax_pipeline.steps.isolation import Outcome, Progress, no_progress, reason
+from stax_pipeline.steps.isolation import Outcome, Progress, Tally, no_progress, reason
 
 Build = Callable[[sa.Connection, Tenant, Window], int]
 CHUNK = 31  # days built at a time, so that a long history stays small in memory
@@ -121,15 +121,19 @@ def _for_each(
     books: Books, tenants: Sequence[Tenant], window: Window, progress: Progress, doing: str, build: Build
 ) -> Outcome:
     outcome = Outcome(tenants=len(tenants))
-    for done, tenant in enumerate(tenants, start=1):
+    tally = Tally(progress, len(tenants), len(window.days))
+    for tenant in tenants:
+        counted = 0
         try:
             for part in _parts(window):
                 with plain_faults(f"tenant {tenant.slug}: {doing}"), books.engine.begin() as connection:
                     lock_tenant(connection, tenant.tenant_id)
                     outcome.rows += build(connection, tenant, part)
+                counted += len(part.days)
+                tally.step(len(part.days))
         except Exception as fault:
             outcome.failures[tenant.slug] = reason(fault, doing)
-        progress(done, len(tenants))
+        tally.tenant_done(counted)
     return outcome
 
 

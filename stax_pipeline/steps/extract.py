@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from stax_pipeline import __version__
 from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import CannotStart, ContractBroken, KeyRejected, RequestRejected, TenantStopped
 from stax_pipeline.domain.extraction import (
+    MAX_BUCKETS,
     Query,
     RawPage,
     Reading,
@@ -43,7 +45,7 @@ from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse.engine import plain_faults
 from stax_pipeline.resources.warehouse.extractions import Extraction, record
 from stax_pipeline.resources.warehouse.tenants import CONNECTED, KEY_REJECTED, Tenant, set_status
-from stax_pipeline.steps.isolation import Outcome, Progress, no_progress, reason
+from stax_pipeline.steps.isolation import Outcome, Progress, Tally, no_progress, reason
 
 READ_AGAIN = (PageTokenExpired, RestatedWhileReading, NegativeSpeedDifference)
 
@@ -70,8 +72,11 @@ class Fetched:
     readings: list[Reading] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     rows: int = 0
+    tally: Tally | None = None
 
     def add(self, page: RawPage) -> None:
+        if self.tally:
+            self.tally.step()
         self.moment = min(self.moment or page.server_date, page.server_date)
         self.raw.add(page)
         self.rows += page.rows
@@ -84,14 +89,12 @@ async def extract(
     """Fetch `report` over `window` for every tenant; failures are recorded and told, never raised."""
     outcome = Outcome(tenants=len(tenants))
     waiting = iter(tenants)
-    done = 0
+    tally = Tally(progress, len(tenants), _pages_to_expect(report, window))
 
     async def work() -> None:
-        nonlocal done
         for tenant in waiting:
-            await _extract_one(source, report, tenant, window, outcome)
-            done += 1
-            progress(done, len(tenants))
+            pages = await _extract_one(source, report, tenant, window, outcome, tally)
+            tally.tenant_done(pages)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -102,7 +105,16 @@ async def extract(
     return outcome
 
 
-async def _extract_one(source: Source, report: Report, tenant: Tenant, window: Window, outcome: Outcome) -> None:
+def _pages_to_expect(report: Report, window: Window) -> int:
+    """Full pages over the window, every reading: what progress is measured against."""
+    each = 1 if report is Report.ORGANIZATION else ceil(len(window.days) / MAX_BUCKETS)
+    return len(_queries(report, window)) * each
+
+
+async def _extract_one(
+    source: Source, report: Report, tenant: Tenant, window: Window, outcome: Outcome, tally: Tally
+) -> int:
+    """Fetch, keep and record one tenant's report; returns how many pages were counted."""
     fetched = Fetched(window)
     fault: str | None = None
     rejected = False
@@ -110,7 +122,7 @@ async def _extract_one(source: Source, report: Report, tenant: Tenant, window: W
         session = source.api.session(await asyncio.to_thread(source.open_key, tenant))
         me = await session.whoami()
         _require_same_organization(tenant, me)
-        fetched = Fetched(_answerable(report, window, me.server_date), me.organization_id)
+        fetched = Fetched(_answerable(report, window, me.server_date), me.organization_id, tally=tally)
         if fetched.window:
             fetched = await _read_twice_at_most(session, report, fetched)
         outcome.find(tenant.slug, *session.notices, *fetched.findings)
@@ -124,6 +136,7 @@ async def _extract_one(source: Source, report: Report, tenant: Tenant, window: W
         await asyncio.to_thread(_conclude, source, report, tenant, fetched, fault, rejected, outcome)
     except Exception as error:
         outcome.failures[tenant.slug] = reason(error, f"keeping {report}")
+    return fetched.raw.pages
 
 
 class _Partial(Exception):
@@ -159,10 +172,13 @@ def _queries(report: Report, window: Window) -> Sequence[Query]:
 async def _read_twice_at_most(session: OrganizationSession, report: Report, empty: Fetched) -> Fetched:
     """Read the window; once more from the start when the source changed under the reading."""
     try:
-        return await _read_window(session, report, Fetched(empty.window, empty.organization_id), READ_AGAIN)
+        return await _read_window(session, report, empty, READ_AGAIN)
     except READ_AGAIN as fault:
         again = f"read twice: {fault}"
-    return await _read_window(session, report, Fetched(empty.window, empty.organization_id, findings=[again]), ())
+    if empty.tally:
+        empty.tally.step(-empty.raw.pages)
+    fresh = Fetched(empty.window, empty.organization_id, findings=[again], tally=empty.tally)
+    return await _read_window(session, report, fresh, ())
 
 
 async def _read_window(

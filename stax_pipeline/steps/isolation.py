@@ -17,6 +17,28 @@ def no_progress(_done: int, _total: int) -> None:
     """For callers that show none."""
 
 
+class Tally:
+    """Counts the work of a step over its tenants, each with the same share, and tells it as it goes."""
+
+    def __init__(self, progress: Progress, tenants: int, share: int) -> None:
+        self._progress = progress
+        self._share = share
+        self._total = tenants * share
+        self._finished = 0
+        self._begun = 0
+
+    def step(self, amount: int = 1) -> None:
+        """Part of a tenant's share is done."""
+        self._begun += amount
+        self._progress(min(self._finished * self._share + self._begun, self._total), self._total)
+
+    def tenant_done(self, counted: int) -> None:
+        """All of a tenant's share is done, whatever was counted of it."""
+        self._begun -= counted
+        self._finished += 1
+        self._progress(min(self._finished * self._share + self._begun, self._total), self._total)
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a step did over its tenants: rows written, findings by tenant, and who failed for which reason."""

@@ -30,7 +30,7 @@ from stax_pipeline.resources.warehouse.engine import plain_faults
 from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, covered, newest_by_day, set_error
 from stax_pipeline.resources.warehouse.publish import TableRows, cover, lock_tenant, read_days, replace_days
 from stax_pipeline.resources.warehouse.tenants import Tenant
-from stax_pipeline.steps.isolation import Outcome, Progress, no_progress, reason
+from stax_pipeline.steps.isolation import Outcome, Progress, Tally, no_progress, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,17 @@ def publish_cost(
 ) -> Outcome:
     """Cost lines of every tenant's newest extraction, after the unit guard and the shrink guard."""
     outcome = Outcome(tenants=len(tenants))
-    for done, tenant in enumerate(tenants, start=1):
+    tally = Tally(progress, len(tenants), len(window.days))
+    for tenant in tenants:
+        counted = 0
         for extraction, days in _newest(stores, tenant, Report.COST, window):
             try:
                 outcome.rows += _publish_cost(stores, tenant, extraction, days, book)
             except Exception as fault:
                 _refuse(stores, tenant, extraction, fault, outcome)
-        progress(done, len(tenants))
+            counted += len(days)
+            tally.step(len(days))
+        tally.tenant_done(counted)
     return outcome
 
 
@@ -71,13 +75,17 @@ def publish_usage(
 ) -> Outcome:
     """Usage lines and usage by key of every tenant's newest extraction, in one transaction."""
     outcome = Outcome(tenants=len(tenants))
-    for done, tenant in enumerate(tenants, start=1):
+    tally = Tally(progress, len(tenants), len(window.days))
+    for tenant in tenants:
+        counted = 0
         for extraction, days in _newest(stores, tenant, Report.USAGE, window):
             try:
                 outcome.rows += _publish_usage(stores, tenant, extraction, days)
             except Exception as fault:
                 _refuse(stores, tenant, extraction, fault, outcome)
-        progress(done, len(tenants))
+            counted += len(days)
+            tally.step(len(days))
+        tally.tenant_done(counted)
     return outcome
 
 

@@ -16,7 +16,7 @@ from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import KeyRefused
 from stax_pipeline.domain.slug import parse_slug
 from stax_pipeline.resources.key_encryption import MasterKeys, seal
-from stax_pipeline.resources.tenant_secrets import master_keys
+from stax_pipeline.resources.tenant_secrets import ensure_master_key
 from stax_pipeline.resources.warehouse.engine import plain_faults
 from stax_pipeline.resources.warehouse.publish import lock_tenant
 from stax_pipeline.resources.warehouse.tables import tenants
@@ -57,7 +57,8 @@ def connect(
 ) -> Connected:
     """Validate and store a tenant's key. Raises WrongUse, CannotStart or KeyRefused; nothing is stored then."""
     parse_slug(slug)
-    masters = master_keys(settings)
+    with plain_faults(f"tenant {slug}: looking for stored keys"), engine.begin() as connection:
+        masters = ensure_master_key(settings, connection)
     say("Asking Anthropic whether it accepts the key (cost report of the last complete day) ...")
     validated = validate(settings, key)
     say(f"Accepted. The organisation is {validated.organization_name!r}.")

@@ -120,6 +120,20 @@ def test_a_bad_name_is_refused_before_any_request(
     assert not simulator.requests
 
 
+def test_a_master_key_is_made_once_and_never_invented_beside_stored_keys(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    file = settings.home / "master.key"
+    connect(settings, engine, "acme", None, key_of(simulator, "acme"))
+    made = file.read_text()
+    connect(settings, engine, "globex", None, key_of(simulator, "globex"))
+    assert file.read_text() == made
+    file.unlink()
+    with pytest.raises(CannotStart, match="2 stored keys were sealed with it"):
+        connect(settings, engine, "acme", None, key_of(simulator, "acme"))
+    assert not file.exists()
+
+
 def test_without_a_readable_master_key_nothing_is_asked(
     settings: Settings, engine: sa.Engine, simulator: Simulator
 ) -> None:
@@ -132,8 +146,6 @@ def test_without_a_readable_master_key_nothing_is_asked(
 def test_of_two_that_race_for_one_organisation_one_gets_it(
     settings: Settings, engine: sa.Engine, simulator: Simulator
 ) -> None:
-    master_keys(settings)
-
     def attempt(slug: str) -> Connected | StaxError:
         try:
             return connect(settings, engine, slug, None, key_of(simulator, "acme"))
@@ -152,7 +164,6 @@ def test_of_two_that_race_for_one_organisation_one_gets_it(
 def test_the_same_tenant_connected_twice_at_once_has_one_key_in_use(
     settings: Settings, engine: sa.Engine, simulator: Simulator
 ) -> None:
-    master_keys(settings)
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda _: connect(settings, engine, "acme", None, key_of(simulator, "acme")), range(4)))
     assert sorted(one.generation for one in done) == [1, 2, 3, 4]

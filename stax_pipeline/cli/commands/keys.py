@@ -29,12 +29,10 @@ def connect(slug: str, name: str | None, key_file: str | None, days: int, no_syn
     """Connect tenant SLUG: check its admin key with Anthropic, store it encrypted, fetch its first days."""
     from stax_pipeline.cli.database import database, loader
     from stax_pipeline.domain.slug import parse_slug
-    from stax_pipeline.resources.tenant_secrets import master_keys
     from stax_pipeline.tenants.connect import connect as connect_tenant
 
     parse_slug(slug)
     settings = read_settings()
-    master_keys(settings)
     key = read_key(slug, key_file)
     with database(settings):
         with loader(settings) as engine:
