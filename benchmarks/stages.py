@@ -73,7 +73,14 @@ def watch_product() -> None:
     from stax_pipeline.steps import analytics, extract, normalize
 
     watch("parse", (paging, "parse_report_page"), (paging.WalkCheck, "add"), (client, "_raw"))
-    watch("parse", (extract, "_prove"), (normalize, "read_cost"), (normalize, "read_usage"))
+    watch(
+        "parse",
+        (extract.UsageReader, "add"),
+        (extract.UsageReader, "cost"),
+        (extract.Fetched, "finish"),
+        (normalize, "read_cost"),
+        (normalize, "read_usage"),
+    )
     watch("raw pages", (extract, "_keep"), (extract.Fetched, "add"))
     watch("join and price", (analytics, "spend_lines"), (analytics, "reconcile"), (analytics, "spend_by_key"))
     watch("join and price", (normalize, "unit_fault"))

@@ -139,11 +139,11 @@ def _extras(row: Row) -> Row:
     }
 
 
-def _reading(
-    buckets: Buckets, dimensions: tuple[str, ...], unknown: Counter[str], name: str
-) -> dict[Key, tuple[Counts, Row]]:
-    """Counts and extras by day and dimensions; rows equal in every dimension add up."""
-    found: dict[Key, tuple[Counts, Row]] = {}
+Counted = dict[Key, tuple[Counts, Row]]
+
+
+def count_rows(found: Counted, buckets: Buckets, dimensions: tuple[str, ...], unknown: Counter[str], name: str) -> None:
+    """Add the buckets' counts and extras to `found`, by day and dimensions; rows equal in every dimension add up."""
     for day, rows in buckets:
         for number, row in enumerate(rows, start=1):
             try:
@@ -154,50 +154,36 @@ def _reading(
             count_unknown(row, unknown)
             before, kept = found.get((day, values), (NOTHING, {}))
             found[day, values] = before.plus(here), {**kept, **_extras(row)}
-    return found
 
 
-def usage_lines(all_: Buckets, fast: Buckets | None, unknown: Counter[str] | None = None) -> list[UsageLine]:
+def usage_lines(every: Counted, quick: Counted | None) -> list[UsageLine]:
     """Usage lines with speed: `fast` as read, `standard` as the difference, '' where the source refused `fast`.
 
     Raises NegativeSpeedDifference when the two readings contradict each other.
     """
-    counted: Counter[str] = unknown if unknown is not None else Counter()
-    every = _reading(all_, USAGE_DIMENSIONS, counted, "all")
-    quick = {} if fast is None else _reading(fast, USAGE_DIMENSIONS, Counter(), "fast")
-    for key in quick:
+    fast = quick or {}
+    for key in fast:
         whole = every.get(key, (NOTHING, {}))[0]
-        if min(whole.minus(quick[key][0])) < 0:
+        if min(whole.minus(fast[key][0])) < 0:
             raise NegativeSpeedDifference(f"usage of {key[0]}: the fast reading exceeds the whole for {key[1]}")
     lines = []
     for (day, values), (whole, more) in every.items():
-        part = quick.get((day, values), (NOTHING, {}))[0]
+        part = fast.get((day, values), (NOTHING, {}))[0]
         rest, kept = whole.minus(part), json.dumps(more, sort_keys=True, default=str)
         if part != NOTHING:
             lines.append(UsageLine._make((day, *values, "fast", *part, "{}" if rest != NOTHING else kept)))
         if rest != NOTHING or part == NOTHING:
-            speed = "" if fast is None else "standard"
+            speed = "" if quick is None else "standard"
             lines.append(UsageLine._make((day, *values, speed, *rest, kept)))
     return sorted(lines)
 
 
-def key_usage_lines(by_key: Buckets) -> list[KeyUsageLine]:
+def key_usage_lines(found: Counted) -> list[KeyUsageLine]:
     """Usage by API key and account."""
-    found = _reading(by_key, BY_KEY_DIMENSIONS, Counter(), "by_key")
-    lines = [
-        KeyUsageLine(
-            day,
-            space,
-            key,
-            account,
-            model,
-            tier,
-            *total,
-            json.dumps(more, sort_keys=True, default=str),
-        )
+    return sorted(
+        KeyUsageLine(day, space, key, account, model, tier, *total, json.dumps(more, sort_keys=True, default=str))
         for (day, (key, account, space, model, tier)), (total, more) in found.items()
-    ]
-    return sorted(lines)
+    )
 
 
 def disagreements(lines: Iterable[UsageLine], by_key: Iterable[KeyUsageLine]) -> dict[Key, tuple[Counts, Counts]]:

@@ -30,7 +30,7 @@ from stax_pipeline.domain.extraction import (
     organization_queries,
     usage_queries,
 )
-from stax_pipeline.domain.readings import UsageRows, read_cost, read_usage
+from stax_pipeline.domain.readings import UsageReader
 from stax_pipeline.domain.time import begun, completed, day_end
 from stax_pipeline.domain.usage import NegativeSpeedDifference, disagreements
 from stax_pipeline.resources.admin_api import (
@@ -73,13 +73,31 @@ class Fetched:
     findings: list[str] = field(default_factory=list)
     rows: int = 0
     tally: Tally | None = None
+    proof: UsageReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.proof = UsageReader(self.window)
 
     def add(self, page: RawPage) -> None:
+        """Keep a page, then read it once to prove it readable. Raises ContractBroken."""
         if self.tally:
             self.tally.step()
         self.moment = min(self.moment or page.server_date, page.server_date)
         self.raw.add(page)
         self.rows += page.rows
+        if page.reading is Reading.COST:
+            self.proof.cost(page)
+        elif page.reading in (Reading.ALL, Reading.FAST, Reading.BY_KEY):
+            self.proof.add(page)
+
+    def finish(self) -> None:
+        """Note what is odd about the whole. Raises NegativeSpeedDifference."""
+        self.findings += _unknown(self.proof.unknown)
+        moment = self.moment or datetime.now(UTC)
+        apart = {day for day, _ in disagreements(self.proof.lines(), self.proof.by_key()) if day_end(day) <= moment}
+        if apart:
+            days = ", ".join(day.isoformat() for day in sorted(apart))
+            self.findings.append(f"readings all and by_key disagree on {days}")
 
 
 async def extract(
@@ -185,12 +203,11 @@ async def _read_window(
     session: OrganizationSession, report: Report, fetched: Fetched, passed_on: tuple[type[TenantStopped], ...]
 ) -> Fetched:
     """All readings of the window, parsed once to prove them readable; faults other than `passed_on` keep the pages."""
-    pages: list[RawPage] = []
     try:
         for query in _queries(report, fetched.window):
-            if await _read_reading(session, query, fetched, pages):
+            if await _read_reading(session, query, fetched):
                 fetched.readings.append(query.reading)
-        _prove(report, fetched, pages)
+        fetched.finish()
     except passed_on:
         raise
     except TenantStopped as error:
@@ -200,36 +217,17 @@ async def _read_window(
     raise _Partial(fault, fetched, rejected)
 
 
-async def _read_reading(session: OrganizationSession, query: Query, fetched: Fetched, pages: list[RawPage]) -> bool:
+async def _read_reading(session: OrganizationSession, query: Query, fetched: Fetched) -> bool:
     """Walk one reading; False where the source refuses the `fast` filter's beta header."""
     try:
         async for page in session.walk(query):
             fetched.add(page)
-            pages.append(page)
     except RequestRejected as refused:
         if query.reading is not Reading.FAST or refused.status != 400:
             raise
         fetched.findings.append(f"speed is unknown: the source refused the fast reading ({refused})")
         return False
     return True
-
-
-def _prove(report: Report, fetched: Fetched, pages: list[RawPage]) -> None:
-    """Raises ContractBroken for what cannot be parsed; notes unknown values and readings that disagree."""
-    if report is Report.COST:
-        fetched.findings += _unknown(read_cost(pages, fetched.window).unknown)
-    if report is Report.USAGE:
-        rows = read_usage(pages, fetched.window)
-        fetched.findings += _unknown(rows.unknown)
-        _compare_readings(fetched, rows)
-
-
-def _compare_readings(fetched: Fetched, rows: UsageRows) -> None:
-    moment = fetched.moment or datetime.now(UTC)
-    apart = {day for day, _ in disagreements(rows.lines, rows.by_key) if day_end(day) <= moment}
-    if apart:
-        days = ", ".join(day.isoformat() for day in sorted(apart))
-        fetched.findings.append(f"readings all and by_key disagree on {days}")
 
 
 def _unknown(unknown: Counter[str]) -> list[str]:

@@ -95,7 +95,7 @@ def _newest(stores: Stores, tenant: Tenant, report: Report, window: Window) -> l
 
 
 def _publish_cost(stores: Stores, tenant: Tenant, extraction: Extraction, days: list[date], book: PriceBook) -> int:
-    lines = read_cost(_pages(stores, extraction), extraction.window).lines
+    lines = read_cost(_pages(stores, extraction), extraction.window)
     columns = [*CostLine._fields, "extraction_id"]
     with plain_faults(f"tenant {tenant.slug}: publishing cost lines"), stores.engine.begin() as connection:
         lock_tenant(connection, tenant.tenant_id)
@@ -126,16 +126,17 @@ def _publish_usage(stores: Stores, tenant: Tenant, extraction: Extraction, days:
         if not days:
             return 0
         chosen = set(days)
-        fresh = [line for line in found.lines if line.usage_date in chosen]
+        fresh = [line for line in found.lines() if line.usage_date in chosen]
         if not stores.accept_shrink:
             held = [line for line in read_usage_lines(connection, tenant, days) if line.usage_date in chosen]
             settled = frozenset(
                 day for day, old in before.items() if is_old_enough_to_settle(day, old.extracted_at, stores.settle)
             )
             _refuse_shrink(_tokens(held), _tokens(fresh), settled, "tokens")
+        by_key = _named(found.by_key(), extraction)
         content = [
             TableRows(tables.usage_lines, [*UsageLine._fields, "extraction_id"], _named(fresh, extraction)),
-            TableRows(tables.usage_by_key, [*KeyUsageLine._fields, "extraction_id"], _named(found.by_key, extraction)),
+            TableRows(tables.usage_by_key, [*KeyUsageLine._fields, "extraction_id"], by_key),
         ]
         written = replace_days(connection, tenant.tenant_id, days, content)
         cover(connection, _coverage(extraction, days, _count(fresh), stores.settle))

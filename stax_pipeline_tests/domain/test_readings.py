@@ -9,7 +9,7 @@ import pytest
 
 from stax_pipeline.domain.errors import ContractBroken
 from stax_pipeline.domain.extraction import Reading, Window
-from stax_pipeline.domain.readings import buckets_by_reading, read_cost, read_usage
+from stax_pipeline.domain.readings import PageReader, read_cost, read_usage
 from stax_pipeline_tests.domain.builders import DAY, cost_row, raw_page, report_body, usage_row
 
 NEXT = date(2026, 11, 2)
@@ -22,17 +22,22 @@ def test_cost_pages_become_cost_lines() -> None:
         raw_page(Reading.COST, report_body((NEXT, [cost_row(amount="200", service_tier="turbo")])), 2),
     ]
     found = read_cost(pages, WINDOW)
-    assert [(line.usage_date, line.amount_usd) for line in found.lines] == [(DAY, Decimal(1)), (NEXT, Decimal(2))]
-    assert found.unknown == {"service_tier=turbo": 1}
+    assert [(line.usage_date, line.amount_usd) for line in found] == [(DAY, Decimal(1)), (NEXT, Decimal(2))]
+
+
+def test_unknown_values_are_counted() -> None:
+    reader = PageReader(WINDOW)
+    reader.cost(raw_page(Reading.COST, report_body((DAY, [cost_row(service_tier="turbo")]))))
+    assert reader.unknown == {"service_tier=turbo": 1}
 
 
 def test_a_bucket_that_came_twice_counts_once() -> None:
     pages = [raw_page(Reading.COST, report_body((DAY, [cost_row()]), (NEXT, []))) for _ in range(2)]
-    assert len(read_cost(pages, WINDOW).lines) == 1
+    assert len(read_cost(pages, WINDOW)) == 1
 
 
 def test_equal_rows_inside_one_bucket_both_count() -> None:
-    lines = read_cost([raw_page(Reading.COST, report_body((DAY, [cost_row(), cost_row()])))], WINDOW).lines
+    lines = read_cost([raw_page(Reading.COST, report_body((DAY, [cost_row(), cost_row()])))], WINDOW)
     assert [(line.occurrence, line.amount_usd) for line in lines] == [(1, Decimal("1.2345")), (2, Decimal("1.2345"))]
 
 
@@ -51,24 +56,22 @@ def test_the_three_usage_readings_are_joined() -> None:
         raw_page(Reading.BY_KEY, report_body((DAY, [usage_row(10)]))),
     ]
     found = read_usage(pages, WINDOW)
-    assert [(line.speed, line.uncached_input_tokens) for line in found.lines] == [("fast", 4), ("standard", 6)]
-    assert [(line.api_key_id, line.uncached_input_tokens) for line in found.by_key] == [("apikey_1", 10)]
-    assert found.speed_known
-    assert read_usage(pages[::-1], WINDOW) == found
+    assert [(line.speed, line.uncached_input_tokens) for line in found.lines()] == [("fast", 4), ("standard", 6)]
+    assert [(line.api_key_id, line.uncached_input_tokens) for line in found.by_key()] == [("apikey_1", 10)]
+    assert read_usage(pages[::-1], WINDOW).lines() == found.lines()
 
 
 def test_an_empty_fast_reading_is_not_a_refused_one() -> None:
     every = raw_page(Reading.ALL, report_body((DAY, [usage_row(10)])))
     empty = raw_page(Reading.FAST, report_body((DAY, [])))
     known, refused = read_usage([every, empty], WINDOW), read_usage([every], WINDOW)
-    assert (known.speed_known, known.lines[0].speed) == (True, "standard")
-    assert (refused.speed_known, refused.lines[0].speed) == (False, "")
+    assert (known.lines()[0].speed, refused.lines()[0].speed) == ("standard", "")
 
 
 def test_readings_are_kept_apart() -> None:
+    reader = PageReader(WINDOW)
     pages = [raw_page(reading, report_body((DAY, []))) for reading in (Reading.ALL, Reading.BY_KEY)]
-    assert buckets_by_reading(pages, WINDOW) == {Reading.ALL: [(DAY, [])], Reading.BY_KEY: [(DAY, [])]}
-    assert read_cost(pages, WINDOW).lines == []
+    assert [reader.buckets(page) for page in (*pages, *pages)] == [[(DAY, [])], [(DAY, [])], [], []]
 
 
 def test_a_bad_page_is_named() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -12,18 +13,40 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stax_pipeline.domain.errors import ContractBroken
+from stax_pipeline.domain.extraction import BY_KEY_DIMENSIONS, USAGE_DIMENSIONS
 from stax_pipeline.domain.usage import (
     NOTHING,
+    Counted,
     Counts,
+    KeyUsageLine,
     NegativeSpeedDifference,
+    UsageLine,
+    count_rows,
     counts,
     disagreements,
-    key_usage_lines,
-    usage_lines,
 )
+from stax_pipeline.domain.usage import key_usage_lines as key_lines_of
+from stax_pipeline.domain.usage import usage_lines as lines_of
 from stax_pipeline_tests.domain.builders import DAY, OPUS, key_usage, usage, usage_row
 
 NEXT_DAY = DAY + timedelta(days=1)
+Buckets = Iterable[tuple[date, list[Any]]]
+
+
+def counted(buckets: Buckets, dimensions: tuple[str, ...], unknown: Counter[str], name: str) -> Counted:
+    found: Counted = {}
+    count_rows(found, buckets, dimensions, unknown, name)
+    return found
+
+
+def usage_lines(every: Buckets, fast: Buckets | None, unknown: Counter[str] | None = None) -> list[UsageLine]:
+    known = Counter[str]() if unknown is None else unknown
+    quick = None if fast is None else counted(fast, USAGE_DIMENSIONS, Counter(), "fast")
+    return lines_of(counted(every, USAGE_DIMENSIONS, known, "all"), quick)
+
+
+def key_usage_lines(buckets: Buckets) -> list[KeyUsageLine]:
+    return key_lines_of(counted(buckets, BY_KEY_DIMENSIONS, Counter(), "by_key"))
 
 
 def test_every_count_has_its_place_and_cache_writes_are_nested() -> None:

@@ -179,7 +179,7 @@ class TestRawOfAFailure:
         sync(made)
         [row] = query(made, "select * from stax.extractions where error is not null")
         assert row.report == Report.USAGE
-        assert row.pages == 3
+        assert row.pages == 1
         header, pages = read_raw(made.lake, row.raw_uri, row.sha256)
         assert header.error == row.error
         assert [page.reading for page in pages] == ["all", "fast", "by_key"]
