@@ -11,7 +11,8 @@ from stax_pipeline.assets.metadata import text_table
 from stax_pipeline.assets.partitions import window_of_check
 from stax_pipeline.resources.dagster import Lake, Scope, Warehouse
 from stax_pipeline.steps.checks import examine
-from stax_pipeline.steps.rules import FRESHNESS, RULES, Rule
+from stax_pipeline.steps.rule import Rule
+from stax_pipeline.steps.rules import FRESHNESS, RULES
 from stax_pipeline.steps.tie import Gap, cost_gaps, usage_gaps
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN

@@ -19,7 +19,6 @@ RAW: dict[str, Any] = {
     "owners": OWNERS,
     "kinds": {"anthropic", "json"},
     "tags": {"layer": "raw"},
-    "pool": "anthropic_admin_api",
 }
 FRESH = dg.FreshnessPolicy.cron(deadline_cron="0 2 * * *", lower_bound_delta=timedelta(hours=2))
 

@@ -104,4 +104,4 @@ def within_tolerance(low: Decimal, high: Decimal, reported: Decimal) -> bool:
     floor, ceiling = multiply(low, 1 - TOLERANCE), multiply(high, 1 + TOLERANCE)
     if low != high:
         return floor <= reported <= ceiling
-    return EXACT.abs(EXACT.subtract(low, reported)) <= multiply(reported, TOLERANCE)
+    return EXACT.abs(EXACT.subtract(low, reported)) <= multiply(EXACT.abs(reported), TOLERANCE)

@@ -13,11 +13,11 @@ import dagster as dg
 import sqlalchemy as sa
 from pydantic import Field
 
-from stax_pipeline.domain.admin_key import AdminKey
+from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.resources.admin_api import AdminApi, admin_api
 from stax_pipeline.resources.key_encryption import MasterKeys
 from stax_pipeline.resources.lake.store import Lake as ObjectLake
-from stax_pipeline.resources.tenant_secrets import master_keys, open_key
+from stax_pipeline.resources.tenant_secrets import OpenedKey, master_keys, open_key
 from stax_pipeline.resources.warehouse.engine import connect_engine
 from stax_pipeline.resources.warehouse.roles import logins
 from stax_pipeline.resources.warehouse.tenants import Tenant, tenants_to_sync
@@ -43,9 +43,13 @@ class Scope(dg.ConfigurableResource):  # type: ignore[type-arg]
     accept_shrink: bool = Field(default=False, description="Publish a settled day that lost more than half")
 
     def chosen(self, warehouse: "Warehouse") -> list[Tenant]:
-        """The tenants of the run. Raises WrongUse for an unknown name."""
-        with warehouse.engine.connect() as connection:
-            return tenants_to_sync(connection, self.tenants)
+        """The tenants of the run. An unknown name fails the step in one sentence, without a trace and without retries."""
+        try:
+            with warehouse.engine.connect() as connection:
+                return tenants_to_sync(connection, self.tenants)
+        except WrongUse as fault:
+            wrong = str(fault)
+        raise dg.Failure(description=wrong, allow_retries=False)
 
 
 class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -71,10 +75,10 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
 class TenantSecrets(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Opens one tenant's admin key, in memory, when its requests begin."""
 
-    def opener(self, warehouse: Warehouse) -> Callable[[Tenant], AdminKey]:
+    def opener(self, warehouse: Warehouse) -> Callable[[Tenant], OpenedKey]:
         masters: MasterKeys = master_keys(read_settings())
 
-        def open_for(tenant: Tenant) -> AdminKey:
+        def open_for(tenant: Tenant) -> OpenedKey:
             with warehouse.engine.connect() as connection:
                 return open_key(connection, tenant, masters)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -54,7 +55,14 @@ def ensure_master_key(settings: Settings, connection: sa.Connection) -> MasterKe
     return master_keys(settings)
 
 
-def open_key(connection: sa.Connection, tenant: Tenant, masters: MasterKeys) -> AdminKey:
-    """The tenant's key. Raises TenantStopped when it does not open, WrongUse when there is none."""
+class OpenedKey(NamedTuple):
+    """A tenant's key and which generation of it this is."""
+
+    key: AdminKey
+    generation: int
+
+
+def open_key(connection: sa.Connection, tenant: Tenant, masters: MasterKeys) -> OpenedKey:
+    """The tenant's key in use. Raises TenantStopped when it does not open, WrongUse when there is none."""
     stored = current_key(connection, tenant)
-    return open_sealed(stored.sealed, tenant.tenant_id, stored.generation, masters)
+    return OpenedKey(open_sealed(stored.sealed, tenant.tenant_id, stored.generation, masters), stored.generation)

@@ -14,8 +14,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Window
+from stax_pipeline.resources.warehouse.prices import read_book
 from stax_pipeline.settings import Settings
-from stax_pipeline.steps.rules import RULES, Rule
+from stax_pipeline.steps.rule import Rule
+from stax_pipeline.steps.rules import RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,15 @@ class Finding:
 
 def examine(connection: sa.Connection, rule: Rule, window: Window, now: datetime, settings: Settings) -> Finding:
     """Run one rule at the instant `now` (UTC) over a window of days."""
-    values = {
+    values: dict[str, Any] = {
         "start": window.start,
         "end": window.end,
         "now": now,
         "refresh": settings.refresh_minutes,
         "recent": now.date() - timedelta(days=max(settings.lookback_days, 35)),
     }
+    if ":version" in rule.query:
+        values["version"] = read_book(connection).version
     used = {name: value for name, value in values.items() if f":{name}" in rule.query}
     rows = [tuple(row) for row in connection.execute(sa.text(rule.query), used)]
     connected = connection.execute(sa.text("select count(*) from stax.tenants where status <> 'disconnected'")).scalar()

@@ -12,13 +12,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import ceil
+from typing import NamedTuple
 from uuid import uuid4
 
 import sqlalchemy as sa
 
 from stax_pipeline import __version__
-from stax_pipeline.domain.admin_key import AdminKey
-from stax_pipeline.domain.errors import CannotStart, ContractBroken, KeyRejected, RequestRejected, TenantStopped
+from stax_pipeline.domain.errors import (
+    CannotStart,
+    ContractBroken,
+    KeyRejected,
+    RequestRejected,
+    StaxError,
+    TenantStopped,
+)
 from stax_pipeline.domain.extraction import (
     MAX_BUCKETS,
     Query,
@@ -42,9 +49,10 @@ from stax_pipeline.resources.admin_api import (
 )
 from stax_pipeline.resources.lake.raw import RawHeader, RawWriter, store_raw
 from stax_pipeline.resources.lake.store import Lake
+from stax_pipeline.resources.tenant_secrets import OpenedKey
 from stax_pipeline.resources.warehouse.engine import plain_faults
 from stax_pipeline.resources.warehouse.extractions import Extraction, record
-from stax_pipeline.resources.warehouse.tenants import CONNECTED, KEY_REJECTED, Tenant, set_status
+from stax_pipeline.resources.warehouse.tenants import KEY_REJECTED, Tenant, note_accepted, note_rejected
 from stax_pipeline.steps.isolation import Outcome, Progress, Tally, no_progress, reason
 
 READ_AGAIN = (PageTokenExpired, RestatedWhileReading, NegativeSpeedDifference)
@@ -52,13 +60,17 @@ READ_AGAIN = (PageTokenExpired, RestatedWhileReading, NegativeSpeedDifference)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where pages come from and where they go. `open_key` decrypts one tenant's key, in memory."""
+    """Where pages come from and where they go. `open_key` decrypts one tenant's key, in memory.
+
+    No tenant may take longer than `tenant_seconds` for one report: a source that drips must not hold the others up.
+    """
 
     api: AdminApi
     engine: sa.Engine
     lake: Lake
-    open_key: Callable[[Tenant], AdminKey]
+    open_key: Callable[[Tenant], OpenedKey]
     run_id: str
+    tenant_seconds: float = 900.0
 
 
 @dataclass(slots=True)
@@ -136,14 +148,20 @@ async def _extract_one(
     fetched = Fetched(window)
     fault: str | None = None
     rejected = False
+    generation = 0
     try:
-        session = source.api.session(await asyncio.to_thread(source.open_key, tenant))
-        me = await session.whoami()
-        _require_same_organization(tenant, me)
-        fetched = Fetched(_answerable(report, window, me.server_date), me.organization_id, tally=tally)
-        if fetched.window:
-            fetched = await _read_twice_at_most(session, report, fetched)
-        outcome.find(tenant.slug, *session.notices, *fetched.findings)
+        async with asyncio.timeout(source.tenant_seconds):
+            opened = await asyncio.to_thread(source.open_key, tenant)
+            generation = opened.generation
+            session = source.api.session(opened.key)
+            me = await session.whoami()
+            _require_same_organization(tenant, me)
+            fetched = Fetched(_answerable(report, window, me.server_date), me.organization_id, tally=tally)
+            if fetched.window:
+                fetched = await _read_twice_at_most(session, report, fetched)
+            outcome.find(tenant.slug, *session.notices, *fetched.findings)
+    except TimeoutError:
+        fault = f"{report} took longer than {source.tenant_seconds:.0f} seconds; nothing of it counts, sync again"
     except _Partial as partial:
         fetched, fault, rejected = partial.fetched, str(partial), partial.rejected
     except Exception as error:
@@ -151,10 +169,19 @@ async def _extract_one(
     if fault:
         outcome.failures[tenant.slug] = fault
     try:
-        await asyncio.to_thread(_conclude, source, report, tenant, fetched, fault, rejected, outcome)
+        verdict = Verdict(fault, rejected, generation)
+        await asyncio.to_thread(_conclude, source, report, tenant, fetched, verdict, outcome)
     except Exception as error:
         outcome.failures[tenant.slug] = reason(error, f"keeping {report}")
     return fetched.raw.pages
+
+
+class Verdict(NamedTuple):
+    """How one tenant's extraction ended, with which generation of its key."""
+
+    fault: str | None
+    rejected: bool
+    generation: int
 
 
 class _Partial(Exception):
@@ -235,19 +262,23 @@ def _unknown(unknown: Counter[str]) -> list[str]:
 
 
 def _conclude(
-    source: Source, report: Report, tenant: Tenant, fetched: Fetched, fault: str | None, rejected: bool,
-    outcome: Outcome,
-) -> None:  # fmt: skip
+    source: Source, report: Report, tenant: Tenant, fetched: Fetched, verdict: Verdict, outcome: Outcome
+) -> None:
     """Keep the pages, then the record of them, then the tenant's state: a kill in between leaves an unnamed object."""
-    if not fault and not fetched.window:
+    if not verdict.fault and not fetched.window:
         return
-    extraction = _keep(source, report, tenant, fetched, fault)
-    with plain_faults(f"tenant {tenant.slug}: recording an extraction"), source.engine.begin() as connection:
-        record(connection, extraction)
-        if rejected:
-            set_status(connection, tenant.tenant_id, KEY_REJECTED)
-        elif not fault and tenant.status == KEY_REJECTED:
-            set_status(connection, tenant.tenant_id, CONNECTED)
+    extraction = _keep(source, report, tenant, fetched, verdict.fault)
+    try:
+        with plain_faults(f"tenant {tenant.slug}: recording an extraction"), source.engine.begin() as connection:
+            record(connection, extraction)
+            if verdict.rejected:
+                note_rejected(connection, tenant.tenant_id, verdict.generation)
+            elif not verdict.fault and tenant.status == KEY_REJECTED:
+                note_accepted(connection, tenant.tenant_id, verdict.generation)
+    except StaxError:
+        if extraction.raw_uri:
+            source.lake.delete(extraction.raw_uri)
+        raise
     outcome.rows += extraction.rows
 
 

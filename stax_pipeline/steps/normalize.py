@@ -23,7 +23,7 @@ from stax_pipeline.domain.prices import PriceBook
 from stax_pipeline.domain.readings import read_cost, read_usage
 from stax_pipeline.domain.time import data_through, day_state, is_old_enough_to_settle
 from stax_pipeline.domain.usage import KeyUsageLine, UsageLine
-from stax_pipeline.resources.lake.raw import read_raw
+from stax_pipeline.resources.lake.raw import RawDamaged, read_raw
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.engine import plain_faults
@@ -202,11 +202,14 @@ def _count(lines: Iterable[CostLine | UsageLine]) -> dict[date, int]:
 
 
 def _refuse(stores: Stores, tenant: Tenant, extraction: Extraction, fault: Exception, outcome: Outcome) -> None:
-    """Name the reason on the extraction, which no longer counts: its raw pages stay, the next sync reads anew."""
+    """Name the reason. An extraction whose content is at fault no longer counts; a failing disk or database is not its
+    fault, and the next sync publishes it.
+    """
     why = reason(fault, f"publishing {extraction.report}")
     outcome.failures[tenant.slug] = why
-    with plain_faults(f"tenant {tenant.slug}: recording a fault"), stores.engine.begin() as connection:
-        set_error(connection, extraction.extraction_id, why)
+    if isinstance(fault, TenantStopped | RawDamaged):
+        with plain_faults(f"tenant {tenant.slug}: recording a fault"), stores.engine.begin() as connection:
+            set_error(connection, extraction.extraction_id, why)
 
 
 def read_cost_lines(connection: sa.Connection, tenant: Tenant, days: Sequence[date]) -> list[CostLine]:

@@ -5,25 +5,13 @@ Belongs here: the rule, its words and its severity. Stays out: running one (`ste
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-WINDOW = "usage_date >= :start and usage_date < :end"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """`query` selects violations, the tenant's slug first; it may use :start, :end, :now, :refresh, :recent.
-
-    `asset` is the asset the rule is about; `severe_share` is the share of tenants above which it is an error.
-    """
-
-    name: str
-    asset: str
-    description: str
-    columns: tuple[str, ...]
-    query: str
-    severe_share: float = 0.0
-
+from stax_pipeline.steps.conservation import (
+    SPEND_BY_KEY_TIES_TO_SPEND,
+    SPEND_TIES_TO_COST_LINES,
+    SPEND_TIES_TO_USAGE_LINES,
+    USAGE_READINGS_AGREE,
+)
+from stax_pipeline.steps.rule import WINDOW, Rule
 
 DATA_IS_FRESH = Rule(
     "data_is_fresh",
@@ -103,89 +91,38 @@ ALL_TENANTS_EXTRACTED = Rule(
     0.2,
 )
 
-_COUNTS = (
-    "uncached_input_tokens", "cache_read_input_tokens", "cache_creation_5m_input_tokens",
-    "cache_creation_1h_input_tokens", "output_tokens", "web_search_requests",
-)  # fmt: skip
-_SUMS = ", ".join(f"sum({name}) as {name}" for name in _COUNTS)
-_READING = "tenant_id, usage_date, workspace_id, model, service_tier"
-
-USAGE_READINGS_AGREE = Rule(
-    "usage_readings_agree",
-    "usage_by_key",
-    "Both usage readings hold the same counts on every day that is not open.",
-    ("tenant", "usage_date", "workspace_id", "model", "service_tier", "output_tokens", "output_tokens_by_key"),
-    f"""
-    with a as (select {_READING}, {_SUMS} from stax.usage_lines where {WINDOW} group by {_READING}),
-         k as (select {_READING}, {_SUMS} from stax.usage_by_key where {WINDOW} group by {_READING})
-    select t.slug, usage_date, workspace_id, model, service_tier, a.output_tokens, k.output_tokens
-    from a full join k using ({_READING})
-    join stax.tenants t using (tenant_id)
-    join stax.coverage c using (tenant_id, usage_date)
-    where c.report = 'usage_report' and c.state <> 'open'
-      and ({", ".join(f"coalesce(a.{n}, 0)" for n in _COUNTS)})
-          is distinct from ({", ".join(f"coalesce(k.{n}, 0)" for n in _COUNTS)})
-    order by 1, 2
-    """,
-)
-
-SPEND_TIES_TO_COST_LINES = Rule(
-    "spend_ties_to_cost_lines",
+EVERY_EXTRACTION_PUBLISHED = Rule(
+    "every_extraction_published",
     "spend",
-    "Per tenant and day, reported spend equals the cost report to the last digit.",
-    ("tenant", "usage_date", "cost_lines_usd", "spend_reported_usd"),
-    f"""
-    with c as (select tenant_id, usage_date, sum(amount_usd) as usd from stax.cost_lines where {WINDOW} group by 1, 2),
-         s as (select tenant_id, usage_date, sum(cost_usd) as usd from stax.spend
-               where {WINDOW} and cost_source = 'reported' group by 1, 2)
-    select t.slug, usage_date, c.usd, s.usd
-    from c full join s using (tenant_id, usage_date) join stax.tenants t using (tenant_id)
-    where coalesce(c.usd, 0) <> coalesce(s.usd, 0)
+    "The newest extraction that counts is the current one for some day: what arrived was published.",
+    ("tenant", "report", "extracted_at"),
+    """
+    select t.slug, e.report, e.extracted_at
+    from stax.tenants t
+    cross join (values ('cost_report'), ('usage_report')) as r (report)
+    cross join lateral (
+        select x.* from stax.extractions x
+        where x.tenant_id = t.tenant_id and x.report = r.report and x.error is null
+        order by x.extracted_at desc, x.recorded_at desc limit 1
+    ) e
+    where t.status <> 'disconnected'
+      and not exists (select 1 from stax.coverage c where c.extraction_id = e.extraction_id)
     order by 1, 2
-    """,
-)
-
-SPEND_TIES_TO_USAGE_LINES = Rule(
-    "spend_ties_to_usage_lines",
-    "spend",
-    "Per tenant, day, tier and token type, spend holds every token of the usage report once.",
-    ("tenant", "usage_date", "service_tier", "token_type", "usage_tokens", "spend_tokens"),
-    f"""
-    with u as (select tenant_id, usage_date, coalesce(service_tier, 'standard') as tier, token_type,
-                      sum(tokens) as tokens from stax.usage_tokens where {WINDOW} group by 1, 2, 3, 4),
-         s as (select tenant_id, usage_date, coalesce(nullif(service_tier, ''), 'standard') as tier, token_type,
-                      sum(quantity) as tokens from stax.spend
-               where {WINDOW} and unit = 'tokens' group by 1, 2, 3, 4)
-    select t.slug, usage_date, tier, token_type, u.tokens, s.tokens
-    from u full join s using (tenant_id, usage_date, tier, token_type) join stax.tenants t using (tenant_id)
-    where coalesce(u.tokens, 0) <> coalesce(s.tokens, 0)
-    order by 1, 2, 3, 4
-    """,
-)
-
-SPEND_BY_KEY_TIES_TO_SPEND = Rule(
-    "spend_by_key_ties_to_spend",
-    "spend_by_key",
-    "Per tenant, day and cost source, the shares of the keys sum to spend to the last digit.",
-    ("tenant", "usage_date", "cost_source", "spend_usd", "spend_by_key_usd"),
-    f"""
-    with s as (select tenant_id, usage_date, cost_source, sum(cost_usd) as usd from stax.spend
-               where {WINDOW} group by 1, 2, 3),
-         k as (select tenant_id, usage_date, cost_source, sum(cost_usd) as usd from stax.spend_by_key
-               where {WINDOW} group by 1, 2, 3)
-    select t.slug, usage_date, cost_source, s.usd, k.usd
-    from s full join k using (tenant_id, usage_date, cost_source) join stax.tenants t using (tenant_id)
-    where coalesce(s.usd, 0) <> coalesce(k.usd, 0)
-    order by 1, 2, 3
     """,
 )
 
 SPEND_IS_CURRENT = Rule(
     "spend_is_current",
     "spend",
-    "Spend was built from the current extraction of both reports, on every day.",
-    ("tenant", "usage_date"),
-    f"select slug, usage_date from stax.completeness where {WINDOW} and not spend_is_current order by 1, 2",
+    "Spend was built from the current extraction of both reports and with the price book in force, on every day.",
+    ("tenant", "usage_date", "price_book_version"),
+    f"""
+    select slug, usage_date, null from stax.completeness where {WINDOW} and not spend_is_current
+    union
+    select t.slug, s.usage_date, s.price_book_version from stax.spend s join stax.tenants t using (tenant_id)
+    where {WINDOW} and s.price_book_version <> :version
+    order by 1, 2
+    """,
 )
 
 EVERY_COST_LINE_MET = Rule(
@@ -206,7 +143,8 @@ EVERY_COST_LINE_MET = Rule(
 EVERY_TOKEN_PRICED = Rule(
     "every_token_priced",
     "spend",
-    "No usage is without a price: an unknown model or tier is named here, its tokens are kept.",
+    "No Priority usage, and none that is not billed yet, is without a price: an unknown model or tier is named here, "
+    "its tokens are kept.",
     ("tenant", "usage_date", "model", "service_tier", "token_type", "tokens"),
     f"""
     select t.slug, s.usage_date, s.model, s.service_tier, s.token_type, s.quantity
@@ -229,7 +167,7 @@ EVERY_USAGE_BILLED = Rule(
     where {WINDOW}
     group by t.slug, s.usage_date
     having coalesce(sum(s.list_cost_usd) filter (where s.cost_source = 'unbilled'), 0)
-           > 0.01 * coalesce(sum(s.cost_usd) filter (where s.cost_source = 'reported'), 0)
+           > 0.01 * greatest(coalesce(sum(s.cost_usd) filter (where s.cost_source = 'reported'), 0), 0)
     order by 1, 2
     """,
     1.0,
@@ -251,7 +189,16 @@ PRICE_BOOK_MATCHES_BILL = Rule(
 
 FRESHNESS = (DATA_IS_FRESH, NO_DAY_COMPLETE_BEFORE_LAG)
 RULES = (
-    *FRESHNESS, ALL_TENANTS_EXTRACTED, USAGE_READINGS_AGREE, SPEND_TIES_TO_COST_LINES, SPEND_TIES_TO_USAGE_LINES,
-    SPEND_BY_KEY_TIES_TO_SPEND, SPEND_IS_CURRENT, EVERY_COST_LINE_MET, EVERY_TOKEN_PRICED, EVERY_USAGE_BILLED,
+    *FRESHNESS,
+    ALL_TENANTS_EXTRACTED,
+    EVERY_EXTRACTION_PUBLISHED,
+    USAGE_READINGS_AGREE,
+    SPEND_TIES_TO_COST_LINES,
+    SPEND_TIES_TO_USAGE_LINES,
+    SPEND_BY_KEY_TIES_TO_SPEND,
+    SPEND_IS_CURRENT,
+    EVERY_COST_LINE_MET,
+    EVERY_TOKEN_PRICED,
+    EVERY_USAGE_BILLED,
     PRICE_BOOK_MATCHES_BILL,
-)  # fmt: skip
+)

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import RawPage, Reading, Report, Window
-from stax_pipeline.domain.money import EXACT
+from stax_pipeline.domain.money import EXACT, sum_usd
 from stax_pipeline.resources.lake.raw import read_raw
 from stax_pipeline.resources.lake.store import Lake
-from stax_pipeline.resources.warehouse.extractions import Extraction, covered, newest
+from stax_pipeline.resources.warehouse.extractions import Extraction, covered, get_extraction
 from stax_pipeline.resources.warehouse.tenants import Tenant
 
 Sums = dict[date, Decimal]
@@ -74,10 +74,9 @@ def _sent(
     for day, row in current.items():
         by_extraction[row.extraction_id].add(day)
     sums: Sums = {}
-    for extraction in newest(connection, tenant.tenant_id, report, window):
-        if days := by_extraction.get(extraction.extraction_id):
-            found = _add_up(_pages(lake, extraction), reading, figure)
-            sums.update({day: found.get(day, Decimal(0)) for day in days})
+    for extraction_id, days in by_extraction.items():
+        found = _add_up(_pages(lake, get_extraction(connection, extraction_id)), reading, figure)
+        sums.update({day: found.get(day, Decimal(0)) for day in days})
     return sums
 
 
@@ -91,7 +90,7 @@ def _add_up(pages: Iterable[RawPage], reading: Reading, figure: Any) -> Sums:
         if page.reading is reading:
             for bucket in json.loads(page.body)["data"]:
                 day = date.fromisoformat(bucket["starting_at"][:10])
-                sums[day] = sum((figure(row) for row in bucket["results"]), Decimal(0))
+                sums[day] = sum_usd(figure(row) for row in bucket["results"])
     return sums
 
 
@@ -103,6 +102,6 @@ def _tokens(row: dict[str, Any]) -> Decimal:
     return Decimal(
         row["uncached_input_tokens"]
         + row["cache_read_input_tokens"]
-        + sum(row["cache_creation"].values())
+        + sum(count for count in row["cache_creation"].values() if isinstance(count, int))
         + row["output_tokens"]
     )

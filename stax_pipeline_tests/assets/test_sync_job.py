@@ -77,7 +77,7 @@ class TestOneRun:
 
     def test_every_check_ran_and_passed(self, result: dg.ExecuteInProcessResult) -> None:
         found = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
-        assert len(found) == 14
+        assert len(found) == 15
         assert [name for name, passed in found.items() if not passed] == []
 
     def test_metadata_tells_tenants_rows_and_dollars(self, result: dg.ExecuteInProcessResult) -> None:

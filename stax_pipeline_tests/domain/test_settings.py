@@ -102,6 +102,31 @@ def test_an_empty_value_is_no_value(blank: str) -> None:
     assert read_settings(dict.fromkeys(names, blank)) == read_settings({})
 
 
+@pytest.mark.parametrize("name", ["STAX_DATABASE_URL", "STAX_LOADER_URL", "STAX_ANALYST_URL", "STAX_DAGSTER_URL"])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        f"u:{SECRET}@word@h:5432/d", f"u:{SECRET}@h@h2/d", f"u:{SECRET}@h:port/d", f"u:{SECRET}@h:0/d",
+        f"u:{SECRET}@h:65536/d", f"u:{SECRET}@h:٥٤٣٢/d", f"u:{SECRET}@ho st/d", f"u:{SECRET}@h!/d", f"u:{SECRET}@[::1/d",
+        f"u:{SECRET}@h:5432:5433/d",
+    ],
+)  # fmt: skip
+def test_a_database_url_that_means_another_host_than_it_seems_is_refused(name: str, rest: str) -> None:
+    with pytest.raises(WrongUse, match="a password's @ must be written %40") as wrong:
+        read_settings({name: f"postgresql://{rest}"})
+    assert str(wrong.value).startswith(f"{name} is not usable: it must be a URL like postgresql://")
+    assert SECRET not in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ["/d?host=/run/pg", "h", "u:p%40w@h:5432/d?options=-cx%3Dy@z", "u:p/w#x?y@h/d", "u@[::1]:5432/d", "%2Frun%2Fpg/d"],
+)
+def test_an_unusual_database_url_is_taken_as_it_is(rest: str) -> None:
+    found = read_settings({"STAX_DATABASE_URL": f"postgresql://{rest}"}).database_url
+    assert found == f"postgresql+psycopg2://{rest}"
+
+
 def test_values_are_stripped() -> None:
     assert read_settings({"STAX_CONCURRENCY": " 4\n"}).concurrency == 4
 

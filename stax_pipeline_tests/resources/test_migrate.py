@@ -146,6 +146,23 @@ class TestRoles:
             run(urls.dagster, "select * from stax.tenants")
         run(urls.dagster, "drop table probe")
 
+    def test_a_role_that_changed_its_password_locks_nobody_out_for_good(self, made: Installation, urls: Logins) -> None:
+        run(urls.analyst, "alter role stax_analyst password 'mine'")
+        upgrade(made.settings)
+        assert run(urls.analyst, "select 1") == [(1,)]
+
+    @pytest.mark.parametrize(
+        "attempt",
+        [
+            "select pg_advisory_lock(7829001)",
+            "select pg_try_advisory_xact_lock_shared(1, 2)",
+            "create temporary table mine (x int)",
+        ],
+    )
+    def test_the_analyst_cannot_stand_in_the_products_way(self, urls: Logins, attempt: str) -> None:
+        with pytest.raises(sa.exc.ProgrammingError, match="permission denied"):
+            run(urls.analyst, attempt)
+
     def test_passwords_are_private_files(self, made: Installation) -> None:
         files = list((made.home / "passwords").iterdir())
         assert {f.name for f in files} >= {"stax_owner", "stax_loader", "stax_analyst", "stax_dagster"}

@@ -14,7 +14,8 @@ from stax_pipeline.domain.extraction import Window
 from stax_pipeline.resources.warehouse.tenants import all_tenants
 from stax_pipeline.steps import rules
 from stax_pipeline.steps.checks import Finding, examine, examine_all
-from stax_pipeline.steps.rules import RULES, Rule
+from stax_pipeline.steps.rule import Rule
+from stax_pipeline.steps.rules import RULES
 from stax_pipeline.steps.tie import cost_gaps, usage_gaps
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.steps.support import DAYS, FIRST, LAST, TODAY, sync, two_tenants
@@ -34,6 +35,8 @@ SEEDS: list[tuple[Rule, str]] = [
     (rules.NO_DAY_COMPLETE_BEFORE_LAG,
      "update stax.coverage set data_through = extracted_at - interval '4 minutes 59 seconds' "
      f"where tenant_id = {ACME} and usage_date = '{TODAY}'"),
+    (rules.EVERY_EXTRACTION_PUBLISHED,
+     f"delete from stax.coverage where tenant_id = {ACME} and report = 'cost_report'"),
     (rules.ALL_TENANTS_EXTRACTED, f"update stax.extractions set error = 'broken' where tenant_id = {ACME}"),
     (rules.USAGE_READINGS_AGREE,
      "update stax.usage_by_key set output_tokens = output_tokens + 1 where "
@@ -54,6 +57,21 @@ SEEDS: list[tuple[Rule, str]] = [
     (rules.SPEND_IS_CURRENT,
      "update stax.spend set usage_extraction_id = gen_random_uuid() where " + ONE.format("spend", "true")),
     (rules.SPEND_IS_CURRENT, f"delete from stax.spend where {OF}"),
+    (rules.SPEND_IS_CURRENT, f"update stax.spend set price_book_version = 'old' where {OF}"),
+    (rules.SPEND_IS_CURRENT,
+     f"update stax.coverage set rows = 0 where {OF}; delete from stax.cost_lines where {OF}; "
+     f"delete from stax.usage_lines where {OF}; update stax.coverage set extraction_id = "
+     f"(select extraction_id from stax.extractions where tenant_id = {ACME} and report = 'organization' limit 1) "
+     f"where {OF}"),
+    (rules.SPEND_TIES_TO_USAGE_LINES,
+     f"update stax.spend set model = 'claude-other' where {OF} and unit = 'tokens'"),
+    (rules.SPEND_TIES_TO_USAGE_LINES,
+     "update stax.usage_lines set web_search_requests = web_search_requests + 1 where "
+     + ONE.format("usage_lines", "true")),
+    (rules.SPEND_BY_KEY_TIES_TO_SPEND,
+     "update stax.spend_by_key set model = 'claude-other' where "
+     + ONE.format("spend_by_key", "cost_usd > 0")),
+    (rules.SPEND_BY_KEY_TIES_TO_SPEND, f"update stax.spend_by_key set quantity = quantity * 3 where {OF}"),
     (rules.EVERY_COST_LINE_MET,
      "update stax.spend set quantity = null where "
      + ONE.format("spend", "cost_source = 'reported' and cost_type = 'tokens' and cost_usd > 0")),
@@ -114,7 +132,7 @@ def test_a_violation_is_found_and_names_the_tenant(
         assert len(days) == 1
 
 
-@pytest.mark.parametrize(("rule", "seed"), SEEDS[6:], ids=[f"{r.name}-{n}" for n, (r, _) in enumerate(SEEDS[6:])])
+@pytest.mark.parametrize(("rule", "seed"), SEEDS[7:], ids=[f"{r.name}-{n}" for n, (r, _) in enumerate(SEEDS[7:])])
 def test_days_outside_the_window_are_not_looked_at(
     made: Installation, connection: sa.Connection, rule: Rule, seed: str
 ) -> None:

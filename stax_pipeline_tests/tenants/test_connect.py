@@ -21,7 +21,7 @@ from stax_pipeline_tests.tenants.support import count, key_of
 
 def stored_key(engine: sa.Engine, settings: Settings, slug: str) -> AdminKey:
     with engine.connect() as connection:
-        return open_key(connection, get_tenant(connection, slug), master_keys(settings))
+        return open_key(connection, get_tenant(connection, slug), master_keys(settings)).key
 
 
 def test_an_accepted_key_is_stored_sealed_and_opens_again(

@@ -91,7 +91,7 @@ def upgrade() -> None:
             comment="When this row was written",
         ),
         sa.CheckConstraint(
-            "amount_usd > '-Infinity' AND amount_usd < 'Infinity' AND scale(amount_usd) <= 18",
+            "abs(amount_usd) < 1e20 AND scale(amount_usd) <= 18",
             name=op.f("cost_lines_amount_usd_check"),
         ),
         sa.PrimaryKeyConstraint(
@@ -139,11 +139,11 @@ def upgrade() -> None:
             comment="When a later row replaced it; NULL while in force",
         ),
         sa.CheckConstraint(
-            "us_multiplier > '-Infinity' AND us_multiplier < 'Infinity' AND scale(us_multiplier) <= 18",
+            "abs(us_multiplier) < 1e20 AND scale(us_multiplier) <= 18",
             name=op.f("list_prices_us_multiplier_check"),
         ),
         sa.CheckConstraint(
-            "usd_per_unit > '-Infinity' AND usd_per_unit < 'Infinity' AND scale(usd_per_unit) <= 18",
+            "abs(usd_per_unit) < 1e20 AND scale(usd_per_unit) <= 18",
             name=op.f("list_prices_usd_per_unit_check"),
         ),
         sa.PrimaryKeyConstraint(
@@ -208,26 +208,24 @@ def upgrade() -> None:
             comment="When this row was written",
         ),
         sa.CheckConstraint(
-            "list_priced_usd > '-Infinity' AND list_priced_usd < 'Infinity' AND scale(list_priced_usd) <= 18",
+            "abs(list_priced_usd) < 1e20 AND scale(list_priced_usd) <= 18",
             name=op.f("reconciliation_list_priced_usd_check"),
         ),
         sa.CheckConstraint(
-            "priced_high_usd > '-Infinity' AND priced_high_usd < 'Infinity' AND scale(priced_high_usd) <= 18",
+            "abs(priced_high_usd) < 1e20 AND scale(priced_high_usd) <= 18",
             name=op.f("reconciliation_priced_high_usd_check"),
         ),
         sa.CheckConstraint(
-            "priced_low_usd > '-Infinity' AND priced_low_usd < 'Infinity' AND scale(priced_low_usd) <= 18",
+            "abs(priced_low_usd) < 1e20 AND scale(priced_low_usd) <= 18",
             name=op.f("reconciliation_priced_low_usd_check"),
         ),
         sa.CheckConstraint(
-            "priced_usd > '-Infinity' AND priced_usd < 'Infinity' AND scale(priced_usd) <= 18",
+            "abs(priced_usd) < 1e20 AND scale(priced_usd) <= 18",
             name=op.f("reconciliation_priced_usd_check"),
         ),
+        sa.CheckConstraint("abs(ratio) < 1e20 AND scale(ratio) <= 18", name=op.f("reconciliation_ratio_check")),
         sa.CheckConstraint(
-            "ratio > '-Infinity' AND ratio < 'Infinity' AND scale(ratio) <= 18", name=op.f("reconciliation_ratio_check")
-        ),
-        sa.CheckConstraint(
-            "reported_usd > '-Infinity' AND reported_usd < 'Infinity' AND scale(reported_usd) <= 18",
+            "abs(reported_usd) < 1e20 AND scale(reported_usd) <= 18",
             name=op.f("reconciliation_reported_usd_check"),
         ),
         sa.PrimaryKeyConstraint("usage_date", "tenant_id", "model", "service_tier", name=op.f("reconciliation_pkey")),
@@ -346,43 +344,43 @@ def upgrade() -> None:
             comment="When this row was written",
         ),
         sa.CheckConstraint(
-            "burndown_units > '-Infinity' AND burndown_units < 'Infinity' AND scale(burndown_units) <= 18",
+            "abs(burndown_units) < 1e20 AND scale(burndown_units) <= 18",
             name=op.f("spend_burndown_units_check"),
         ),
         sa.CheckConstraint(
-            "contracted_cost_usd > '-Infinity' AND contracted_cost_usd < 'Infinity' AND scale(contracted_cost_usd) <= 18",
+            "abs(contracted_cost_usd) < 1e20 AND scale(contracted_cost_usd) <= 18",
             name=op.f("spend_contracted_cost_usd_check"),
         ),
         sa.CheckConstraint(
-            "contracted_unit_price_usd > '-Infinity' AND contracted_unit_price_usd < 'Infinity' AND scale(contracted_unit_price_usd) <= 18",
+            "abs(contracted_unit_price_usd) < 1e20 AND scale(contracted_unit_price_usd) <= 18",
             name=op.f("spend_contracted_unit_price_usd_check"),
         ),
         sa.CheckConstraint(
-            "cost_usd > '-Infinity' AND cost_usd < 'Infinity' AND scale(cost_usd) <= 18",
+            "abs(cost_usd) < 1e20 AND scale(cost_usd) <= 18",
             name=op.f("spend_cost_usd_check"),
         ),
         sa.CheckConstraint(
-            "effective_cost_usd > '-Infinity' AND effective_cost_usd < 'Infinity' AND scale(effective_cost_usd) <= 18",
+            "abs(effective_cost_usd) < 1e20 AND scale(effective_cost_usd) <= 18",
             name=op.f("spend_effective_cost_usd_check"),
         ),
         sa.CheckConstraint(
-            "list_cost_high_usd > '-Infinity' AND list_cost_high_usd < 'Infinity' AND scale(list_cost_high_usd) <= 18",
+            "abs(list_cost_high_usd) < 1e20 AND scale(list_cost_high_usd) <= 18",
             name=op.f("spend_list_cost_high_usd_check"),
         ),
         sa.CheckConstraint(
-            "list_cost_low_usd > '-Infinity' AND list_cost_low_usd < 'Infinity' AND scale(list_cost_low_usd) <= 18",
+            "abs(list_cost_low_usd) < 1e20 AND scale(list_cost_low_usd) <= 18",
             name=op.f("spend_list_cost_low_usd_check"),
         ),
         sa.CheckConstraint(
-            "list_cost_usd > '-Infinity' AND list_cost_usd < 'Infinity' AND scale(list_cost_usd) <= 18",
+            "abs(list_cost_usd) < 1e20 AND scale(list_cost_usd) <= 18",
             name=op.f("spend_list_cost_usd_check"),
         ),
         sa.CheckConstraint(
-            "list_unit_price_usd > '-Infinity' AND list_unit_price_usd < 'Infinity' AND scale(list_unit_price_usd) <= 18",
+            "abs(list_unit_price_usd) < 1e20 AND scale(list_unit_price_usd) <= 18",
             name=op.f("spend_list_unit_price_usd_check"),
         ),
         sa.CheckConstraint(
-            "pricing_quantity > '-Infinity' AND pricing_quantity < 'Infinity' AND scale(pricing_quantity) <= 18",
+            "abs(pricing_quantity) < 1e20 AND scale(pricing_quantity) <= 18",
             name=op.f("spend_pricing_quantity_check"),
         ),
         sa.PrimaryKeyConstraint("usage_date", "tenant_id", "line", name=op.f("spend_pkey")),
@@ -441,11 +439,11 @@ def upgrade() -> None:
             comment="When this row was written",
         ),
         sa.CheckConstraint(
-            "cost_usd > '-Infinity' AND cost_usd < 'Infinity' AND scale(cost_usd) <= 18",
+            "abs(cost_usd) < 1e20 AND scale(cost_usd) <= 18",
             name=op.f("spend_by_key_cost_usd_check"),
         ),
         sa.CheckConstraint(
-            "effective_cost_usd > '-Infinity' AND effective_cost_usd < 'Infinity' AND scale(effective_cost_usd) <= 18",
+            "abs(effective_cost_usd) < 1e20 AND scale(effective_cost_usd) <= 18",
             name=op.f("spend_by_key_effective_cost_usd_check"),
         ),
         sa.PrimaryKeyConstraint(

@@ -79,12 +79,17 @@ select t.slug, d.tenant_id, d.usage_date, c.state as cost_state, u.state as usag
              and l.service_tier in ('', 'standard', 'batch')
              and l.uncached_input_tokens + l.cache_read_input_tokens + l.cache_creation_5m_input_tokens
                  + l.cache_creation_1h_input_tokens + l.output_tokens > 0)), false) as settled,
-       case when coalesce(c.rows, 0) + coalesce(u.rows, 0) = 0 then true
-            else coalesce((select bool_and(s.cost_extraction_id is not distinct from c.extraction_id
-                                           and s.usage_extraction_id is not distinct from u.extraction_id)
-                           from stax.spend s
-                           where s.tenant_id = d.tenant_id and s.usage_date = d.usage_date), false)
-       end as spend_is_current
+       coalesce((select bool_and(s.cost_extraction_id is not distinct from c.extraction_id
+                                 and s.usage_extraction_id is not distinct from u.extraction_id)
+                 from stax.spend s
+                 where s.tenant_id = d.tenant_id and s.usage_date = d.usage_date),
+                not exists (select 1 from stax.cost_lines l
+                            where l.tenant_id = d.tenant_id and l.usage_date = d.usage_date)
+                and not exists (select 1 from stax.usage_lines l
+                                where l.tenant_id = d.tenant_id and l.usage_date = d.usage_date
+                                  and l.uncached_input_tokens + l.cache_read_input_tokens
+                                      + l.cache_creation_5m_input_tokens + l.cache_creation_1h_input_tokens
+                                      + l.output_tokens + l.web_search_requests > 0)) as spend_is_current
 from days d
 join stax.tenants t using (tenant_id)
 left join stax.coverage c

@@ -72,6 +72,21 @@ class Lake:
                 f"The lake holds no {path}; restore it from a backup or extract the days again."
             ) from None
 
+    def count(self, prefix: str) -> int:
+        """How many objects lie under `prefix`."""
+        if self._remote is not None:
+            return sum(len(page) for page in obstore.list(self._remote, prefix))
+        folder = self._target(prefix, make=False)
+        return sum(file.is_file() for file in folder.rglob("*")) if folder.exists() else 0
+
+    def delete(self, path: str) -> None:
+        """Remove one object, if it is there."""
+        if self._remote is not None:
+            with contextlib.suppress(NotFoundError):
+                obstore.delete(self._remote, path)
+            return
+        self._target(path, make=False).unlink(missing_ok=True)
+
     def delete_folder(self, prefix: str) -> int:
         """Remove every object under `prefix`; returns how many there were."""
         if self._remote is not None:

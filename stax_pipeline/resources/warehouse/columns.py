@@ -79,10 +79,12 @@ def binary(name: str, comment: str) -> sa.Column[Any]:
 
 
 def table(name: str, comment: str, *parts: Any) -> sa.Table:
-    """A table of schema `stax` whose decimals cannot hold what `numeric` would silently accept."""
+    """A table of schema `stax` whose decimals cannot hold what `numeric` would silently accept: NaN, infinities, more
+    than 18 decimals, or more than the 20 whole digits that Parquet's decimal128(38, 18) has room for.
+    """
     guards = [
         sa.CheckConstraint(
-            f"{c.name} > '-Infinity' AND {c.name} < 'Infinity' AND scale({c.name}) <= 18",
+            f"abs({c.name}) < 1e20 AND scale({c.name}) <= 18",
             name=c.name,
         )
         for c in parts

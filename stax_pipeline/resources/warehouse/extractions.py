@@ -63,6 +63,12 @@ def newest(connection: sa.Connection, tenant_id: UUID, report: Report, window: W
     return [Extraction(*row) for row in connection.execute(query)]
 
 
+def get_extraction(connection: sa.Connection, extraction_id: UUID) -> Extraction:
+    """The extraction of that id; coverage names no other."""
+    query = sa.select(*_EXTRACTION).where(extractions.c.extraction_id == extraction_id)
+    return Extraction(*connection.execute(query).one())
+
+
 def newest_by_day(
     connection: sa.Connection, tenant_id: UUID, report: Report, window: Window
 ) -> list[tuple[Extraction, list[date]]]:

@@ -29,6 +29,8 @@ def upgrade(settings: Settings) -> None:
                 admin.exec_driver_sql(f"select pg_advisory_xact_lock({_LOCK})")
                 if roles.may_create_roles(admin):
                     roles.create_roles(settings, admin)
+                    if settings.embedded:
+                        roles.close_the_embedded_server(admin)
                 else:
                     roles.require_named_logins(settings)
                     admin.exec_driver_sql("create schema if not exists stax")

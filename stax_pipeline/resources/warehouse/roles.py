@@ -56,14 +56,15 @@ def logins(settings: Settings) -> Logins:
 
 
 def create_roles(settings: Settings, connection: sa.Connection) -> None:
-    """Create the roles and schemas, once; run by a user who may. A role's password is made here and kept mode 0600."""
+    """Create the roles and schemas; run by a user who may. A role's password is made here and kept mode 0600.
+
+    Passwords are set anew each time: a role may change its own, which would lock everybody else out.
+    """
     cursor = connection.connection.cursor()
     for role in (OWNER, LOADER, ANALYST, DAGSTER):
         file = _password_file(settings, role)
         cursor.execute("select 1 from pg_roles where rolname = %s", (role,))
         known = cursor.fetchone()
-        if known and file.exists():
-            continue
         password = file.read_text() if file.exists() else _new_password(file)
         verb = sql.SQL("alter" if known else "create")
         cursor.execute(
@@ -78,6 +79,31 @@ def create_roles(settings: Settings, connection: sa.Connection) -> None:
                 sql.Identifier(schema), sql.Identifier(role)
             )
         )
+
+
+def close_the_embedded_server(connection: sa.Connection) -> None:
+    """On our own server nobody but the product takes advisory locks or makes temporary tables.
+
+    An analyst who held one of the product's locks would stop it. An operator's server is his to close.
+    """
+    connection.connection.cursor().execute(_CLOSE)
+
+
+_CLOSE = f"""
+do $$
+declare
+    each record;
+begin
+    for each in select oid::regprocedure as name from pg_proc
+                where pronamespace = 'pg_catalog'::regnamespace and proname like 'pg%advisory%' loop
+        execute format('revoke execute on function %s from public', each.name);
+        execute format('grant execute on function %s to {OWNER}, {LOADER}, {DAGSTER}', each.name);
+    end loop;
+    execute format('revoke temporary on database %I from public', current_database());
+    execute format('grant temporary on database %I to {OWNER}, {LOADER}, {DAGSTER}', current_database());
+end
+$$
+"""  # noqa: S608 our own role names
 
 
 def may_create_roles(connection: sa.Connection) -> bool:

@@ -83,6 +83,27 @@ def set_status(connection: sa.Connection, tenant_id: UUID, status: str) -> None:
     connection.execute(tenants.update().where(tenants.c.tenant_id == tenant_id).values(status=status))
 
 
+def note_rejected(connection: sa.Connection, tenant_id: UUID, generation: int) -> None:
+    """The source refused that generation of the key: so it is, unless it was replaced or disconnected meanwhile."""
+    _change_status(connection, tenant_id, generation, CONNECTED, KEY_REJECTED)
+
+
+def note_accepted(connection: sa.Connection, tenant_id: UUID, generation: int) -> None:
+    """The source accepted that generation of the key again, if it is still the one in use."""
+    _change_status(connection, tenant_id, generation, KEY_REJECTED, CONNECTED)
+
+
+def _change_status(connection: sa.Connection, tenant_id: UUID, generation: int, old: str, new: str) -> None:
+    in_use = sa.exists().where(
+        admin_keys.c.tenant_id == tenant_id,
+        admin_keys.c.generation == generation,
+        admin_keys.c.revoked_at.is_(None),
+    )
+    connection.execute(
+        tenants.update().where(tenants.c.tenant_id == tenant_id, tenants.c.status == old, in_use).values(status=new)
+    )
+
+
 def set_first_sync(connection: sa.Connection, tenant_ids: Sequence[UUID], run_id: str) -> None:
     """Note the run of the first backfill, once, for tenants that have coverage by now."""
     fetched = sa.select(coverage.c.tenant_id).where(coverage.c.tenant_id == tenants.c.tenant_id).exists()

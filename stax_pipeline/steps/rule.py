@@ -1,0 +1,22 @@
+"""What a rule is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WINDOW = "usage_date >= :start and usage_date < :end"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`query` selects violations, the tenant's slug first; it may use :start, :end, :now, :refresh, :recent, :version.
+
+    `asset` is the asset the rule is about; `severe_share` is the share of tenants above which it is an error.
+    """
+
+    name: str
+    asset: str
+    description: str
+    columns: tuple[str, ...]
+    query: str
+    severe_share: float = 0.0
