@@ -22,6 +22,7 @@ def main() -> None:
     chosen = sys.argv[1:] or list(CASES)
     results = []
     with tempfile.TemporaryDirectory(prefix="stax-bench-") as folder:
+        Path(folder).chmod(0o711)  # as root the server runs as another account and must reach its files
         os.environ["STAX_HOME"] = str(Path(folder) / "home")
         settings = read_settings()
         with embedded_postgres.running(settings.postgres_home):

@@ -7,6 +7,7 @@ simulator and its own settings in the environment.
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,14 +77,24 @@ class Installation:
         return tenant
 
 
+@contextmanager
+def passable_home() -> Iterator[Path]:
+    """A `STAX_HOME` that the server's account can reach: pytest's own folders are closed to it, and as root the data
+    would be kept, and left, outside of them.
+    """
+    with tempfile.TemporaryDirectory(prefix="stax-tests-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder) / "home"
+
+
 @pytest.fixture(scope="session")
-def stax_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def stax_home() -> Iterator[Path]:
     """A `STAX_HOME` whose embedded Postgres runs, migrated, for the whole session."""
-    home = tmp_path_factory.mktemp("stax") / "home"
-    settings = read_settings({"STAX_HOME": str(home)})
-    with embedded_postgres.running(settings.postgres_home):
-        upgrade(settings)
-        yield home
+    with passable_home() as home:
+        settings = read_settings({"STAX_HOME": str(home)})
+        with embedded_postgres.running(settings.postgres_home):
+            upgrade(settings)
+            yield home
 
 
 @contextmanager

@@ -43,7 +43,7 @@ class Scope(dg.ConfigurableResource):  # type: ignore[type-arg]
     accept_shrink: bool = Field(default=False, description="Publish a settled day that lost more than half")
 
     def chosen(self, warehouse: "Warehouse") -> list[Tenant]:
-        """The tenants of the run. An unknown name fails the step in one sentence, without a trace and without retries."""
+        """The tenants of the run. An unknown name fails the step in one sentence, without a trace or a retry."""
         try:
             with warehouse.engine.connect() as connection:
                 return tenants_to_sync(connection, self.tenants)
