@@ -6,6 +6,7 @@ No `ANTHROPIC_*` variable is ever read: a key for inference must not become a te
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -45,11 +46,22 @@ def _day(text: str) -> date:
         raise ValueError("a date like 2025-08-18") from None
 
 
+_AFTER_SCHEME = re.compile(
+    r"(?:[^:/@]*(?::[^@]*)?@)?"  # user and password, as SQLAlchemy tells them apart
+    r"(?:[\w.%-]*|\[[0-9A-Fa-f:.%]+\])(?::(?P<port>[0-9]{1,5}))?(?:[/?].*)?",
+    re.DOTALL,
+)
+
+
 def _postgres(text: str) -> str:
     """A URL with its driver spelled out: a bare postgresql:// means another driver in newer SQLAlchemy."""
     scheme, separator, rest = text.partition("://")
-    if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg2"):
-        raise ValueError("a URL like postgresql://user:password@host:5432/database")
+    found = _AFTER_SCHEME.fullmatch(rest)
+    is_known = bool(separator) and scheme in ("postgresql", "postgres", "postgresql+psycopg2")
+    if not is_known or not found or not 0 < int(found["port"] or 5432) < 65_536:
+        raise ValueError(
+            "a URL like postgresql://user:password@host:5432/database (a password's @ must be written %40)"
+        )
     return f"postgresql+psycopg2://{rest}"
 
 

@@ -1,6 +1,7 @@
 """What Dagster's processes need in their environment, said once for `stax env`, `up`, `sync` and `demo`.
 
-Secrets: the address of Dagster's own storage is the only one. Master keys and admin keys never pass through here.
+Secrets: the address of Dagster's own storage is the only one made here. A master key that STAX_MASTER_KEY holds is
+inherited by the processes that `up` starts, which need it, and is never printed. Admin keys are in no environment.
 """
 
 from __future__ import annotations

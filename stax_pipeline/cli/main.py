@@ -63,9 +63,8 @@ def stax() -> None:
 
 
 def main() -> None:
-    """Run one command. Exit codes: 0 done, 1 with failures, 2 wrong use, 3 cannot start, 4 key refused."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _terminated)
+    """Run one command. Exit codes: 0 done, 1 with failures, 2 wrong use, 3 cannot start, 4 key refused, 130, 143."""
+    take_signals()
     try:
         sys.exit(stax.main(standalone_mode=False) or 0)
     except click.exceptions.Exit as end:
@@ -80,6 +79,15 @@ def main() -> None:
         sys.exit(1)
     except Exception as fault:
         _end(fault)
+
+
+def take_signals() -> None:
+    """SIGINT and SIGTERM end the command and its children even where `&` had them ignored; nohup keeps SIGHUP off."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _terminated)
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -21,7 +21,10 @@ SECONDS_TO_STOP = 20.0
 
 
 def start(command: Sequence[str], environment: Mapping[str, str], output: IO[bytes] | int, folder: Path) -> Child:
-    """Start a command as the leader of a new session; the terminal's Ctrl-C does not reach it."""
+    """Start a command as the leader of a new session; the terminal's Ctrl-C does not reach it, ours does.
+
+    A handled signal is back at its default in a new program, an ignored one is not: see `main.take_signals`.
+    """
     return subprocess.Popen(
         command, env=dict(environment), cwd=folder, stdin=subprocess.DEVNULL, stdout=output,
         stderr=subprocess.STDOUT if output != subprocess.PIPE else None, start_new_session=True,
@@ -48,7 +51,9 @@ def session(
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
     """A second Ctrl-C must not leave half of the processes behind; stopping is bounded in time."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     try:
         yield
     finally:

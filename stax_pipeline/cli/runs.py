@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stax_pipeline.cli.environment import dagster_environment
+from stax_pipeline.cli.main import TERMINATED
 from stax_pipeline.cli.progress import shown_progress
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import Window
@@ -28,18 +30,17 @@ from stax_pipeline.settings import Settings
 if TYPE_CHECKING:
     from dagster import ExecuteInProcessResult
 
-RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-
 
 @dataclass(slots=True)
 class Ran:
-    """How a run ended: failed tenants with their reasons, failed steps, and checks that did not pass."""
+    """How a run ended: failed tenants with their reasons, failed steps, failed checks, and what else ended it."""
 
     run_id: str
     window: Window
     success: bool
     failures: dict[str, list[str]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -60,6 +61,10 @@ def chosen_window(
         if days is None:
             return first_window(settings, settings.lookback_days, now)
         first, last = today - timedelta(days=days), today
+    if max(first, last or first) > today:
+        raise WrongUse(
+            f"{max(first, last or first)} has not begun yet: the last day that can be fetched is {today} (UTC)."
+        )
     window = Window(first, (last or today) + timedelta(days=1))
     if not window:
         raise WrongUse(f"--to {last} is before --from {first}.")
@@ -67,8 +72,6 @@ def chosen_window(
         raise WrongUse(
             f"{first} is before STAX_START_DATE ({settings.start_date}): ask for later days or set it earlier."
         )
-    if window.end > today + timedelta(days=1):
-        raise WrongUse(f"{last} has not begun yet: the last day that can be fetched is {today} (UTC).")
     return window
 
 
@@ -88,21 +91,34 @@ def run_sync(
     }
     if not verbose:
         config["loggers"] = {"console": {"config": {"log_level": "CRITICAL"}}}
-    tags = {RANGE_START: window.start.isoformat(), RANGE_END: (window.end - timedelta(days=1)).isoformat()}
-    with ending_at_interrupts(), _quiet(verbose), shown_progress():
+    tell_start()
+    with ending_at_signals(), _quiet(verbose), shown_progress():
         import dagster as dg
 
+        from stax_pipeline.assets.partitions import range_tags
         from stax_pipeline.definitions import defs
 
         job = defs.resolve_job_def("sync")
         with dg.DagsterInstance.get() as instance:
-            result = job.execute_in_process(instance=instance, tags=tags, run_config=config, raise_on_error=False)
+            result = job.execute_in_process(
+                instance=instance, tags=range_tags(window), run_config=config, raise_on_error=False
+            )
     return _read(result, window)
 
 
+def tell_start() -> None:
+    """Dagster takes seconds to start; a person at a terminal should know what is waited for."""
+    if sys.stderr.isatty():
+        click.echo("  starting Dagster …", err=True)
+
+
 @contextmanager
-def ending_at_interrupts() -> Iterator[None]:
-    """Raise KeyboardInterrupt after a run that Ctrl-C reached: Dagster makes a failed step of it and goes on."""
+def ending_at_signals() -> Iterator[None]:
+    """End after a run that Ctrl-C or SIGTERM reached: Dagster makes a failed step of it and goes on.
+
+    It also leaves its own handlers behind, and SIGTERM deaf: the handlers are as before afterwards.
+    """
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -112,14 +128,17 @@ def ending_at_interrupts() -> Iterator[None]:
     except BaseException as error:
         ended = error
     signal.set_wakeup_fd(before)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     os.close(writer)
-    with os.fdopen(reader, "rb") as received:
-        interrupted = signal.SIGINT in received.read()
-    if ended and not interrupted:
+    with os.fdopen(reader, "rb") as pipe:
+        received = set(pipe.read()) & set(handlers)
+    if received:
+        with suppress(OSError):  # the terminal may be gone
+            click.echo("Interrupted. What was published stays; the next sync takes up the rest.", err=True)
+        raise KeyboardInterrupt if received == {signal.SIGINT} else SystemExit(TERMINATED)
+    if ended:
         raise ended
-    if interrupted:
-        click.echo("Interrupted. What was published stays; the next sync takes up the rest.", err=True)
-        raise KeyboardInterrupt
 
 
 @contextmanager
@@ -136,8 +155,7 @@ def _read(result: ExecuteInProcessResult, window: Window) -> Ran:
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
-            cause = error.cause if error and error.cause else error
-            ran.broken[event.step_key or "?"] = cause.message.strip() if cause else "no reason given"
+            ran.broken[event.step_key or "?"] = _innermost(error) if error else "no reason given"
         elif event.is_step_materialization:
             _read_failures(ran, event.materialization.metadata)
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
@@ -146,7 +164,22 @@ def _read(result: ExecuteInProcessResult, window: Window) -> Ran:
                 ran.warnings.append(
                     f"{found.check_name} ({found.severity.value}): {found.description or 'did not pass'}"
                 )
+    if not ran.success and not ran.broken:
+        ran.reason = _why_the_run_failed(result)
     return ran
+
+
+def _why_the_run_failed(result: ExecuteInProcessResult) -> str:
+    """Dagster's own words for a run that failed outside of its steps, such as while starting a resource."""
+    for event in result.all_events:
+        if event.is_run_failure:
+            error = event.job_failure_data.error
+            return (_innermost(error) if error else event.message or "").strip() or "Dagster gave no reason"
+    return "Dagster gave no reason"
+
+
+def _innermost(error: Any) -> str:
+    return str((error.cause or error).message).strip()
 
 
 def _read_failures(ran: Ran, metadata: Any) -> None:

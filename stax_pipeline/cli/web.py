@@ -1,12 +1,12 @@
-"""Dagster's UI and daemon as children of this command, and the note by which `stax down` finds what was left.
+"""Dagster's UI and daemon as children of this command.
 
-Stays out: the database they need (`database`), which this process holds for them.
+Stays out: the database they need (`database`), which this process holds for them, and that there is one of them
+(`note`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import sys
@@ -17,15 +17,14 @@ from pathlib import Path
 
 import click
 
-from stax_pipeline.cli import processes
+from stax_pipeline.cli import note, processes
 from stax_pipeline.cli.environment import dagster_environment, dagster_home
-from stax_pipeline.domain.errors import CannotStart, WrongUse
+from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.settings import Settings
 
 HOST = "127.0.0.1"
 FIRST_PORT = 3000
 SECONDS_TO_START = 180.0
-_NOTE = "up.json"
 
 
 def serve(settings: Settings, port: int) -> None:
@@ -43,8 +42,7 @@ def serve(settings: Settings, port: int) -> None:
 
 @contextlib.contextmanager
 def running_ui(settings: Settings, port: int) -> Iterator[tuple[str, Callable[[], bool]]]:
-    """The UI's address and a look whether it still runs; every process of it is gone afterwards."""
-    _refuse_second(settings)
+    """The UI's address and a look whether it still runs; every process is gone afterwards. Needs `note.only_one`."""
     free = free_port(port)
     if free != port:
         click.echo(f"Port {port} is taken; using {free}.", err=True)
@@ -56,14 +54,14 @@ def running_ui(settings: Settings, port: int) -> Iterator[tuple[str, Callable[[]
     ]  # fmt: skip
     log_file = settings.home / "dagster" / "dagster.log"
     with log_file.open("wb") as log, processes.session(command, environment, log, home) as child:
-        note = _write_note(settings, child.pid)
+        note.note_session(settings.home, child.pid)
         try:
             address = f"http://{HOST}:{free}"
             _wait_for(address, lambda: child.poll() is None, log_file)
             yield address, lambda: child.poll() is None
         finally:
-            click.echo("Stopping ...", err=True)
-            note.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                click.echo("Stopping ...", err=True)
 
 
 def free_port(wanted: int) -> int:
@@ -75,49 +73,6 @@ def free_port(wanted: int) -> int:
                 probe.bind((HOST, port))
                 return port
     raise CannotStart(f"No port from {wanted} on is free.")
-
-
-def stop_left_running(settings: Settings) -> int:
-    """End what a noted `stax up` or `stax demo` of this home started, itself included; how many processes it was."""
-    note = settings.home / _NOTE
-    try:
-        found = json.loads(note.read_text())
-    except (FileNotFoundError, ValueError):
-        return 0
-    ended = 0
-    if processes.started_at(found["pid"]) == found["pid_started"]:
-        ended += 1
-        os.kill(found["pid"], 15)
-        deadline = time.monotonic() + 60
-        while processes.started_at(found["pid"]) == found["pid_started"] and time.monotonic() < deadline:
-            time.sleep(0.1)
-    leader = processes.started_at(found["session"])
-    if leader is None or leader == found["session_started"]:
-        ended += processes.stop_session(found["session"])
-    note.unlink(missing_ok=True)
-    return ended
-
-
-def _refuse_second(settings: Settings) -> None:
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        found = json.loads((settings.home / _NOTE).read_text())
-        if processes.started_at(found["pid"]) == found["pid_started"]:
-            raise WrongUse(f"It runs already (process {found['pid']}); `stax down` stops it.")
-        stop_left_running(settings)
-
-
-def _write_note(settings: Settings, session_id: int) -> Path:
-    note = settings.home / _NOTE
-    content = {
-        "pid": os.getpid(),
-        "pid_started": processes.started_at(os.getpid()),
-        "session": session_id,
-        "session_started": processes.started_at(session_id),
-    }
-    temporary = note.with_suffix(".new")
-    temporary.write_text(json.dumps(content))
-    temporary.replace(note)
-    return note
 
 
 def _wait_for(address: str, is_alive: Callable[[], bool], log: Path) -> None:

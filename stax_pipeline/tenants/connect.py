@@ -7,16 +7,16 @@ the first backfill (`cli`), replacing a key by name (`rotate`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from uuid import UUID, uuid4
+from dataclasses import dataclass, replace
+from uuid import uuid4
 
 import sqlalchemy as sa
 
 from stax_pipeline.domain.admin_key import AdminKey
-from stax_pipeline.domain.errors import KeyRefused
+from stax_pipeline.domain.errors import KeyRefused, TenantStopped, WrongUse
 from stax_pipeline.domain.slug import parse_slug
 from stax_pipeline.resources.key_encryption import MasterKeys, seal
-from stax_pipeline.resources.tenant_secrets import ensure_master_key
+from stax_pipeline.resources.tenant_secrets import OpenedKey, ensure_master_key, open_key
 from stax_pipeline.resources.warehouse.engine import plain_faults
 from stax_pipeline.resources.warehouse.publish import lock_tenant
 from stax_pipeline.resources.warehouse.tables import tenants
@@ -32,7 +32,7 @@ from stax_pipeline.resources.warehouse.tenants import (
     tenant_of_organization,
 )
 from stax_pipeline.settings import Settings
-from stax_pipeline.tenants.validate import Validated, validate
+from stax_pipeline.tenants.validate import LIVE_TEST, Validated, validate
 
 Say = Callable[[str], None]
 _ONE_AT_A_TIME = "stax connect"
@@ -40,12 +40,13 @@ _ONE_AT_A_TIME = "stax connect"
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A tenant whose key was accepted and stored; `is_new` is False when an existing tenant got a new key."""
+    """A tenant whose key was accepted and is stored: a new tenant's, another key, or the very one that was there."""
 
     tenant: Tenant
     generation: int
     key_hint: str
     is_new: bool
+    was_stored: bool = False
 
 
 def say_nothing(_line: str) -> None:
@@ -59,7 +60,7 @@ def connect(
     parse_slug(slug)
     with plain_faults(f"tenant {slug}: looking for stored keys"), engine.begin() as connection:
         masters = ensure_master_key(settings, connection)
-    say("Asking Anthropic whether it accepts the key (cost report of the last complete day) ...")
+    say(f"Asking Anthropic whether it accepts the key: {LIVE_TEST} ...")
     validated = validate(settings, key)
     say(f"Accepted. The organisation is {validated.organization_name!r}.")
     with plain_faults(f"tenant {slug}: storing the key"), engine.begin() as connection:
@@ -83,19 +84,32 @@ def _store(
         _mark_connected(connection, tenant)
     else:
         add_tenant(connection, tenant)
-    stored = store_generation(connection, masters, tenant.tenant_id, key, validated)
-    return Connected(tenant, stored.generation, stored.key_hint, known is None)
+    stored = store_generation(connection, masters, tenant, key, validated)
+    return replace(stored, is_new=known is None)
 
 
 def store_generation(
-    connection: sa.Connection, masters: MasterKeys, tenant_id: UUID, key: AdminKey, validated: Validated
-) -> StoredKey:
-    """Seal `key` as the tenant's next generation; the ciphertexts before it are destroyed in the same transaction."""
-    generation = newest_generation(connection, tenant_id) + 1
-    sealed = seal(key, tenant_id=tenant_id, generation=generation, masters=masters)
-    stored = StoredKey(tenant_id, generation, sealed, key.hint, validated.validated_at)
-    store_key(connection, stored)
-    return stored
+    connection: sa.Connection, masters: MasterKeys, tenant: Tenant, key: AdminKey, validated: Validated
+) -> Connected:
+    """Seal `key` as the tenant's next generation, destroying those before it in the same transaction.
+
+    Changes nothing when it is the very key in use.
+    """
+    in_use = _key_in_use(connection, masters, tenant)
+    if in_use and in_use.key == key:
+        return Connected(tenant, in_use.generation, key.hint, is_new=False, was_stored=True)
+    generation = newest_generation(connection, tenant.tenant_id) + 1
+    sealed = seal(key, tenant_id=tenant.tenant_id, generation=generation, masters=masters)
+    store_key(connection, StoredKey(tenant.tenant_id, generation, sealed, key.hint, validated.validated_at))
+    return Connected(tenant, generation, key.hint, is_new=False)
+
+
+def _key_in_use(connection: sa.Connection, masters: MasterKeys, tenant: Tenant) -> OpenedKey | None:
+    """None where there is none, or where it does not open any more: then another one is welcome."""
+    try:
+        return open_key(connection, tenant, masters)
+    except (WrongUse, TenantStopped):
+        return None
 
 
 def _new_tenant(slug: str, name: str | None, validated: Validated) -> Tenant:

@@ -7,7 +7,8 @@ which holds no amounts of single tenants.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from io import BytesIO
@@ -64,18 +65,26 @@ def purge(engine: sa.Engine, lake: Lake, slug: str, say: Say = say_nothing) -> P
     done.raw_objects = _delete_raw(lake, tenant)
     say(f"Removed {done.raw_objects} raw objects from the lake.")
     days = _published_days(engine, tenant)
-    done.rows = _delete_rows(engine, tenant, resumable=True)
+    done.rows = _delete_rows(engine, tenant, but=_NEEDED_TO_RESUME)
+    done.raw_objects += _delete_raw(lake, tenant)
     done.parquet_days = _rebuild_parquet(engine, lake, days)
-    done.rows |= _delete_rows(engine, tenant, resumable=False)
+    done.left = _left_in_lake(lake, tenant.tenant_id, days)
+    if done.left:  # the tenant stays, so that the purge can be run again
+        return done
+    done.rows = dict(Counter(done.rows) + Counter(_delete_rows(engine, tenant)))
     done.raw_objects += _delete_raw(lake, tenant)
     say(f"Removed {sum(done.rows.values())} rows from {sum(map(bool, done.rows.values()))} tables.")
     say(f"Rebuilt the Parquet files of {done.parquet_days} days without the tenant.")
-    done.left = _what_is_left(engine, lake, tenant.tenant_id, days)
+    done.left = _left_in_tables(engine, tenant.tenant_id) | _left_raw(lake, tenant.tenant_id)
     return done
 
 
 def _delete_raw(lake: Lake, tenant: Tenant) -> int:
-    return sum(lake.delete_folder(f"raw/{report}/tenant={tenant.tenant_id}") for report in Report)
+    return sum(map(lake.delete_folder, _raw_folders(tenant.tenant_id)))
+
+
+def _raw_folders(tenant_id: UUID) -> list[str]:
+    return [f"raw/{report}/tenant={tenant_id}" for report in Report]
 
 
 def _published_days(engine: sa.Engine, tenant: Tenant) -> Window | None:
@@ -92,13 +101,13 @@ def _of_tenants() -> Iterator[sa.Table]:
     return (table for table in reversed(tables.metadata.sorted_tables) if "tenant_id" in table.c)
 
 
-def _delete_rows(engine: sa.Engine, tenant: Tenant, *, resumable: bool) -> dict[str, int]:
-    """All rows but those a second purge needs to find its way, or those alone."""
+def _delete_rows(engine: sa.Engine, tenant: Tenant, but: Collection[str] = ()) -> dict[str, int]:
+    """The tenant's rows in every table but those named; how many there were by table."""
     counts: dict[str, int] = {}
     with plain_faults(f"tenant {tenant.slug}: removing rows"), engine.begin() as connection:
         lock_tenant(connection, tenant.tenant_id)
         for table in _of_tenants():
-            if (table.name in _NEEDED_TO_RESUME) is not resumable:
+            if table.name not in but:
                 removed = connection.execute(table.delete().where(table.c.tenant_id == tenant.tenant_id))
                 counts[table.name] = removed.rowcount
     return counts
@@ -114,16 +123,25 @@ def _rebuild_parquet(engine: sa.Engine, lake: Lake, days: Window | None) -> int:
     return len(days.days)
 
 
-def _what_is_left(engine: sa.Engine, lake: Lake, tenant_id: UUID, days: Window | None) -> dict[str, int]:
-    """Rows and objects that still name the tenant, by place; a place with none is not listed."""
+def _left_in_lake(lake: Lake, tenant_id: UUID, days: Window | None) -> dict[str, int]:
+    """Raw objects and Parquet rows that still name the tenant, by place; a place with none is not listed."""
+    left = _left_raw(lake, tenant_id)
+    for table in IN_PARQUET:
+        found = sum(_rows_in_file(lake, table.name, day, tenant_id) for day in (days.days if days else ()))
+        left |= {f"Parquet {table.name}": found} if found else {}
+    return left
+
+
+def _left_raw(lake: Lake, tenant_id: UUID) -> dict[str, int]:
+    return {folder: count for folder in _raw_folders(tenant_id) if (count := lake.count(folder))}
+
+
+def _left_in_tables(engine: sa.Engine, tenant_id: UUID) -> dict[str, int]:
     left: dict[str, int] = {}
     with plain_faults("looking what is left"), engine.connect() as connection:
         for table in _of_tenants():
             query = sa.select(sa.func.count()).select_from(table).where(table.c.tenant_id == tenant_id)
             left[table.name] = connection.execute(query).scalar_one()
-    for table in IN_PARQUET:
-        found = sum(_rows_in_file(lake, table.name, day, tenant_id) for day in (days.days if days else ()))
-        left[f"Parquet {table.name}"] = found
     return {place: count for place, count in left.items() if count}
 
 

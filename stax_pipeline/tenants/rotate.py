@@ -32,7 +32,7 @@ from stax_pipeline.resources.warehouse.tenants import (
 )
 from stax_pipeline.settings import Settings
 from stax_pipeline.tenants.connect import Connected, Say, say_nothing, store_generation
-from stax_pipeline.tenants.validate import validate
+from stax_pipeline.tenants.validate import LIVE_TEST, validate
 
 _ONE_ROTATION = "stax rotate-master-key"
 
@@ -59,7 +59,7 @@ def rotate_key(settings: Settings, engine: sa.Engine, slug: str, key: AdminKey, 
     masters = master_keys(settings)
     with plain_faults(f"tenant {slug}: looking it up"), engine.connect() as connection:
         tenant = _in_service(connection, slug)
-    say("Asking Anthropic whether it accepts the new key (cost report of the last complete day) ...")
+    say(f"Asking Anthropic whether it accepts the new key: {LIVE_TEST} ...")
     validated = validate(settings, key)
     if validated.organization_id != tenant.organization_id:
         raise KeyRefused(
@@ -68,10 +68,10 @@ def rotate_key(settings: Settings, engine: sa.Engine, slug: str, key: AdminKey, 
         )
     with plain_faults(f"tenant {slug}: storing the key"), engine.begin() as connection:
         lock_tenant(connection, tenant.tenant_id)
-        _in_service(connection, slug)
-        stored = store_generation(connection, masters, tenant.tenant_id, key, validated)
+        tenant = _in_service(connection, slug)._replace(status=CONNECTED)
+        stored = store_generation(connection, masters, tenant, key, validated)
         set_status(connection, tenant.tenant_id, CONNECTED)
-    return Connected(tenant._replace(status=CONNECTED), stored.generation, stored.key_hint, False)
+    return stored
 
 
 def _in_service(connection: sa.Connection, slug: str) -> Tenant:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from stax_pipeline.domain.admin_key import AdminKey
-from stax_pipeline.domain.errors import KeyRefused
+from stax_pipeline.domain.errors import CannotStart, KeyRefused, SourceUnavailable, StaxError
 from stax_pipeline.domain.extraction import Window, cost_query
 from stax_pipeline.resources.admin_api import admin_api, explain_refusal
 from stax_pipeline.settings import Settings
+
+LIVE_TEST = "its organisation and cost report of the last complete day"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +29,20 @@ class Validated:
 
 
 def validate(settings: Settings, key: AdminKey) -> Validated:
-    """Ask Anthropic whether it accepts `key` for the cost report. Raises KeyRefused, which never quotes the key."""
-    refusal: str
+    """Ask Anthropic whether it accepts `key` for the cost report.
+
+    Raises KeyRefused, and CannotStart where Anthropic was not to be reached and judged nothing. Neither quotes the key.
+    """
+    refusal: StaxError
     try:
         return asyncio.run(_ask(settings.anthropic_base_url, key))
     except KeyRefused:
         raise
+    except SourceUnavailable as error:
+        refusal = CannotStart(explain_refusal(error))
     except Exception as error:
-        refusal = explain_refusal(error)
-    raise KeyRefused(refusal)
+        refusal = KeyRefused(explain_refusal(error))
+    raise refusal
 
 
 async def _ask(base_url: str, key: AdminKey) -> Validated:

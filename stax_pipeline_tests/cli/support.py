@@ -30,7 +30,7 @@ class Stax:
         self._capfd = capfd
 
     def __call__(self, *arguments: str, typed: str = "") -> Ended:
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         self._capfd.readouterr()
         with self._monkeypatch.context() as patched:
             patched.setattr(sys, "argv", ["stax", *arguments])

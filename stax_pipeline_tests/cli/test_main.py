@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import io
 import os
+import pty
 import signal
 import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 
 import click
+import dagster as dg
 import pytest
 
 from stax_pipeline.cli.main import COMMANDS
 from stax_pipeline.cli.main import stax as group
-from stax_pipeline.cli.runs import ending_at_interrupts
+from stax_pipeline.cli.runs import _read, ending_at_signals, tell_start
+from stax_pipeline.domain.extraction import Window
 from stax_pipeline.settings import Settings
 from stax_pipeline.simulator import Simulator
 from stax_pipeline_tests.cli.support import Stax
@@ -59,6 +66,7 @@ def test_every_command_explains_itself_and_none_takes_a_key(name: str) -> None:
         (["sync", "--from", "2026-11-05", "--to", "2026-11-01"], "is before --from"),
         (["sync", "--from", "2024-01-01"], "STAX_START_DATE (2025-08-18)"),
         (["sync", "--from", "2026-11-01", "--to", "2999-01-01"], "has not begun yet"),
+        (["sync", "--from", "2999-01-01"], "2999-01-01 has not begun yet"),
         (["connect", "acme", "--key-file", "/nonexistent/key"], "cannot be read: No such file"),
     ],
 )
@@ -122,6 +130,7 @@ def test_a_key_file_and_an_odd_prefix(stax: Stax, settings: Settings, simulator:
     odd = stax("rotate-key", "acme", "--key-file", "-", typed="some-other-kind-of-key")
     assert odd.code == 4
     assert "does not start with sk-ant-admin" in odd.err
+    assert "right shape" not in odd.said
 
 
 @pytest.mark.usefixtures("settings")
@@ -153,14 +162,101 @@ def test_no_tenant_yet(stax: Stax) -> None:
     assert stax("verify").code == 0
 
 
-def test_a_run_that_ctrl_c_reached_ends_as_interrupted_even_if_it_swallowed_it() -> None:
+def test_a_run_that_a_signal_reached_ends_by_it_even_if_it_swallowed_it() -> None:
     before = signal.signal(signal.SIGINT, lambda *_: None)
+    terminated = signal.getsignal(signal.SIGTERM)
     try:
-        with pytest.raises(KeyboardInterrupt), ending_at_interrupts():
+        with pytest.raises(KeyboardInterrupt), ending_at_signals():
             os.kill(os.getpid(), signal.SIGINT)
-        with pytest.raises(ValueError, match="another fault"), ending_at_interrupts():
+        with pytest.raises(SystemExit, match="143"), ending_at_signals():
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # as Dagster does
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) == terminated
+        with pytest.raises(ValueError, match="another fault"), ending_at_signals():
             raise ValueError("another fault")
-        with ending_at_interrupts():
+        with ending_at_signals():
             pass
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(("is_terminal", "told"), [(True, "  starting Dagster …\n"), (False, "")])
+def test_a_terminal_is_told_that_dagster_starts(monkeypatch: pytest.MonkeyPatch, is_terminal: bool, told: str) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(out, "isatty", lambda: is_terminal)
+    monkeypatch.setattr(sys, "stderr", out)
+    tell_start()
+    assert out.getvalue() == told
+
+
+def test_a_run_that_failed_outside_of_its_steps_has_a_reason() -> None:
+    @dg.resource
+    def broken() -> None:
+        raise ValueError("no such lake")
+
+    @dg.op(required_resource_keys={"lake"})
+    def step() -> None: ...
+
+    @dg.job(resource_defs={"lake": broken})
+    def failing() -> None:
+        step()
+
+    ran = _read(failing.execute_in_process(raise_on_error=False), Window(date(2026, 11, 1), date(2026, 11, 2)))
+    assert not ran.success
+    assert "no such lake" in ran.reason
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_key_piped_in_is_read_without_a_prompt(stax: Stax, simulator: Simulator) -> None:
+    ended = stax("connect", "acme", "--no-sync", typed=simulator.keys["acme"] + "\n")
+    assert ended.code == 0
+    assert ended.err == ""
+    assert "organisation and cost report of the last complete day" in ended.out
+    again = stax("rotate-key", "acme", typed=simulator.keys["acme"])
+    assert again.code == 0
+    assert "This is the key in use" in again.out
+    assert "nothing changed" in again.out
+    assert "revoke" not in again.said
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_source_out_of_reach_is_exit_code_3(stax: Stax, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAX_ANTHROPIC_BASE_URL", "http://127.0.0.1:1")
+    ended = stax("connect", "acme", typed=SECRET)
+    assert ended.code == 3
+    assert "The key was not judged" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("pasted", "code", "words"),
+    [
+        (["\n", "  \n", SECRET + "\n"], 0, "No key was given; paste it, or Ctrl-C to stop."),
+        ([SECRET + "\nsecond line\n"], 4, "The paste held a line break"),
+        ([SECRET + "\nrest"], 4, "use --key-file"),
+        (["\x04"], 130, "Admin key of acme"),
+    ],
+)
+def test_the_prompt_shows_nothing_and_takes_one_line(pasted: list[str], code: int, words: str) -> None:
+    asking = (
+        "import sys, hashlib; from stax_pipeline.cli import main; from stax_pipeline.cli.ask import ask_hidden; "
+        "main.stax.main = lambda **_: print(hashlib.sha256("
+        "ask_hidden('Admin key of acme').strip().encode()).hexdigest()) ; main.main()"
+    )
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-c", asking])
+    shown = ""
+    for number, text in enumerate(pasted, 1):
+        while shown.count("Admin key of acme: ") < number:
+            shown += os.read(terminal, 10_000).decode()
+        time.sleep(0.1)
+        os.write(terminal, text.encode())
+    with contextlib.suppress(OSError):
+        while more := os.read(terminal, 10_000):
+            shown += more.decode()
+    _, status = os.waitpid(child, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == code, shown
+    assert words in shown
+    assert "NeverToBeSeen" not in shown
+    assert code or hashlib.sha256(SECRET.encode()).hexdigest() in shown

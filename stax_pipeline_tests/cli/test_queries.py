@@ -5,14 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shlex
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from psycopg2.extensions import parse_dsn
 
 from stax_pipeline.cli import render
-from stax_pipeline.settings import Settings
+from stax_pipeline.cli.addresses import analyst_url
+from stax_pipeline.cli.commands.prices import in_force
+from stax_pipeline.domain.prices import shipped_prices
+from stax_pipeline.settings import Settings, read_settings
 from stax_pipeline.simulator import Simulator
 from stax_pipeline_tests.cli.support import Stax
 
@@ -73,6 +78,27 @@ def test_prices_shows_the_book_before_any_sync(stax: Stax) -> None:
     assert ended.code == 0
     assert "claude-opus-4-5-20251101" in ended.out
     assert "haiku" not in ended.out
+    assert re.search(r"^web_search +- ", stax("prices").out, re.MULTILINE)
+    assert len(stax("prices", "--all").out.splitlines()) >= len(stax("prices").out.splitlines())
+
+
+def test_of_every_meter_the_newest_price_that_holds_today_is_in_force() -> None:
+    now = shipped_prices()[0]._replace(effective_from=date(2026, 3, 1))
+    earlier, coming = (now._replace(effective_from=date(2026, month, 1)) for month in (1, 9))
+    other = now._replace(token_type="another")
+    book = [earlier, now, coming, other]
+    assert in_force(book, date(2026, 8, 31)) == [now, other]
+    assert in_force(book, date(2026, 9, 1)) == [coming, other]
+    assert in_force(book, date(2025, 1, 1)) == []
+
+
+@pytest.mark.usefixtures("settings")
+def test_the_analysts_address_keeps_the_options_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = "postgresql://u:p%40w@h:1/d?options=-cwork_mem%3D8MB%20-cjit%3Doff&host=/run/pg"
+    monkeypatch.setenv("STAX_ANALYST_URL", given)
+    made = parse_dsn(analyst_url(read_settings(), "-cstatement_timeout=1s"))
+    assert made["options"] == "-cwork_mem=8MB -cjit=off -csearch_path=stax -cstatement_timeout=1s"
+    assert (made["host"], made["password"]) == ("/run/pg", "p@w")
 
 
 @pytest.mark.usefixtures("settings")

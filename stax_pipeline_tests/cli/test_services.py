@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from stax_pipeline.cli.commands.demo import _simulator
+from stax_pipeline.cli.note import running, stop_left_running
 
 SECONDS = 120
 STAX = [sys.executable, "-c", "from stax_pipeline.cli.main import main; main()"]
@@ -42,16 +46,19 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def start(home: Path, *arguments: str) -> tuple[subprocess.Popen[bytes], str]:
-    """The command once its UI answers, and what it printed until then."""
+def start(
+    home: Path, *arguments: str, shell: str = "exec", until: str = "Ctrl-C"
+) -> tuple[subprocess.Popen[bytes], str]:
+    """The command once it said `until`, which is when its UI answers, and what it printed until then."""
     log = home / "printed"
     with log.open("wb") as out:
-        child = subprocess.Popen([*STAX, *arguments], env=environment(home), stdout=out, stderr=out)
+        command = ["/bin/sh", "-c", f'{shell} "$@"', "sh", *STAX, *arguments]
+        child = subprocess.Popen(command, env=environment(home), stdout=out, stderr=out)
     deadline = time.monotonic() + SECONDS
-    while "Ctrl-C" not in log.read_text() and child.poll() is None and time.monotonic() < deadline:
+    while until not in log.read_text() and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.2)
     printed = log.read_text()
-    assert "Dagster UI: " in printed, printed
+    assert until in printed, printed
     return child, printed
 
 
@@ -88,7 +95,7 @@ def test_demo_connects_fetches_sums_up_and_serves_until_it_is_interrupted(home: 
 
     again = run(home, "demo", "--days", "1", "--exit")
     assert again.returncode == 0, again.stderr
-    assert "(generation 2)" in again.stdout
+    assert "This is the key in use" in again.stdout
     assert processes_of(home) == []
 
 
@@ -96,7 +103,9 @@ def test_down_stops_what_a_killed_up_left_running(home: Path) -> None:
     child, printed = start(home, "up", "--port", "3970")
     second = run(home, "up")
     assert second.returncode == 2
-    assert "`stax down` stops it" in second.stderr
+    assert f"`STAX_HOME={home} stax down` stops it" in second.stderr
+    assert second.stdout == ""
+    assert f"`stax up` runs (process {child.pid})" in run(home, "env").stderr
     child.kill()
     child.wait()
     assert processes_of(home)
@@ -106,3 +115,52 @@ def test_down_stops_what_a_killed_up_left_running(home: Path) -> None:
     assert processes_of(home) == []
     assert run(home, "down").stdout == "Nothing was running.\n"
     assert address(printed)
+
+
+@pytest.mark.parametrize("by_down", [False, True])
+def test_a_demo_that_was_started_deaf_to_ctrl_c_ends_by_sigterm_and_by_down(home: Path, by_down: bool) -> None:
+    deaf = "trap '' INT QUIT TERM; exec"  # what `&` does in a script, and more
+    child, _ = start(home, "demo", "--days", "1", "--port", "3990", shell=deaf)
+    second = run(home, "demo", "--days", "1", "--exit")
+    assert second.returncode == 2
+    assert second.stdout == ""
+    began = time.monotonic()
+    if by_down:
+        assert run(home, "down").returncode == 0
+    else:
+        child.send_signal(signal.SIGTERM)
+    assert child.wait(40) == 143
+    assert time.monotonic() - began < 40
+    assert processes_of(home) == []
+
+
+@pytest.mark.parametrize("seconds", [0.2, 6])
+def test_down_ends_a_demo_that_still_fetches(home: Path, seconds: float) -> None:
+    child, _ = start(home, "demo", "--days", "200", shell="trap '' INT; exec", until="Backfilling")
+    time.sleep(seconds)
+    assert run(home, "down").returncode == 0
+    assert child.wait(5) == 143
+    assert "Traceback" not in (home / "printed").read_text()
+    assert processes_of(home) == []
+
+
+def test_down_kills_who_does_not_listen(tmp_path: Path) -> None:
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE) as child:
+        assert child.stdout and child.stdout.readline()
+        note = {"pid": child.pid, "pid_started": psutil.Process(child.pid).create_time()}
+        (tmp_path / "up.json").write_text(json.dumps(note))
+        assert running(tmp_path) == child.pid
+        assert stop_left_running(tmp_path, seconds=0.3) == 1
+        assert child.wait(5) == -signal.SIGKILL
+    assert not (tmp_path / "up.json").exists()
+
+
+def test_the_simulator_knows_no_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAX_MASTER_KEY", "ab" * 32)
+    with _simulator(tmp_path):
+        children = [
+            child.environ() for child in psutil.Process().children() if "simulator" in " ".join(child.cmdline())
+        ]
+    assert children
+    assert not [name for one in children for name in one if name.startswith("STAX_")]

@@ -96,6 +96,12 @@ def test_a_failed_tenant_is_named_with_its_reason_and_the_others_go_on(
     assert count(engine, "spend", "tenant_id = (select tenant_id from stax.tenants where slug = 'globex')") > 0
     assert re.search(r"last error of acme: .*401", stax("status").out)
 
+    assert stax("disconnect", "globex", "--yes").code == 0
+    globex = json.loads(stax("status", "--json").out)[1]
+    assert (globex["status"], globex["complete_through"]) == ("disconnected", str(TODAY - timedelta(days=1)))
+    assert globex["usage_data_through"]
+    assert stax("connect", "globex", "--no-sync", typed=simulator.keys["globex"]).code == 0
+
     left_out = stax("sync", "--days", "1")
     assert left_out.code == 0
     assert "Left out: tenant acme" in left_out.err
@@ -132,7 +138,8 @@ def test_purge_removes_one_tenant_and_leaves_the_other_as_it_was(
         tenant_id = connection.exec_driver_sql("select tenant_id from stax.tenants where slug = 'acme'").scalar_one()
 
     asked = stax("disconnect", "acme", "--purge", typed="n\n")
-    assert asked.code == 130
+    assert asked.code == 1
+    assert "Nothing was changed." in asked.err
     assert count(engine, "tenants") == 2
     ended = stax("disconnect", "acme", "--purge", "--yes")
 
@@ -159,7 +166,7 @@ def test_url_is_the_analysts_and_cannot_write(stax: Stax, settings: Settings) ->
     address = stax("url").out.strip()
     assert address.startswith("postgresql://stax_analyst:")
     with psycopg2.connect(address) as connection, connection.cursor() as cursor:
-        cursor.execute("select count(*) from stax.tenants")
+        cursor.execute("select count(*) from tenants")
         assert cursor.fetchone() == (0,)
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             cursor.execute("delete from stax.tenants")

@@ -107,8 +107,8 @@ def test_an_empty_value_is_no_value(blank: str) -> None:
     "rest",
     [
         f"u:{SECRET}@word@h:5432/d", f"u:{SECRET}@h@h2/d", f"u:{SECRET}@h:port/d", f"u:{SECRET}@h:0/d",
-        f"u:{SECRET}@h:65536/d", f"u:{SECRET}@h:٥٤٣٢/d", f"u:{SECRET}@ho st/d", f"u:{SECRET}@h!/d", f"u:{SECRET}@[::1/d",
-        f"u:{SECRET}@h:5432:5433/d",
+        f"u:{SECRET}@h:65536/d", f"u:{SECRET}@h:٥٤٣٢/d", f"u:{SECRET}@ho st/d", f"u:{SECRET}@h!/d",
+        f"u:{SECRET}@[::1/d", f"u:{SECRET}@h:5432:5433/d",
     ],
 )  # fmt: skip
 def test_a_database_url_that_means_another_host_than_it_seems_is_refused(name: str, rest: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -11,7 +12,14 @@ import sqlalchemy as sa
 from stax_pipeline.domain.admin_key import AdminKey, parse_admin_key
 from stax_pipeline.domain.errors import CannotStart, KeyRefused, StaxError, WrongUse
 from stax_pipeline.resources.tenant_secrets import master_keys, open_key
-from stax_pipeline.resources.warehouse.tenants import DISCONNECTED, find_tenant, get_tenant
+from stax_pipeline.resources.warehouse.tenants import (
+    CONNECTED,
+    DISCONNECTED,
+    KEY_REJECTED,
+    find_tenant,
+    get_tenant,
+    set_status,
+)
 from stax_pipeline.settings import Settings, read_settings
 from stax_pipeline.simulator import Simulator
 from stax_pipeline.tenants.connect import Connected, connect
@@ -166,6 +174,23 @@ def test_the_same_tenant_connected_twice_at_once_has_one_key_in_use(
 ) -> None:
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda _: connect(settings, engine, "acme", None, key_of(simulator, "acme")), range(4)))
-    assert sorted(one.generation for one in done) == [1, 2, 3, 4]
+    assert sorted((one.generation, one.was_stored) for one in done) == [(1, False), (1, True), (1, True), (1, True)]
     assert count(engine, "admin_keys", "revoked_at is null") == 1
     assert count(engine, "tenants", f"status <> '{DISCONNECTED}'") == 1
+
+
+def test_the_key_in_use_is_not_stored_again(settings: Settings, engine: sa.Engine, simulator: Simulator) -> None:
+    connect(settings, engine, "acme", None, key_of(simulator, "acme"))
+    with engine.begin() as connection:
+        set_status(connection, get_tenant(connection, "acme").tenant_id, KEY_REJECTED)
+    again = connect(settings, engine, "acme", None, key_of(simulator, "acme"))
+    assert (again.generation, again.was_stored, again.is_new) == (1, True, False)
+    assert count(engine, "admin_keys") == count(engine, "tenants", f"status = '{CONNECTED}'") == 1
+
+
+def test_a_key_that_nobody_judged_is_no_refused_key(engine: sa.Engine, settings: Settings) -> None:
+    away = replace(settings, anthropic_base_url="http://127.0.0.1:1")
+    with pytest.raises(CannotStart, match="The key was not judged") as fault:
+        connect(away, engine, "acme", None, parse_admin_key("sk-ant-admin01-" + "notarealkey" * 4))
+    assert fault.value.__context__ is None
+    assert count(engine, "tenants") == 0

@@ -53,3 +53,30 @@ def test_a_new_tenant_of_the_same_name_is_another_tenant(
 def test_an_unknown_tenant_cannot_be_removed(settings: Settings, engine: sa.Engine) -> None:
     with pytest.raises(WrongUse, match="There is no tenant nobody"):
         purge(engine, Lake(settings.lake), "nobody")
+
+
+class Busy(Lake):
+    """A run that was under way writes one more object after each of the first `late` looks."""
+
+    late = 0
+
+    def delete_folder(self, prefix: str) -> int:
+        removed = super().delete_folder(prefix)
+        if self.late > 0 and "cost_report" in prefix:
+            self.late -= 1
+            self.put_new(f"{prefix}/late.zst", b"x")
+        return removed
+
+
+@pytest.mark.parametrize(("late", "is_clean"), [(1, True), (2, False)])
+def test_an_object_written_meanwhile_is_swept_or_keeps_the_tenant_for_another_purge(
+    settings: Settings, engine: sa.Engine, simulator: Simulator, late: int, is_clean: bool
+) -> None:
+    connected = connect(settings, engine, "acme", None, key_of(simulator, "acme"))
+    lake = Busy(settings.lake)
+    lake.late = late
+    folder = f"raw/cost_report/tenant={connected.tenant.tenant_id}"
+    assert purge(engine, lake, "acme").left == ({} if is_clean else {folder: 1})
+    assert count(engine, "tenants") == (0 if is_clean else 1)
+    assert is_clean or purge(engine, Lake(settings.lake), "acme").left == {}
+    assert lake.count(folder) == count(engine, "tenants") == 0

@@ -42,6 +42,13 @@ def test_a_new_key_of_the_same_organisation_replaces_the_old(
 
 
 @pytest.mark.usefixtures("two_tenants")
+def test_the_key_in_use_is_no_new_generation(settings: Settings, engine: sa.Engine, simulator: Simulator) -> None:
+    rotated = rotate_key(settings, engine, "acme", key_of(simulator, "acme"))
+    assert (rotated.generation, rotated.was_stored) == (1, True)
+    assert count(engine, "admin_keys", "revoked_at is null") == count(engine, "admin_keys") == 2
+
+
+@pytest.mark.usefixtures("two_tenants")
 def test_a_key_of_another_organisation_is_refused_and_the_old_one_stays(
     settings: Settings, engine: sa.Engine, simulator: Simulator
 ) -> None:

@@ -13,9 +13,15 @@ from stax_pipeline.settings import Settings, read_settings
 def env() -> None:
     """Print exports, starting the embedded server to stay: eval "$(stax env)", then plain dagster dev works."""
     from stax_pipeline.cli.environment import dagster_environment, settings_that_are_set
+    from stax_pipeline.cli.note import running
 
     settings = read_settings()
     _start(settings)
+    pid = running(settings.home)
+    if pid:
+        click.echo(
+            f"`stax up` runs (process {pid}): stop it before `dagster dev`, or two daemons share a queue.", err=True
+        )
     for name, value in {**settings_that_are_set(), **dagster_environment(settings)}.items():
         click.echo(f"export {name}={shlex.quote(value)}")
 

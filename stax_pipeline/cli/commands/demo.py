@@ -55,11 +55,13 @@ def simulate(seed: int, port: int, organizations: tuple[str, ...]) -> None:
 def demo(leave: bool, days: int, port: int) -> None:
     """Everything on one machine with no key: simulator, database, two tenants, their days, summary, Dagster's UI."""
     from stax_pipeline.cli.database import database
+    from stax_pipeline.cli.note import only_one
     from stax_pipeline.cli.web import serve
 
-    home = read_settings().home / "demo"
-    click.echo(f"The demo lives in {home}.")
-    with _simulator(home) as simulated:
+    given = read_settings().home
+    home = given / "demo"
+    with only_one(home, given), _simulator(home) as simulated:
+        click.echo(f"The demo lives in {home}.")
         _enter(home, simulated.base_url)
         settings = read_settings()
         click.echo(f"Simulator of Anthropic's Admin API: {simulated.base_url}")
@@ -78,9 +80,9 @@ def _simulator(home: Path) -> Iterator[Simulated]:
     from stax_pipeline.cli import processes
     from stax_pipeline.domain.errors import CannotStart
 
-    home.mkdir(parents=True, exist_ok=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("STAX_")}
     command = [sys.executable, "-m", "stax_pipeline.simulator", "--port", "0", "--with-parent"]
-    with processes.session(command, os.environ, subprocess.PIPE, home) as child:
+    with processes.session(command, environment, subprocess.PIPE, home) as child:
         assert child.stdout is not None
         lines = [child.stdout.readline().decode().strip() for _ in range(1 + len(TENANTS))]
         if not all(lines):
@@ -107,7 +109,7 @@ def _connect(settings: Settings, simulated: Simulated) -> None:
         for slug in TENANTS:
             click.echo(f"Connecting {slug} ...")
             stored = connect(settings, engine, slug, None, parse_admin_key(simulated.keys[slug]), click.echo)
-            tell_stored(slug, stored.key_hint, stored.generation)
+            tell_stored(stored)
 
 
 def _sync(settings: Settings, days: int) -> bool:

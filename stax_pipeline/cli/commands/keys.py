@@ -6,6 +6,7 @@ open to every user of the machine. Stays out: what is done with it (`tenants`).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from stax_pipeline.domain.admin_key import AdminKey
+    from stax_pipeline.tenants.connect import Connected
 
 KEY_FILE = click.option("--key-file", metavar="FILE", help="Read the admin key from FILE, - for standard input.")
 
@@ -38,7 +40,7 @@ def connect(slug: str, name: str | None, key_file: str | None, days: int, no_syn
         with loader(settings) as engine:
             stored = connect_tenant(settings, engine, slug, name, key, click.echo)
         del key
-        tell_stored(slug, stored.key_hint, stored.generation)
+        tell_stored(stored)
         if not no_sync and not backfill(settings, [slug], days):
             raise click.exceptions.Exit(1)
 
@@ -59,8 +61,14 @@ def backfill(settings: Settings, slugs: Sequence[str], days: int) -> bool:
     return report(settings, ran, slugs)
 
 
-def tell_stored(slug: str, hint: str, generation: int) -> None:
-    click.echo(f"Stored for tenant {slug}, encrypted with AES-256-GCM: key …{hint} (generation {generation}).")
+def tell_stored(stored: Connected) -> None:
+    if stored.was_stored:
+        click.echo(f"This is the key in use (…{stored.key_hint}, generation {stored.generation}); nothing changed.")
+        return
+    click.echo(
+        f"Stored for tenant {stored.tenant.slug}, encrypted with AES-256-GCM: key …{stored.key_hint} "
+        f"(generation {stored.generation})."
+    )
 
 
 @click.command("rotate-key")
@@ -77,8 +85,9 @@ def rotate_key(slug: str, key_file: str | None) -> None:
         with engine.connect() as connection:
             get_tenant(connection, slug)
         stored = rotate(settings, engine, slug, read_key(slug, key_file), click.echo)
-    tell_stored(slug, stored.key_hint, stored.generation)
-    click.echo("The key before it is destroyed here; revoke it at console.anthropic.com/settings/keys too.")
+    tell_stored(stored)
+    if not stored.was_stored:
+        click.echo("The key before it is destroyed here; revoke it at console.anthropic.com/settings/keys too.")
 
 
 @click.command()
@@ -103,7 +112,7 @@ def disconnect(slug: str, everything: bool, yes: bool) -> None:
             return
         purged = tenancy.purge(engine, Lake(settings.lake), slug, click.echo)
     for place, count in purged.left.items():
-        click.echo(f"failed: tenant {slug}: {count} rows are left in {place}; run the purge again.", err=True)
+        click.echo(f"failed: tenant {slug}: {count} left in {place}; run the purge again.", err=True)
     if purged.left:
         raise click.exceptions.Exit(1)
     click.echo(f"Looked again: no row, no raw object and no Parquet row of tenant {slug} is left.")
@@ -111,8 +120,9 @@ def disconnect(slug: str, everything: bool, yes: bool) -> None:
 
 def _confirm(slug: str, everything: bool, yes: bool) -> None:
     what = "its key and ALL its data, for good" if everything else "its stored key (its data stays)"
-    if not yes:
-        click.confirm(f"Disconnect tenant {slug} and destroy {what}?", abort=True, err=True)
+    if not yes and not click.confirm(f"Disconnect tenant {slug} and destroy {what}?", err=True):
+        click.echo("Nothing was changed.", err=True)
+        raise click.exceptions.Exit(1)
 
 
 @click.command("rotate-master-key")
@@ -148,19 +158,21 @@ def read_key(slug: str, key_file: str | None) -> AdminKey:
     warning = prefix_warning(key)
     if warning:
         click.echo(f"warning: {warning}", err=True)
-    click.echo(f"The key has the right shape (…{key.hint}).")
+    else:
+        click.echo(f"The key has the right shape (…{key.hint}).")
     return key
 
 
 def _read_text(slug: str, key_file: str | None) -> str:
+    from stax_pipeline.cli.ask import ask_hidden
     from stax_pipeline.domain.admin_key import LONGEST_KEY
     from stax_pipeline.domain.errors import WrongUse
 
-    if key_file is None:
-        return str(click.prompt(f"Admin key of {slug} (not shown)", hide_input=True, err=True))
+    if key_file is None and sys.stdin.isatty():
+        return ask_hidden(f"Admin key of {slug} (not shown)")
     failure: str
     try:
-        with click.open_file(key_file, "r", encoding="utf-8", errors="replace") as file:
+        with click.open_file(key_file or "-", "r", encoding="utf-8", errors="replace") as file:
             return str(file.read(LONGEST_KEY + 1000))
     except OSError as error:
         failure = error.strerror or type(error).__name__

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -10,7 +11,7 @@ import click
 from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from stax_pipeline.domain.prices import PriceBook
+    from stax_pipeline.domain.prices import ListPrice, PriceBook
 
 _IN_USE = """
 select model, service_tier, context_window, inference_geo, speed, token_type, min(usage_date), max(usage_date),
@@ -37,9 +38,10 @@ class Unpriced(NamedTuple):
 
 @click.group(invoke_without_command=True)
 @click.option("--model", help="Only models whose id holds this text.")
+@click.option("--all", "history", is_flag=True, help="Earlier and coming prices too.")
 @click.pass_context
-def prices(context: click.Context, model: str | None) -> None:
-    """Show the list prices in force, in USD; `stax prices check` names what is in use without one."""
+def prices(context: click.Context, model: str | None, history: bool) -> None:
+    """Show the list prices in force today, in USD; `stax prices check` names what is in use without one."""
     from stax_pipeline.cli.database import database
     from stax_pipeline.cli.render import table
 
@@ -50,14 +52,25 @@ def prices(context: click.Context, model: str | None) -> None:
         book = _book(settings)
     rows = [
         (
-            price.model or price.cost_type, f"{price.effective_from}", price.token_type, price.context_window,
-            price.speed, f"{price.usd_per_unit:f}", price.pricing_unit, f"{price.us_multiplier:f}",
+            price.cost_type, price.model or "-", f"{price.effective_from}", price.token_type or "-",
+            price.context_window, price.speed, f"{price.usd_per_unit:f}", price.pricing_unit,
+            f"{price.us_multiplier:f}",
         )
-        for price in book.prices if not model or model in price.model
+        for price in (book.prices if history else in_force(book.prices, datetime.now(UTC).date()))
+        if not model or model in price.model
     ]  # fmt: skip
-    headings = ("model", "from", "token type", "context", "speed", "USD", "per", "US factor")
+    headings = ("cost type", "model", "from", "token type", "context", "speed", "USD", "per", "US factor")
     click.echo(table(headings, rows, right=("USD", "US factor")))
     click.echo(f"{len(rows)} prices, book version {book.version}", err=True)
+
+
+def in_force(prices: Iterable[ListPrice], today: date) -> list[ListPrice]:
+    """Of every model or service and what it depends on the newest price that holds today, in the book's order."""
+    newest: dict[tuple[str, ...], ListPrice] = {}
+    for price in sorted(prices, key=lambda one: one.effective_from):
+        if price.effective_from <= today:
+            newest[price.cost_type, price.model, price.token_type, price.context_window, price.speed] = price
+    return [price for price in prices if price in newest.values()]
 
 
 @prices.command()

@@ -14,10 +14,11 @@ PORT = click.option("--port", type=click.IntRange(1, 65_535), default=3000, show
 def up(port: int) -> None:
     """Start the database (embedded unless STAX_DATABASE_URL is set), Dagster's UI and daemon, until Ctrl-C."""
     from stax_pipeline.cli.database import database
+    from stax_pipeline.cli.note import only_one
     from stax_pipeline.cli.web import serve
 
     settings = read_settings()
-    with database(settings):
+    with only_one(settings.home, settings.home), database(settings):
         click.echo(f"Database ready ({'embedded' if settings.embedded else 'STAX_DATABASE_URL'}), schema up to date.")
         serve(settings, port)
 
@@ -27,13 +28,13 @@ def down() -> None:
     """Stop what was left running: a UI with its daemon, and the embedded Postgres, the demo's too."""
     from dataclasses import replace
 
-    from stax_pipeline.cli.web import stop_left_running
+    from stax_pipeline.cli.note import stop_left_running
     from stax_pipeline.resources import embedded_postgres
 
     found = False
     given = read_settings()
     for settings in (given, replace(given, home=given.home / "demo", database_url="")):
-        ended = stop_left_running(settings)
+        ended = stop_left_running(settings.home)
         if ended:
             click.echo(f"Stopped {ended} processes of {settings.home}.")
         stopped = settings.embedded and embedded_postgres.stop(settings.postgres_home)

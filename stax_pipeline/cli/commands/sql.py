@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SECONDS = 60
 ROWS_AT_A_TIME = 5000
-OPTIONS = f"-c default_transaction_read_only=on -c statement_timeout={SECONDS}s -c search_path=stax"
+OPTIONS = ("-cdefault_transaction_read_only=on", f"-cstatement_timeout={SECONDS}s")
 
 
 @click.command()
@@ -42,7 +42,7 @@ def _run(settings: Settings, query: str, form: str) -> None:
 
     refused: str
     try:
-        connection = psycopg2.connect(analyst_url(settings), options=OPTIONS, connect_timeout=10)
+        connection = psycopg2.connect(analyst_url(settings, *OPTIONS), connect_timeout=10)
         try:
             with connection.cursor() as cursor:
                 cursor.execute(query)

@@ -19,7 +19,9 @@ left join stax.admin_keys k on k.tenant_id = t.tenant_id and k.revoked_at is nul
 order by t.slug
 """
 _REACHED = """
-select t.slug, f.usage_data_through, f.cost_data_through, f.complete_through,
+select t.slug, coalesce(f.usage_data_through, last.usage) as usage_data_through,
+       coalesce(f.cost_data_through, last.cost) as cost_data_through,
+       coalesce(f.complete_through, last.complete) as complete_through,
        (select concat(e.report, ' at ', to_char(e.recorded_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI'), ' UTC: ',
                       e.error)
         from stax.extractions e
@@ -33,6 +35,12 @@ from stax.tenants t
 left join stax.freshness f using (tenant_id)
 left join (select tenant_id, min(ratio) as lowest, max(ratio) as highest from stax.reconciliation
            where usage_date >= (now() at time zone 'UTC')::date - 30 group by tenant_id) r using (tenant_id)
+-- freshness leaves disconnected tenants out: their last days are told here
+left join (select tenant_id, max(data_through) filter (where report = 'usage_report') as usage,
+                  max(data_through) filter (where report = 'cost_report') as cost,
+                  least(max(usage_date) filter (where report = 'usage_report' and state = 'complete'),
+                        max(usage_date) filter (where report = 'cost_report' and state = 'complete')) as complete
+           from stax.coverage group by tenant_id) last on last.tenant_id = t.tenant_id and t.status = 'disconnected'
 """
 
 

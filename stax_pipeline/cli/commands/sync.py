@@ -54,6 +54,8 @@ def report(settings: Settings, ran: object, slugs: Sequence[str]) -> bool:
             click.echo(f"failed: tenant {slug}: {reason}", err=True)
     for step, reason in ran.broken.items():
         click.echo(f"failed: step {step}: {reason}", err=True)
+    if ran.reason:
+        click.echo(f"failed: the run: {ran.reason}", err=True)
     if not ran.clean:
         click.echo(f"Run {ran.run_id} did not succeed for everybody; the next sync tries again.", err=True)
     return ran.clean
