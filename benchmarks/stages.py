@@ -1,12 +1,14 @@
 """A clock that tells which stage the time went to: each instant belongs to the innermost stage that is running.
 
 Functions are wrapped from outside; the product knows nothing of it. What no stage claims is Dagster's: its steps, its
-events and its storage.
+events and its storage. What other threads do (open keys, write and record raw objects) counts as request: there the
+event loop waits for it.
 """
 
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -18,7 +20,13 @@ seconds: dict[str, float] = defaultdict(float)
 _running: list[list[Any]] = []
 
 
+def _elsewhere() -> bool:
+    return threading.current_thread() is not threading.main_thread()
+
+
 def _enter(stage: str) -> None:
+    if _elsewhere():
+        return
     now = time.perf_counter()
     if _running:
         seconds[_running[-1][0]] += now - _running[-1][1]
@@ -26,6 +34,8 @@ def _enter(stage: str) -> None:
 
 
 def _leave() -> None:
+    if _elsewhere():
+        return
     now = time.perf_counter()
     stage, since = _running.pop()
     seconds[stage] += now - since
@@ -67,21 +77,22 @@ def watch_engine(engine: sa.Engine) -> None:
 
 def watch_product() -> None:
     """Name the stages of a sync."""
+    from stax_pipeline.domain import readings
     from stax_pipeline.resources.admin_api import client, paging
     from stax_pipeline.resources.lake import parquet
     from stax_pipeline.resources.warehouse import copy, publish
-    from stax_pipeline.steps import analytics, extract, normalize
+    from stax_pipeline.steps import analytics, extract, fetched, normalize
 
     watch("parse", (paging, "parse_report_page"), (paging.WalkCheck, "add"), (client, "_raw"))
     watch(
         "parse",
-        (extract.UsageReader, "add"),
-        (extract.UsageReader, "cost"),
-        (extract.Fetched, "finish"),
+        (readings.UsageReader, "add"),
+        (readings.UsageReader, "cost"),
+        (fetched.Fetched, "finish"),
         (normalize, "read_cost"),
         (normalize, "read_usage"),
     )
-    watch("raw pages", (extract, "_keep"), (extract.Fetched, "add"))
+    watch("raw pages", (fetched.Fetched, "add"))
     watch("join and price", (analytics, "spend_lines"), (analytics, "reconcile"), (analytics, "spend_by_key"))
     watch("join and price", (normalize, "unit_fault"))
     watch("postgres", (publish, "copy_in"), (parquet, "copy_out"), (publish, "read_days"))

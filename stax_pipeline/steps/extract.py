@@ -7,29 +7,22 @@ fault's reason, so that it can be looked at.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from math import ceil
-from typing import NamedTuple
-from uuid import uuid4
 
 import sqlalchemy as sa
 
-from stax_pipeline import __version__
 from stax_pipeline.domain.errors import (
-    CannotStart,
     ContractBroken,
     KeyRejected,
     RequestRejected,
-    StaxError,
     TenantStopped,
 )
 from stax_pipeline.domain.extraction import (
     MAX_BUCKETS,
     Query,
-    RawPage,
     Reading,
     Report,
     Window,
@@ -37,9 +30,8 @@ from stax_pipeline.domain.extraction import (
     organization_queries,
     usage_queries,
 )
-from stax_pipeline.domain.readings import UsageReader
-from stax_pipeline.domain.time import begun, completed, day_end
-from stax_pipeline.domain.usage import NegativeSpeedDifference, disagreements
+from stax_pipeline.domain.time import begun, completed
+from stax_pipeline.domain.usage import NegativeSpeedDifference
 from stax_pipeline.resources.admin_api import (
     AdminApi,
     OrganizationSession,
@@ -47,12 +39,10 @@ from stax_pipeline.resources.admin_api import (
     RestatedWhileReading,
     WhoAmI,
 )
-from stax_pipeline.resources.lake.raw import RawHeader, RawWriter, store_raw
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.tenant_secrets import OpenedKey
-from stax_pipeline.resources.warehouse.engine import plain_faults
-from stax_pipeline.resources.warehouse.extractions import Extraction, record
-from stax_pipeline.resources.warehouse.tenants import KEY_REJECTED, Tenant, note_accepted, note_rejected
+from stax_pipeline.resources.warehouse.tenants import Tenant
+from stax_pipeline.steps.fetched import Fetched, Verdict, keep
 from stax_pipeline.steps.isolation import Outcome, Progress, Tally, no_progress, reason
 
 READ_AGAIN = (PageTokenExpired, RestatedWhileReading, NegativeSpeedDifference)
@@ -71,45 +61,6 @@ class Source:
     open_key: Callable[[Tenant], OpenedKey]
     run_id: str
     tenant_seconds: float = 900.0
-
-
-@dataclass(slots=True)
-class Fetched:
-    """The pages of one extraction while it runs."""
-
-    window: Window
-    organization_id: str = ""
-    moment: datetime | None = None
-    raw: RawWriter = field(default_factory=RawWriter)
-    readings: list[Reading] = field(default_factory=list)
-    findings: list[str] = field(default_factory=list)
-    rows: int = 0
-    tally: Tally | None = None
-    proof: UsageReader = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.proof = UsageReader(self.window)
-
-    def add(self, page: RawPage) -> None:
-        """Keep a page, then read it once to prove it readable. Raises ContractBroken."""
-        if self.tally:
-            self.tally.step()
-        self.moment = min(self.moment or page.server_date, page.server_date)
-        self.raw.add(page)
-        self.rows += page.rows
-        if page.reading is Reading.COST:
-            self.proof.cost(page)
-        elif page.reading in (Reading.ALL, Reading.FAST, Reading.BY_KEY):
-            self.proof.add(page)
-
-    def finish(self) -> None:
-        """Note what is odd about the whole. Raises NegativeSpeedDifference."""
-        self.findings += _unknown(self.proof.unknown)
-        moment = self.moment or datetime.now(UTC)
-        apart = {day for day, _ in disagreements(self.proof.lines(), self.proof.by_key()) if day_end(day) <= moment}
-        if apart:
-            days = ", ".join(day.isoformat() for day in sorted(apart))
-            self.findings.append(f"readings all and by_key disagree on {days}")
 
 
 async def extract(
@@ -170,18 +121,12 @@ async def _extract_one(
         outcome.failures[tenant.slug] = fault
     try:
         verdict = Verdict(fault, rejected, generation)
-        await asyncio.to_thread(_conclude, source, report, tenant, fetched, verdict, outcome)
+        outcome.rows += await asyncio.to_thread(
+            keep, source.engine, source.lake, source.run_id, report, tenant, fetched, verdict
+        )
     except Exception as error:
         outcome.failures[tenant.slug] = reason(error, f"keeping {report}")
     return fetched.raw.pages
-
-
-class Verdict(NamedTuple):
-    """How one tenant's extraction ended, with which generation of its key."""
-
-    fault: str | None
-    rejected: bool
-    generation: int
 
 
 class _Partial(Exception):
@@ -255,55 +200,3 @@ async def _read_reading(session: OrganizationSession, query: Query, fetched: Fet
         fetched.findings.append(f"speed is unknown: the source refused the fast reading ({refused})")
         return False
     return True
-
-
-def _unknown(unknown: Counter[str]) -> list[str]:
-    return [f"unknown value {value} in {count} rows" for value, count in sorted(unknown.items())]
-
-
-def _conclude(
-    source: Source, report: Report, tenant: Tenant, fetched: Fetched, verdict: Verdict, outcome: Outcome
-) -> None:
-    """Keep the pages, then the record of them, then the tenant's state: a kill in between leaves an unnamed object."""
-    if not verdict.fault and not fetched.window:
-        return
-    extraction = _keep(source, report, tenant, fetched, verdict.fault)
-    try:
-        with plain_faults(f"tenant {tenant.slug}: recording an extraction"), source.engine.begin() as connection:
-            record(connection, extraction)
-            if verdict.rejected:
-                note_rejected(connection, tenant.tenant_id, verdict.generation)
-            elif not verdict.fault and tenant.status == KEY_REJECTED:
-                note_accepted(connection, tenant.tenant_id, verdict.generation)
-    except StaxError:
-        if extraction.raw_uri:
-            source.lake.delete(extraction.raw_uri)
-        raise
-    outcome.rows += extraction.rows
-
-
-def _keep(source: Source, report: Report, tenant: Tenant, fetched: Fetched, fault: str | None) -> Extraction:
-    extraction_id = uuid4()
-    moment = fetched.moment or datetime.now(UTC)
-    path, digest = None, ""
-    if fetched.raw.pages:
-        header = RawHeader(
-            extraction_id=extraction_id,
-            tenant_id=tenant.tenant_id,
-            organization_id=fetched.organization_id,
-            report=report,
-            window=fetched.window,
-            extracted_at=moment,
-            readings=tuple(fetched.readings),
-            run_id=source.run_id,
-            product=f"stax-pipeline {__version__}",
-            error=fault,
-        )
-        try:
-            path, digest = store_raw(source.lake, header, fetched.raw.finish(header))
-        except OSError as broken:
-            raise CannotStart(f"The lake cannot be written: {broken.strerror}. Check STAX_LAKE_URL.") from None
-    return Extraction(
-        extraction_id, tenant.tenant_id, report, fetched.window.start, fetched.window.end, moment, fetched.raw.pages,
-        fetched.rows, digest, path, source.run_id, fault,
-    )  # fmt: skip

@@ -16,7 +16,7 @@ from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse.tenants import all_tenants
 from stax_pipeline.simulator import Simulator, faults
 from stax_pipeline.simulator.faults import Fault
-from stax_pipeline.steps import extract
+from stax_pipeline.steps import fetched
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.steps.support import (
     COST,
@@ -254,7 +254,7 @@ class TestOthers:
     def test_an_unexpected_error_in_keeping_stops_one_tenant_a_full_disk_the_run(
         self, made: Installation, oracle: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch, fault: Exception
     ) -> None:
-        real = extract.store_raw
+        real = fetched.store_raw
         [acme] = query(made, "select tenant_id from stax.tenants where slug = 'acme'")
 
         def broken(lake: Lake, header: RawHeader, data: bytes) -> tuple[str, str]:
@@ -262,7 +262,7 @@ class TestOthers:
                 raise fault
             return real(lake, header, data)
 
-        monkeypatch.setattr(extract, "store_raw", broken)
+        monkeypatch.setattr(fetched, "store_raw", broken)
         if isinstance(fault, OSError):
             with pytest.raises(CannotStart, match="lake cannot be written: No space left"):
                 sync(made)

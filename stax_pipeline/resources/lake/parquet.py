@@ -122,7 +122,7 @@ def _by_day(rows: IO[bytes], table: sa.Table, schema: pa.Schema) -> Iterator[tup
     try:
         reader = csv.open_csv(
             rows,
-            read_options=csv.ReadOptions(column_names=names, block_size=8 << 20),
+            read_options=csv.ReadOptions(column_names=names, block_size=8 << 20, use_threads=False),
             parse_options=csv.ParseOptions(newlines_in_values=True),
             convert_options=csv.ConvertOptions(
                 column_types={**{f.name: f.type for f in schema}, "usage_date": pa.date32()},

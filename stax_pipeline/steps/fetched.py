@@ -1,0 +1,127 @@
+"""What one extraction brought: its pages while it runs, and how they are kept and recorded when it ends."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from stax_pipeline import __version__
+from stax_pipeline.domain.errors import CannotStart
+from stax_pipeline.domain.extraction import RawPage, Reading, Report, Window
+from stax_pipeline.domain.readings import UsageReader
+from stax_pipeline.domain.time import day_end
+from stax_pipeline.domain.usage import disagreements
+from stax_pipeline.resources.lake.raw import RawHeader, RawWriter, store_raw
+from stax_pipeline.resources.lake.store import Lake
+from stax_pipeline.resources.warehouse.engine import WarehouseFault, plain_faults
+from stax_pipeline.resources.warehouse.extractions import Extraction, record
+from stax_pipeline.resources.warehouse.tenants import KEY_REJECTED, Tenant, note_accepted, note_rejected
+from stax_pipeline.steps.isolation import Tally
+
+
+@dataclass(slots=True)
+class Fetched:
+    """The pages of one extraction while it runs."""
+
+    window: Window
+    organization_id: str = ""
+    moment: datetime | None = None
+    raw: RawWriter = field(default_factory=RawWriter)
+    readings: list[Reading] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+    rows: int = 0
+    tally: Tally | None = None
+    proof: UsageReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.proof = UsageReader(self.window)
+
+    def add(self, page: RawPage) -> None:
+        """Keep a page, then read it once to prove it readable. Raises ContractBroken."""
+        if self.tally:
+            self.tally.step()
+        self.moment = min(self.moment or page.server_date, page.server_date)
+        self.raw.add(page)
+        self.rows += page.rows
+        if page.reading is Reading.COST:
+            self.proof.cost(page)
+        elif page.reading in (Reading.ALL, Reading.FAST, Reading.BY_KEY):
+            self.proof.add(page)
+
+    def finish(self) -> None:
+        """Note what is odd about the whole. Raises NegativeSpeedDifference."""
+        self.findings += _unknown(self.proof.unknown)
+        moment = self.moment or datetime.now(UTC)
+        apart = {day for day, _ in disagreements(self.proof.lines(), self.proof.by_key()) if day_end(day) <= moment}
+        if apart:
+            days = ", ".join(day.isoformat() for day in sorted(apart))
+            self.findings.append(f"readings all and by_key disagree on {days}")
+
+
+def _unknown(unknown: Counter[str]) -> list[str]:
+    return [f"unknown value {value} in {count} rows" for value, count in sorted(unknown.items())]
+
+
+class Verdict(NamedTuple):
+    """How one tenant's extraction ended, with which generation of its key."""
+
+    fault: str | None
+    rejected: bool
+    generation: int
+
+
+def keep(
+    engine: sa.Engine, lake: Lake, run_id: str, report: Report, tenant: Tenant, fetched: Fetched, verdict: Verdict
+) -> int:
+    """Keep the pages, then the record of them, then the tenant's state; returns the rows kept.
+
+    A kill in between leaves an object that nothing names. The object is removed where the record was refused (the
+    tenant is gone), never where the commit's outcome is unknown.
+    """
+    if not verdict.fault and not fetched.window:
+        return 0
+    extraction = _store(lake, run_id, report, tenant, fetched, verdict.fault)
+    try:
+        with plain_faults(f"tenant {tenant.slug}: recording an extraction"), engine.begin() as connection:
+            record(connection, extraction)
+            if verdict.rejected:
+                note_rejected(connection, tenant.tenant_id, verdict.generation)
+            elif not verdict.fault and tenant.status == KEY_REJECTED:
+                note_accepted(connection, tenant.tenant_id, verdict.generation)
+    except WarehouseFault:
+        if extraction.raw_uri:
+            lake.delete(extraction.raw_uri)
+        raise
+    return extraction.rows
+
+
+def _store(lake: Lake, run_id: str, report: Report, tenant: Tenant, fetched: Fetched, fault: str | None) -> Extraction:
+    extraction_id = uuid4()
+    moment = fetched.moment or datetime.now(UTC)
+    path, digest = None, ""
+    if fetched.raw.pages:
+        header = RawHeader(
+            extraction_id=extraction_id,
+            tenant_id=tenant.tenant_id,
+            organization_id=fetched.organization_id,
+            report=report,
+            window=fetched.window,
+            extracted_at=moment,
+            readings=tuple(fetched.readings),
+            run_id=run_id,
+            product=f"stax-pipeline {__version__}",
+            error=fault,
+        )
+        try:
+            path, digest = store_raw(lake, header, fetched.raw.finish(header))
+        except OSError as broken:
+            raise CannotStart(f"The lake cannot be written: {broken.strerror}. Check STAX_LAKE_URL.") from None
+    return Extraction(
+        extraction_id, tenant.tenant_id, report, fetched.window.start, fetched.window.end, moment, fetched.raw.pages,
+        fetched.rows, digest, path, run_id, fault,
+    )  # fmt: skip
