@@ -6,10 +6,12 @@ Belongs here: the window of days, the run, and what it says about failed tenants
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -134,6 +136,10 @@ def ending_at_signals() -> Iterator[None]:
     with os.fdopen(reader, "rb") as pipe:
         received = set(pipe.read()) & set(handlers)
     if received:
+        if ended:
+            traceback.clear_frames(ended.__traceback__)
+            ended = None
+        gc.collect()  # Dagster's half-open transactions end while the database still answers
         with suppress(OSError):  # the terminal may be gone
             click.echo("Interrupted. What was published stays; the next sync takes up the rest.", err=True)
         raise KeyboardInterrupt if received == {signal.SIGINT} else SystemExit(TERMINATED)
