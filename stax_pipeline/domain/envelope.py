@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from hashlib import sha256
@@ -119,23 +118,6 @@ class WalkCheck:
             shown = ", ".join(day.isoformat() for day in missing[:_SHOWN_DAYS])
             rest = f" and {len(missing) - _SHOWN_DAYS} more" if len(missing) > _SHOWN_DAYS else ""
             raise ContractBroken(f"no bucket for {shown}{rest}; an empty day must have an empty bucket")
-
-
-def check_walk(window: Window, envelopes: Iterable[Envelope], today: date) -> list[date]:
-    """Checks a whole walk at once and returns the days that came twice, word for word (they count once)."""
-    check = WalkCheck(window)
-    repeated = [day for envelope in envelopes for day in check.add(envelope).repeated]
-    check.finish(today)
-    return repeated
-
-
-def distinct_buckets(envelopes: Iterable[Envelope]) -> list[Bucket]:
-    """The buckets of a checked walk in the order of their days, a repeated one once."""
-    by_day: dict[date, Bucket] = {}
-    for envelope in envelopes:
-        for bucket in envelope.buckets:
-            by_day.setdefault(bucket.day, bucket)
-    return [by_day[day] for day in sorted(by_day)]
 
 
 def _envelope(body: str) -> dict[str, object]:

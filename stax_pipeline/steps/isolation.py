@@ -26,17 +26,24 @@ class Tally:
         self._total = tenants * share
         self._finished = 0
         self._begun = 0
+        self._told = -1
 
     def step(self, amount: int = 1) -> None:
         """Part of a tenant's share is done."""
         self._begun += amount
-        self._progress(min(self._finished * self._share + self._begun, self._total), self._total)
+        self._tell()
 
     def tenant_done(self, counted: int) -> None:
         """All of a tenant's share is done, whatever was counted of it."""
         self._begun -= counted
         self._finished += 1
-        self._progress(min(self._finished * self._share + self._begun, self._total), self._total)
+        self._tell()
+
+    def _tell(self) -> None:
+        done = min(self._finished * self._share + self._begun, self._total)
+        if done != self._told:
+            self._told = done
+            self._progress(done, self._total)
 
 
 @dataclass(slots=True)

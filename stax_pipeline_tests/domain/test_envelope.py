@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterable
 from datetime import date, timedelta
 from itertools import pairwise
 
@@ -12,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stax_pipeline.domain.envelope import (
+    Bucket,
     Envelope,
     RestatedWhileReading,
-    check_walk,
-    distinct_buckets,
+    WalkCheck,
     parse_list_page,
     parse_report_page,
 )
@@ -25,6 +26,23 @@ from stax_pipeline.domain.extraction import Window
 START = date(2026, 11, 1)
 WINDOW = Window(START, date(2026, 11, 8))
 TODAY = date(2026, 11, 22)
+
+
+def check_walk(window: Window, envelopes: Iterable[Envelope], today: date) -> list[date]:
+    """Checks a whole walk at once and returns the days that came twice, word for word (they count once)."""
+    check = WalkCheck(window)
+    repeated = [day for envelope in envelopes for day in check.add(envelope).repeated]
+    check.finish(today)
+    return repeated
+
+
+def distinct_buckets(envelopes: Iterable[Envelope]) -> list[Bucket]:
+    """The buckets of a checked walk in the order of their days, a repeated one once."""
+    by_day: dict[date, Bucket] = {}
+    for envelope in envelopes:
+        for bucket in envelope.buckets:
+            by_day.setdefault(bucket.day, bucket)
+    return [by_day[day] for day in sorted(by_day)]
 
 
 def bucket(day: date, *rows: dict[str, object], **changes: object) -> dict[str, object]:
