@@ -35,7 +35,12 @@ def record_prices(connection: sa.Connection, prices: Iterable[ListPrice]) -> int
                 .values(superseded_at=sa.func.now())
             )
     now = connection.execute(sa.select(sa.func.now())).scalar_one()
-    return copy_in(connection, list_prices, [*ListPrice._fields, "recorded_at"], ((*price, now) for price in changed))
+    return copy_in(
+        connection,
+        list_prices,
+        [*ListPrice._fields, "recorded_at", "imported"],
+        ((*price, now, False) for price in changed),
+    )
 
 
 def _differs(known: ListPrice | None, price: ListPrice) -> bool:

@@ -3,7 +3,9 @@ schemas, Dagster's column schemas and `docs/tables.md`.
 """
 
 from stax_pipeline.resources.warehouse.columns import metadata
+from stax_pipeline.resources.warehouse.tables.agreements import commitments, contract_rates, invoices
 from stax_pipeline.resources.warehouse.tables.analytics import list_prices, reconciliation, spend, spend_by_key
+from stax_pipeline.resources.warehouse.tables.history import restatements
 from stax_pipeline.resources.warehouse.tables.normalized import (
     api_keys,
     cost_lines,
@@ -17,13 +19,17 @@ from stax_pipeline.resources.warehouse.tables.sources import admin_keys, coverag
 __all__ = [
     "admin_keys",
     "api_keys",
+    "commitments",
+    "contract_rates",
     "cost_lines",
     "coverage",
     "extractions",
+    "invoices",
     "list_prices",
     "members",
     "metadata",
     "reconciliation",
+    "restatements",
     "spend",
     "spend_by_key",
     "tenants",

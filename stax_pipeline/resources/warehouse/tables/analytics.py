@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from stax_pipeline.resources.warehouse.columns import count, day, instant, number, table, tenant, text, usage_date
+from stax_pipeline.resources.warehouse.columns import count, day, flag, instant, number, table, tenant, text, usage_date
 from stax_pipeline.resources.warehouse.tables.shared import DIMENSIONS, dimensions, loaded
 
 list_prices = table(
@@ -26,6 +26,7 @@ list_prices = table(
     number("us_multiplier", "Factor of US-only inference"),
     text("source", "Where the price was published"),
     instant("superseded_at", "When a later row replaced it; NULL while in force", null=True),
+    flag("imported", "Whether the operator imported it; such a row is never replaced by a shipped one"),
 )
 
 
@@ -39,7 +40,7 @@ spend = table(
       "context_window", "inference_geo", "speed", "description")),
     count("quantity", "Tokens or requests; NULL where the source tells none", null=True),
     text("unit", "tokens, requests or hours"),
-    text("cost_source", "reported, priority-reconstructed, unbilled, usage-estimated or unpriced"),
+    text("cost_source", "reported, priority-reconstructed, unbilled, usage-estimated, unpriced or commitment-unused"),
     number("cost_usd", "USD; NULL when unpriced", null=True),
     number("effective_cost_usd", "USD after spreading a recorded commitment; equals cost_usd without one", null=True),
     number("list_cost_usd", "USD at list price, before any contract rate; NULL where no price is known", null=True),
@@ -51,9 +52,9 @@ spend = table(
     number("pricing_quantity", "quantity in pricing units", null=True),
     text("pricing_unit", "1M tokens, 1k requests or hour"),
     text("price_source", "Where the list price comes from; band-lower for the lower bound of an unseen step"),
-    text("price_book_version", "Digest of the price book the line was priced with"),
+    text("price_book_version", "Digest of the price book, and of the tenant's rates and commitments where it has any"),
     text("commitment_id", "The commitment the line burns; '' without one"),
-    number("burndown_units", "Units of a Priority commitment the tokens burn; NULL for other tiers", null=True),
+    number("burndown_units", "Units of a Priority commitment burned, or left unused; NULL elsewhere", null=True),
     count("cost_lines", "How many cost lines were met"),
     sa.Column("cost_extraction_id", sa.UUID, nullable=True, comment="Cost extraction the line was built from"),
     sa.Column("usage_extraction_id", sa.UUID, nullable=True, comment="Usage extraction the line was built from"),
