@@ -40,7 +40,7 @@ DAILY_TABLE: dict[str, Any] = {
 def price_book(warehouse: Warehouse) -> dg.MaterializeResult:
     """List prices by date, model, token type, context window and speed, each with its source."""
     with warehouse.engine.begin() as connection:
-        changed = record_prices(connection, shipped_prices())
+        changed = record_prices(connection, shipped_prices()).changed
         book = read_book(connection)
     return dg.MaterializeResult(
         metadata={"dagster/row_count": len(book.prices), "changed": changed, "version": book.version}
@@ -57,8 +57,9 @@ def spend(context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse,
     """What each tenant's Claude use cost, every figure with its source (USD, one row per line)."""
     window = window_of(list(context.partition_keys))
     tenants = scope.chosen(warehouse)
-    outcome, totals = publish_spend(books(warehouse), tenants, window, progress(context, "building spend"))
+    outcome, totals = publish_spend(books(warehouse, lake), tenants, window, progress(context, "building spend"))
     rebuild(warehouse.engine, lake.store, tables.spend, window)
+    rebuild(warehouse.engine, lake.store, tables.restatements, window)
     note_first_sync(warehouse.engine, [t for t in tenants if t.slug not in outcome.failures], context.run_id)
     daily = dollars_by_day(warehouse.engine, window)
     for day, dollars in daily.items():
@@ -87,7 +88,7 @@ def spend_by_key(
     """Spend split over API keys and accounts by the tokens each used; sums tie to spend to the last digit."""
     window = window_of(list(context.partition_keys))
     outcome = publish_spend_by_key(
-        books(warehouse), scope.chosen(warehouse), window, progress(context, "building spend by key")
+        books(warehouse, lake), scope.chosen(warehouse), window, progress(context, "building spend by key")
     )
     rebuild(warehouse.engine, lake.store, tables.spend_by_key, window)
     return dg.MaterializeResult(metadata=outcome_metadata(outcome))
@@ -100,19 +101,19 @@ def reconciliation(
     """The error bar: standard and batch tokens priced by the code that prices Priority, beside what was reported."""
     window = window_of(list(context.partition_keys))
     outcome = publish_reconciliation(
-        books(warehouse), scope.chosen(warehouse), window, progress(context, "reconciling")
+        books(warehouse, lake), scope.chosen(warehouse), window, progress(context, "reconciling")
     )
     rebuild(warehouse.engine, lake.store, tables.reconciliation, window)
     return dg.MaterializeResult(metadata=outcome_metadata(outcome))
 
 
-def books(warehouse: Warehouse) -> Books:
+def books(warehouse: Warehouse, lake: Lake) -> Books:
     """The price book in force and the rules of this installation. Raises CannotStart when no price was ever loaded."""
     with warehouse.engine.connect() as connection:
         book = read_book(connection)
     if not book.prices:
         raise CannotStart("The price book is empty. Materialise the asset price_book first, or run `stax sync`.")
-    return Books(warehouse.engine, book, warehouse.settings.settle)
+    return Books(warehouse.engine, lake.store, book, warehouse.settings.settle)
 
 
 def dollars_by_day(engine: sa.Engine, window: Window) -> dict[date, dict[str, Decimal]]:

@@ -7,12 +7,12 @@ parts always sum to the whole; what the reading cannot tell stays in one row of 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
-from stax_pipeline.domain.money import EXACT, SCALE, round_usd, sum_usd
+from stax_pipeline.domain.money import split, split_whole, sum_usd
 from stax_pipeline.domain.prices.book import dated_model
 from stax_pipeline.domain.spend import SpendLine
 from stax_pipeline.domain.usage import TOKEN_TYPES, KeyUsageLine
@@ -44,22 +44,6 @@ class _Pool(NamedTuple):
     cost_type: str
     token_type: str
     service_tier: str
-
-
-def split(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
-    """`total` in proportion to `weights`, in steps of the last decimal, by the largest remainder; sums to `total`."""
-    units = int(EXACT.scaleb(total, SCALE))
-    sign = -1 if units < 0 else 1
-    return [round_usd(EXACT.scaleb(Decimal(sign * share), -SCALE)) for share in split_whole(abs(units), weights)]
-
-
-def split_whole(total: int, weights: Sequence[int]) -> list[int]:
-    """Whole units in proportion to `weights`, by the largest remainder; sums to `total`."""
-    whole = sum(weights)
-    shares = [divmod(total * weight, whole) for weight in weights]
-    left = total - sum(share for share, _ in shares)
-    lucky = set(sorted(range(len(weights)), key=lambda i: (-shares[i][1], i))[:left])
-    return [share + (i in lucky) for i, (share, _) in enumerate(shares)]
 
 
 def spend_by_key(lines: Iterable[SpendLine], by_key: Iterable[KeyUsageLine]) -> list[KeySpend]:

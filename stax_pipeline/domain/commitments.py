@@ -1,9 +1,6 @@
-"""Priority Tier commitments: a fee for capacity, spread over the tokens that burned it and the part nobody used.
+"""Priority Tier commitments: capacity for a fee, and what burns it. How the fee is spread is in `fees`.
 
-Rules and their source (Anthropic's "Service tiers" page for the burndown, `docs/commitments.md` for the rest): the fee
-of a day is split between input and output by committed tokens per minute × list price of each; in each direction a
-line bears its share, by burndown units, of the larger of committed and burned units; what is left is the
-`commitment-unused` line. The open day counts its elapsed minutes, for capacity and fee alike.
+The burndown rates are those of Anthropic's "Service tiers" page.
 """
 
 from __future__ import annotations
@@ -17,6 +14,14 @@ from typing import NamedTuple
 from stax_pipeline.domain.money import EXACT, multiply, round_usd
 
 MINUTES_OF_DAY = 1440
+BURNDOWN = {
+    "uncached_input_tokens": Decimal(1),
+    "output_tokens": Decimal(1),
+    "cache_read_input_tokens": Decimal("0.1"),
+    "cache_creation.ephemeral_5m_input_tokens": Decimal("1.25"),
+    "cache_creation.ephemeral_1h_input_tokens": Decimal(2),
+}
+BURNDOWN_US = Decimal("1.1")
 
 
 class Commitment(NamedTuple):
@@ -55,3 +60,10 @@ class Commitment(NamedTuple):
 def overlapping(commitments: Iterable[Commitment]) -> tuple[Commitment, Commitment] | None:
     """The first two commitments for the same model on the same day, if there are any."""
     return next(((a, b) for a, b in combinations(sorted(commitments), 2) if a.overlaps(b)), None)
+
+
+def burned(service_tier: str, token_type: str, inference_geo: str, quantity: int | None) -> Decimal | None:
+    """Units of a commitment that so many tokens burn; None for what burns none."""
+    if service_tier != "priority" or quantity is None or token_type not in BURNDOWN:
+        return None
+    return multiply(quantity, BURNDOWN[token_type], BURNDOWN_US if inference_geo == "us" else 1)

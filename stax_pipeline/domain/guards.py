@@ -8,9 +8,9 @@ from decimal import Decimal
 
 from stax_pipeline.domain.cost import CostLine
 from stax_pipeline.domain.money import multiply, ratio, sum_usd
-from stax_pipeline.domain.prices import PriceBook
 from stax_pipeline.domain.reconciliation import reconcile
 from stax_pipeline.domain.spend import METERED_TIERS
+from stax_pipeline.domain.terms import Terms
 from stax_pipeline.domain.time import is_old_enough_to_settle
 from stax_pipeline.domain.usage import UsageLine
 
@@ -32,9 +32,9 @@ def unit_mismatch(priced: Decimal, reported: Decimal) -> bool:
     )
 
 
-def unit_fault(costs: Iterable[CostLine], usage: Iterable[UsageLine], book: PriceBook) -> str | None:
+def unit_fault(costs: Iterable[CostLine], usage: Iterable[UsageLine], terms: Terms) -> str | None:
     """The unit guard over a tenant's window: a reason not to publish, or None. Needs priced and billed tokens both."""
-    rows = [row for row in reconcile(costs, usage, book, frozenset()) if row.priced_usd and row.reported_usd]
+    rows = [row for row in reconcile(costs, usage, terms, frozenset()) if row.priced_usd and row.reported_usd]
     priced = sum_usd(row.priced_usd for row in rows if row.priced_usd)
     reported = sum_usd(row.reported_usd for row in rows)
     if not unit_mismatch(priced, reported):

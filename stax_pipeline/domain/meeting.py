@@ -1,4 +1,4 @@
-"""Where cost and usage meet, and what the usage that met there lists for.
+"""Where cost and usage meet, and what the usage that met there is priced at.
 
 Belongs here: the meeting key and pricing before any cost source is chosen; both `spend` and `reconciliation` build on
 it, so that the code that prices Priority is the code that is proved against the bill.
@@ -7,15 +7,15 @@ it, so that the code that prices Priority is the code that is proved against the
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
 from stax_pipeline.domain.cost import CostLine
 from stax_pipeline.domain.money import round_usd, sum_usd
-from stax_pipeline.domain.prices import Price, PriceBook
+from stax_pipeline.domain.prices import Price
 from stax_pipeline.domain.prices.book import BAND_LOWER, Usage, dated_model
+from stax_pipeline.domain.terms import Quote, Terms
 from stax_pipeline.domain.usage import TOKEN_TYPES, UsageLine
 
 
@@ -54,8 +54,9 @@ def meeting_key(line: CostLine | UsageLine, token_type: str) -> MeetingKey:
     )
 
 
-def price_of(line: UsageLine, token_type: str, book: PriceBook) -> Price | None:
-    return book.token_price(
+def quote_of(line: UsageLine, token_type: str, terms: Terms) -> Quote:
+    """The list price and the contracted price of one kind of token of a usage line."""
+    return terms.quote(
         Usage(
             line.usage_date, line.model, token_type, line.service_tier or "standard",
             line.context_window, line.inference_geo, line.speed,
@@ -63,32 +64,49 @@ def price_of(line: UsageLine, token_type: str, book: PriceBook) -> Price | None:
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Pricing:
-    """List dollars of one spend line, rounded once; None throughout where any part has no price."""
+class Amount(NamedTuple):
+    """USD of several parts, rounded once; the unit price is told only where one price went in."""
 
     low: Decimal | None = None
     high: Decimal | None = None
     unit_price: Decimal | None = None
-    source: str = ""
 
     @property
     def banded(self) -> bool:
         return self.low != self.high
 
 
-def pricing(parts: Iterable[tuple[Price | None, int]]) -> Pricing:
-    """Price each part before summing. The unit price is told only where one price went in."""
+UNKNOWN = Amount()
+
+
+class Pricing(NamedTuple):
+    """Dollars of one spend line before and after the contract rate; None throughout where any part has no price."""
+
+    listed: Amount = UNKNOWN
+    contracted: Amount = UNKNOWN
+    source: str = ""
+
+
+def pricing(parts: Iterable[tuple[Quote, int]]) -> Pricing:
+    """Price each part before summing."""
     parts = list(parts)
+    known = [price for quote, _ in parts if (price := quote.listed or quote.contracted)]
+    return Pricing(
+        _amount([(quote.listed, count) for quote, count in parts]),
+        _amount([(quote.contracted, count) for quote, count in parts]),
+        _sources(known) if len(known) == len(parts) else "",
+    )
+
+
+def _amount(parts: list[tuple[Price | None, int]]) -> Amount:
     prices = [price for price, _ in parts if price]
     if not parts or len(prices) < len(parts):
-        return Pricing()
+        return UNKNOWN
     amounts = [price.amount(count) for price, count in parts if price]
-    return Pricing(
+    return Amount(
         low=round_usd(sum_usd(low for low, _ in amounts)),
         high=round_usd(sum_usd(high for _, high in amounts)),
         unit_price=prices[0].low if len({(p.low, p.high) for p in prices}) == 1 else None,
-        source=_sources(prices),
     )
 
 

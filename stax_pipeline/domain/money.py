@@ -7,7 +7,7 @@ anywhere in the product, turns money into a binary float.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import (
     ROUND_HALF_EVEN,
     Context,
@@ -80,6 +80,22 @@ def multiply(*factors: Decimal | int) -> Decimal:
 def ratio(numerator: Decimal, denominator: Decimal) -> Decimal | None:
     """Quotient to 18 decimals, None where nothing is in the denominator."""
     return None if denominator.is_zero() else round_usd(EXACT.divide(numerator, denominator))
+
+
+def split(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
+    """`total` in proportion to `weights`, in steps of the last decimal, by the largest remainder; sums to `total`."""
+    units = int(EXACT.scaleb(total, SCALE))
+    sign = -1 if units < 0 else 1
+    return [round_usd(EXACT.scaleb(Decimal(sign * share), -SCALE)) for share in split_whole(abs(units), weights)]
+
+
+def split_whole(total: int, weights: Sequence[int]) -> list[int]:
+    """Whole units in proportion to `weights`, by the largest remainder; sums to `total`."""
+    whole = sum(weights)
+    shares = [divmod(total * weight, whole) for weight in weights]
+    left = total - sum(share for share, _ in shares)
+    lucky = set(sorted(range(len(weights)), key=lambda i: (-shares[i][1], i))[:left])
+    return [share + (i in lucky) for i, (share, _) in enumerate(shares)]
 
 
 def _excerpt(value: object) -> str:

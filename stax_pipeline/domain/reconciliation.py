@@ -1,22 +1,48 @@
-"""The error bar: standard and batch usage priced by the code that prices Priority, beside what was billed for it."""
+"""The error bar: standard and batch usage priced by the code that prices Priority, beside what was billed for it.
+
+Where the two differ by more than 1 %, the cause is named if the figures themselves can tell it.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from enum import StrEnum
 from typing import NamedTuple
 
 from stax_pipeline.domain.cost import CostLine
-from stax_pipeline.domain.meeting import Tokens, meeting_key, price_of, tokens
+from stax_pipeline.domain.meeting import MeetingKey, Pricing, Tokens, meeting_key, pricing, quote_of, tokens
 from stax_pipeline.domain.money import EXACT, multiply, ratio, round_usd, sum_usd
-from stax_pipeline.domain.prices import PriceBook
+from stax_pipeline.domain.prices.book import dated_model
 from stax_pipeline.domain.spend import METERED_TIERS
+from stax_pipeline.domain.terms import Terms
 from stax_pipeline.domain.usage import UsageLine
 
 TOLERANCE = Decimal("0.01")
+ALIKE = Decimal("0.002")  # how far token types may differ in their share of the list price under one discount
+NO_DISCOUNT = Decimal("0.995")
+
+
+class Cause(StrEnum):
+    AGREES = ""
+    BAND = "band"
+    UNKNOWN_PRICE = "unknown price"
+    UNBILLED = "unbilled tokens"
+    FAST_MODE = "fast mode"
+    CONTRACT_DISCOUNT = "contract discount"
+    RESTATED = "restated day"
+    UNEXPLAINED = "unexplained"
+
+
+class Cell(NamedTuple):
+    """What one row of the error bar is about; `model` is the dated id."""
+
+    usage_date: date
+    model: str
+    service_tier: str
 
 
 class Reconciliation(NamedTuple):
@@ -35,68 +61,101 @@ class Reconciliation(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Cell:
-    low: list[Decimal] = field(default_factory=list)
-    high: list[Decimal] = field(default_factory=list)
-    reported: list[Decimal] = field(default_factory=list)
-    unpriced: bool = False
-    banded: bool = False
+class _Evidence:
+    """Usage and reported dollars of one cell, by meeting key."""
+
+    used: dict[MeetingKey, list[Tokens]] = field(default_factory=lambda: defaultdict(list))
+    paid: dict[MeetingKey, list[Decimal]] = field(default_factory=lambda: defaultdict(list))
+    priced: dict[MeetingKey, Pricing] = field(default_factory=dict)
+
+    def price(self, terms: Terms) -> None:
+        for key, parts in self.used.items():
+            self.priced[key] = pricing((quote_of(part.line, key.token_type, terms), part.number) for part in parts)
+
+    def bounds(self, keys: Iterable[MeetingKey]) -> tuple[Decimal | None, Decimal | None]:
+        """Lowest and highest contracted dollars of these keys; None where one has no price."""
+        amounts = [self.priced[key].contracted for key in keys]
+        return _total(amount.low for amount in amounts), _total(amount.high for amount in amounts)
+
+    @property
+    def reported(self) -> Decimal:
+        return sum_usd(usd for amounts in self.paid.values() for usd in amounts)
 
 
 def reconcile(
     costs: Iterable[CostLine],
     usage: Iterable[UsageLine],
-    book: PriceBook,
+    terms: Terms,
     settled: frozenset[date],
+    restated: frozenset[Cell] = frozenset(),
 ) -> list[Reconciliation]:
-    """One row per day, model and tier of standard and batch. A day without any cost yet is left out."""
-    cells: dict[tuple[date, str, str], _Cell] = defaultdict(_Cell)
+    """One row per day, model and tier of standard and batch. A day without any cost yet is left out.
+
+    `restated` are cells whose cost or usage changed after the fact.
+    """
+    cells: dict[Cell, _Evidence] = defaultdict(_Evidence)
     reported_days = set(settled)
     for line in costs:
         if line.cost_type == "tokens":
             key = meeting_key(line, line.token_type)
             reported_days.add(key.usage_date)
             if key.service_tier in METERED_TIERS:
-                cells[key.usage_date, key.model, key.service_tier].reported.append(line.amount_usd)
+                cells[_cell(key)].paid[key].append(line.amount_usd)
     for key, part in tokens(usage):
         if key.service_tier in METERED_TIERS and key.usage_date in reported_days:
-            _add(
-                cells[key.usage_date, key.model, key.service_tier],
-                part,
-                key.token_type,
-                book,
-            )
-    return [_row(*key, cell) for key, cell in sorted(cells.items())]
+            cells[_cell(key)].used[key].append(part)
+    return [_row(cell, evidence, terms, cell in restated) for cell, evidence in sorted(cells.items())]
 
 
-def _add(cell: _Cell, part: Tokens, token_type: str, book: PriceBook) -> None:
-    price = price_of(part.line, token_type, book)
-    if price is None:
-        cell.unpriced = True
-        return
-    low, high = price.amount(part.number)
-    cell.low.append(low)
-    cell.high.append(high)
-    cell.banded |= price.banded
+def cell_of(day: date, model: str, service_tier: str) -> Cell:
+    """The row of the error bar that a line of these dimensions belongs to."""
+    return Cell(day, dated_model(model), service_tier or "standard")
 
 
-def _row(day: date, model: str, tier: str, cell: _Cell) -> Reconciliation:
-    reported = sum_usd(cell.reported)
-    low, high = (None, None) if cell.unpriced else (round_usd(sum_usd(cell.low)), round_usd(sum_usd(cell.high)))
+def _cell(key: MeetingKey) -> Cell:
+    return Cell(key.usage_date, key.model, key.service_tier)
+
+
+def _total(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    known = []
+    for amount in amounts:
+        if amount is None:
+            return None
+        known.append(amount)
+    return round_usd(sum_usd(known))
+
+
+def _row(cell: Cell, evidence: _Evidence, terms: Terms, restated: bool) -> Reconciliation:
+    evidence.price(terms)
+    reported = evidence.reported
+    low, high = evidence.bounds(evidence.used)
+    listed = _total(priced.listed.low for priced in evidence.priced.values())
     quotient = None if low is None else ratio(low, reported)
-    return Reconciliation(
-        day, model, tier, low, low, high, low, reported, quotient, _cause(cell, low, high, reported)
-    )  # fmt: skip
+    cause = _cause(evidence, terms, low, high, restated)
+    return Reconciliation(*cell, low, low, high, listed, reported, quotient, cause)
 
 
-def _cause(cell: _Cell, low: Decimal | None, high: Decimal | None, reported: Decimal) -> str:
+def _cause(
+    evidence: _Evidence, terms: Terms, low: Decimal | None, high: Decimal | None, restated: bool
+) -> Cause:  # fmt: skip
+    """First match wins: what the figures prove comes before what they merely allow."""
+    reported = evidence.reported
     if low is None or high is None:
-        return "unknown price"
+        return Cause.UNKNOWN_PRICE
     if within_tolerance(low, high, reported):
-        return "band" if cell.banded else ""
-    if reported.is_zero():
-        return "unbilled tokens"
-    return "unexplained"
+        return Cause.BAND if low != high else Cause.AGREES
+    if reported.is_zero() or _agrees(evidence.bounds(evidence.used.keys() & evidence.paid.keys()), reported):
+        return Cause.UNBILLED
+    if _is_fast_mode(evidence, terms):
+        return Cause.FAST_MODE
+    if _is_discounted(evidence):
+        return Cause.CONTRACT_DISCOUNT
+    return Cause.RESTATED if restated else Cause.UNEXPLAINED
+
+
+def _agrees(bounds: tuple[Decimal | None, Decimal | None], reported: Decimal) -> bool:
+    low, high = bounds
+    return low is not None and high is not None and within_tolerance(low, high, reported)
 
 
 def within_tolerance(low: Decimal, high: Decimal, reported: Decimal) -> bool:
@@ -105,3 +164,37 @@ def within_tolerance(low: Decimal, high: Decimal, reported: Decimal) -> bool:
     if low != high:
         return floor <= reported <= ceiling
     return EXACT.abs(EXACT.subtract(low, reported)) <= multiply(EXACT.abs(reported), TOLERANCE)
+
+
+def _is_fast_mode(evidence: _Evidence, terms: Terms) -> bool:
+    """Whether the bill agrees once fast tokens cost standard prices, or tokens of unknown speed fast ones."""
+    for told, billed in (("fast", "standard"), ("", "fast")):
+        if any(part.line.speed == told for parts in evidence.used.values() for part in parts):
+            other = _Evidence(used=_at_speed(evidence.used, told, billed), paid=evidence.paid)
+            other.price(terms)
+            if _agrees(other.bounds(other.used), evidence.reported):
+                return True
+    return False
+
+
+def _at_speed(used: dict[MeetingKey, list[Tokens]], told: str, billed: str) -> dict[MeetingKey, list[Tokens]]:
+    return {
+        key: [
+            part._replace(line=part.line._replace(speed=billed)) if part.line.speed == told else part for part in parts
+        ]
+        for key, parts in used.items()
+    }
+
+
+def _is_discounted(evidence: _Evidence) -> bool:
+    """Whether every kind of token was billed at the same share of its list price, below the whole."""
+    shares = list(_shares_of_list(evidence))
+    return len(shares) > 1 and max(shares) < NO_DISCOUNT and EXACT.subtract(max(shares), min(shares)) <= ALIKE
+
+
+def _shares_of_list(evidence: _Evidence) -> Iterator[Decimal]:
+    for key in evidence.used.keys() & evidence.paid.keys():
+        listed = evidence.priced[key].listed
+        share = None if listed.low is None or listed.banded else ratio(sum_usd(evidence.paid[key]), listed.low)
+        if share is not None:
+            yield share

@@ -13,19 +13,20 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
+from stax_pipeline.domain.commitments import burned
 from stax_pipeline.domain.cost import CostLine
 from stax_pipeline.domain.meeting import (
     MeetingKey,
     Pricing,
     Tokens,
     meeting_key,
-    price_of,
     pricing,
+    quote_of,
     tokens,
 )
-from stax_pipeline.domain.money import multiply, round_usd, sum_usd
-from stax_pipeline.domain.prices import PriceBook
+from stax_pipeline.domain.money import round_usd, sum_usd
 from stax_pipeline.domain.prices.book import UNITS
+from stax_pipeline.domain.terms import Quote, Terms
 from stax_pipeline.domain.usage import UsageLine
 
 
@@ -35,17 +36,10 @@ class CostSource(StrEnum):
     UNBILLED = "unbilled"
     USAGE_ESTIMATED = "usage-estimated"
     UNPRICED = "unpriced"
+    COMMITMENT_UNUSED = "commitment-unused"
 
 
 METERED_TIERS = frozenset({"standard", "batch"})
-BURNDOWN = {  # Anthropic's "Service tiers" page: units of a Priority commitment that one token burns
-    "uncached_input_tokens": Decimal(1),
-    "output_tokens": Decimal(1),
-    "cache_read_input_tokens": Decimal("0.1"),
-    "cache_creation.ephemeral_5m_input_tokens": Decimal("1.25"),
-    "cache_creation.ephemeral_1h_input_tokens": Decimal(2),
-}
-BURNDOWN_US = Decimal("1.1")
 _SERVICE_UNITS = {
     "web_search": ("requests", "1k requests"),
     "code_execution": ("hours", "hour"),
@@ -84,25 +78,23 @@ class SpendLine(NamedTuple):
     cost_lines: int
 
 
-def decide(
-    tier: str, costs: list[CostLine], list_cost: Decimal | None, settled: bool
-) -> tuple[CostSource, Decimal | None]:
-    """Where a line's dollars come from, and the dollars: first match wins."""
+def decide(tier: str, costs: list[CostLine], price: Decimal | None, settled: bool) -> tuple[CostSource, Decimal | None]:
+    """Where a line's dollars come from, and the dollars: first match wins. `price` is after the contract rate."""
     if costs:
         return CostSource.REPORTED, sum_usd(line.amount_usd for line in costs)
-    if tier == "priority" and list_cost is not None:
-        return CostSource.PRIORITY_RECONSTRUCTED, list_cost
+    if tier == "priority" and price is not None:
+        return CostSource.PRIORITY_RECONSTRUCTED, price
     if tier in METERED_TIERS and settled:
         return CostSource.UNBILLED, Decimal(0)
-    if tier in METERED_TIERS and list_cost is not None:
-        return CostSource.USAGE_ESTIMATED, list_cost
+    if tier in METERED_TIERS and price is not None:
+        return CostSource.USAGE_ESTIMATED, price
     return CostSource.UNPRICED, None
 
 
 def spend_lines(
     costs: Iterable[CostLine],
     usage: Iterable[UsageLine],
-    book: PriceBook,
+    terms: Terms,
     settled: frozenset[date],
 ) -> list[SpendLine]:
     """All spend lines of one tenant's days. Every cost line and every token lands in exactly one of them."""
@@ -124,12 +116,14 @@ def spend_lines(
     for meter in usage:
         if meter.web_search_requests:
             searches[meter.usage_date, meter.workspace_id] += meter.web_search_requests
-    lines = [_token_line(key, paid.get(key, []), used.get(key, []), book, settled) for key in paid.keys() | used.keys()]
+    lines = [
+        _token_line(key, paid.get(key, []), used.get(key, []), terms, settled) for key in paid.keys() | used.keys()
+    ]
     lines += [
-        _search_line(key, searched.get(key, []), searches.get(key, 0), book, settled)
+        _search_line(key, searched.get(key, []), searches.get(key, 0), terms, settled)
         for key in searched.keys() | searches.keys()
     ]
-    lines += [_cost_only_line(same, book) for same in others.values()]
+    lines += [_cost_only_line(same, terms) for same in others.values()]
     return sorted(lines, key=lambda line: (line[:10], line.quantity or 0))
 
 
@@ -146,11 +140,11 @@ def _token_line(
     key: MeetingKey,
     costs: list[CostLine],
     used: list[Tokens],
-    book: PriceBook,
+    terms: Terms,
     settled: frozenset[date],
 ) -> SpendLine:
-    priced = pricing((price_of(part.line, key.token_type, book), part.number) for part in used)
-    source, cost_usd = decide(key.service_tier, costs, priced.low, key.usage_date in settled)
+    priced = pricing((quote_of(part.line, key.token_type, terms), part.number) for part in used)
+    source, cost_usd = decide(key.service_tier, costs, priced.contracted.low, key.usage_date in settled)
     shown: list[CostLine] | list[UsageLine] = [part.line for part in used] or costs
     quantity = sum(part.number for part in used) if used else None
     return SpendLine(
@@ -169,18 +163,18 @@ def _token_line(
         cost_source=source,
         cost_usd=cost_usd,
         effective_cost_usd=cost_usd,
-        list_cost_usd=priced.low,
-        list_cost_low_usd=priced.low if priced.banded else None,
-        list_cost_high_usd=priced.high if priced.banded else None,
-        contracted_cost_usd=priced.low,
-        list_unit_price_usd=priced.unit_price,
-        contracted_unit_price_usd=priced.unit_price,
+        list_cost_usd=priced.listed.low,
+        list_cost_low_usd=priced.listed.low if priced.listed.banded else None,
+        list_cost_high_usd=priced.listed.high if priced.listed.banded else None,
+        contracted_cost_usd=priced.contracted.low,
+        list_unit_price_usd=priced.listed.unit_price,
+        contracted_unit_price_usd=priced.contracted.unit_price,
         pricing_quantity=_in_units(quantity, "1M tokens"),
         pricing_unit="1M tokens",
         price_source=priced.source,
-        price_book_version=book.version,
+        price_book_version=terms.version,
         commitment_id="",
-        burndown_units=_burndown(key, quantity),
+        burndown_units=burned(key.service_tier, key.token_type, key.inference_geo, quantity),
         cost_lines=len(costs),
     )
 
@@ -189,32 +183,23 @@ def _in_units(quantity: int | None, unit: str) -> Decimal | None:
     return None if quantity is None else round_usd(Decimal(quantity) / UNITS[unit])
 
 
-def _burndown(key: MeetingKey, quantity: int | None) -> Decimal | None:
-    if key.service_tier != "priority" or quantity is None or key.token_type not in BURNDOWN:
-        return None
-    return multiply(
-        quantity,
-        BURNDOWN[key.token_type],
-        BURNDOWN_US if key.inference_geo == "us" else 1,
-    )
-
-
 def _search_line(
     key: tuple[date, str],
     costs: list[CostLine],
     requests: int,
-    book: PriceBook,
+    terms: Terms,
     settled: frozenset[date],
 ) -> SpendLine:
     """Web searches meet by day and workspace alone, summed over models and tiers."""
     day, workspace_id = key
-    priced = pricing([(book.service_price("web_search", day), requests)] if requests else [])
-    source, cost_usd = decide("standard", costs, priced.low, day in settled)
+    price = terms.book.service_price("web_search", day)
+    priced = pricing([(Quote(price, price), requests)] if requests else [])
+    source, cost_usd = decide("standard", costs, priced.contracted.low, day in settled)
     quantity = requests or None
-    return _service_line(day, workspace_id, "web_search", costs, source, cost_usd, priced, quantity, book)
+    return _service_line(day, workspace_id, "web_search", costs, source, cost_usd, priced, quantity, terms)
 
 
-def _cost_only_line(costs: list[CostLine], book: PriceBook) -> SpendLine:
+def _cost_only_line(costs: list[CostLine], terms: Terms) -> SpendLine:
     """Code execution, session time and whatever else is sold without a count in the usage report."""
     first, total = costs[0], sum_usd(line.amount_usd for line in costs)
     line = _service_line(
@@ -226,7 +211,7 @@ def _cost_only_line(costs: list[CostLine], book: PriceBook) -> SpendLine:
         total,
         Pricing(),
         None,
-        book,
+        terms,
     )
     return line._replace(
         model=first.model,
@@ -246,7 +231,7 @@ def _service_line(
     cost_usd: Decimal | None,
     priced: Pricing,
     quantity: int | None,
-    book: PriceBook,
+    terms: Terms,
 ) -> SpendLine:
     unit, pricing_unit = _SERVICE_UNITS.get(cost_type, ("", ""))
     return SpendLine(
@@ -265,16 +250,16 @@ def _service_line(
         cost_source=source,
         cost_usd=cost_usd,
         effective_cost_usd=cost_usd,
-        list_cost_usd=priced.low,
+        list_cost_usd=priced.listed.low,
         list_cost_low_usd=None,
         list_cost_high_usd=None,
-        contracted_cost_usd=priced.low,
-        list_unit_price_usd=priced.unit_price,
-        contracted_unit_price_usd=priced.unit_price,
+        contracted_cost_usd=priced.contracted.low,
+        list_unit_price_usd=priced.listed.unit_price,
+        contracted_unit_price_usd=priced.contracted.unit_price,
         pricing_quantity=_in_units(quantity, pricing_unit),
         pricing_unit=pricing_unit,
         price_source=priced.source,
-        price_book_version=book.version,
+        price_book_version=terms.version,
         commitment_id="",
         burndown_units=None,
         cost_lines=len(costs),

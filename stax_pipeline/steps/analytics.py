@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
 
 from stax_pipeline.domain.attribution import KeySpend, spend_by_key
-from stax_pipeline.domain.cost import CostLine
-from stax_pipeline.domain.extraction import Report, Window
-from stax_pipeline.domain.guards import settled_days
+from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.money import EXACT
 from stax_pipeline.domain.prices import PriceBook
-from stax_pipeline.domain.reconciliation import Reconciliation, reconcile
-from stax_pipeline.domain.spend import SpendLine, spend_lines
-from stax_pipeline.domain.usage import KeyUsageLine, UsageLine
+from stax_pipeline.domain.reconciliation import Cell, Reconciliation, cell_of, reconcile
+from stax_pipeline.domain.restatement import Subject
+from stax_pipeline.domain.spend import SpendLine
+from stax_pipeline.domain.usage import KeyUsageLine
+from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse import tables
+from stax_pipeline.resources.warehouse.agreements import read_terms
 from stax_pipeline.resources.warehouse.engine import plain_faults
-from stax_pipeline.resources.warehouse.extractions import Covered, covered
 from stax_pipeline.resources.warehouse.publish import TableRows, lock_tenant, read_days, replace_days
+from stax_pipeline.resources.warehouse.restatements import replace_restatements
 from stax_pipeline.resources.warehouse.tenants import Tenant, set_first_sync
+from stax_pipeline.steps.history import Archive, Held, held_now, price_restatements, spend_of
 from stax_pipeline.steps.isolation import Outcome, Progress, Tally, no_progress, reason
 
 Build = Callable[[sa.Connection, Tenant, Window], int]
@@ -46,22 +48,12 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """What analytics are built with."""
+    """What analytics are built with: the list prices, and the raw pages that tell what changed prices changed."""
 
     engine: sa.Engine
+    lake: Lake
     book: PriceBook
     settle: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class Day:
-    """A tenant's normalised rows of some days, and what is current for them."""
-
-    window: Window
-    costs: list[CostLine]
-    usage: list[UsageLine]
-    cost_coverage: dict[date, Covered]
-    usage_coverage: dict[date, Covered]
 
 
 def publish_spend(
@@ -71,11 +63,14 @@ def publish_spend(
     totals = Totals()
 
     def build(connection: sa.Connection, tenant: Tenant, part: Window) -> int:
-        found = _read(connection, tenant, part)
-        settled = _settled(found, books.settle)
-        lines = spend_lines(found.costs, found.usage, books.book, settled)
+        held = held_now(connection, tenant, part)
+        terms = read_terms(connection, tenant.tenant_id, books.book)
+        lines = spend_of(held, terms, books.settle)
+        if _versions(connection, tenant, part) != {terms.version}:
+            changed = price_restatements(Archive(connection, books.lake, books.settle), tenant, part)
+            replace_restatements(connection, tenant.tenant_id, part.days, Subject.PRICE, changed)
         columns = ["usage_date", "line", *SpendLine._fields[1:], "cost_extraction_id", "usage_extraction_id"]
-        rows = TableRows(tables.spend, columns, _numbered(lines, found))
+        rows = TableRows(tables.spend, columns, _numbered(lines, held))
         written = replace_days(connection, tenant.tenant_id, part.days, [rows])
         totals.add(lines)
         return written
@@ -103,8 +98,10 @@ def publish_reconciliation(
     """Rebuild the error bar."""
 
     def build(connection: sa.Connection, tenant: Tenant, part: Window) -> int:
-        found = _read(connection, tenant, part)
-        rows = reconcile(found.costs, found.usage, books.book, _settled(found, books.settle))
+        held = held_now(connection, tenant, part)
+        terms = read_terms(connection, tenant.tenant_id, books.book)
+        restated = _restated(connection, tenant, part)
+        rows = reconcile(held.costs, held.usage, terms, held.settled(books.settle), restated)
         content = TableRows(tables.reconciliation, Reconciliation._fields, rows)
         return replace_days(connection, tenant.tenant_id, part.days, [content])
 
@@ -145,33 +142,31 @@ def _parts(window: Window) -> Iterator[Window]:
         start = end
 
 
-def _read(connection: sa.Connection, tenant: Tenant, part: Window) -> Day:
-    return Day(
-        part,
-        [CostLine(*row) for row in _rows(connection, tables.cost_lines, CostLine._fields, tenant, part)],
-        [UsageLine(*row) for row in _rows(connection, tables.usage_lines, UsageLine._fields, tenant, part)],
-        covered(connection, tenant.tenant_id, Report.COST, part),
-        covered(connection, tenant.tenant_id, Report.USAGE, part),
-    )
-
-
 def _rows(
     connection: sa.Connection, table: sa.Table, columns: Sequence[str], tenant: Tenant, part: Window
 ) -> list[Any]:
     return read_days(connection, table, columns, tenant.tenant_id, part.start, part.end)
 
 
-def _settled(found: Day, settle: timedelta) -> frozenset[date]:
-    moments = {row.usage_date: row.extracted_at for row in found.cost_coverage.values()}
-    return settled_days(moments, found.costs, found.usage, settle)
+def _versions(connection: sa.Connection, tenant: Tenant, part: Window) -> set[str]:
+    table = tables.spend
+    of_days = table.c.usage_date >= part.start, table.c.usage_date < part.end
+    query = sa.select(table.c.price_book_version).distinct().where(table.c.tenant_id == tenant.tenant_id, *of_days)
+    return set(connection.execute(query).scalars())
 
 
-def _numbered(lines: list[SpendLine], found: Day) -> Iterator[tuple[object, ...]]:
+def _restated(connection: sa.Connection, tenant: Tenant, part: Window) -> frozenset[Cell]:
+    columns = ["usage_date", "model", "service_tier", "subject"]
+    rows = _rows(connection, tables.restatements, columns, tenant, part)
+    return frozenset(cell_of(*row[:3]) for row in rows if row.subject != Subject.PRICE)
+
+
+def _numbered(lines: list[SpendLine], held: Held) -> Iterator[tuple[object, ...]]:
     """Lines with their number within the day and the extractions they were built from."""
     number: Counter[object] = Counter()
     for line in lines:
         number[line.usage_date] += 1
-        cost, usage = found.cost_coverage.get(line.usage_date), found.usage_coverage.get(line.usage_date)
+        cost, usage = held.cost_coverage.get(line.usage_date), held.usage_coverage.get(line.usage_date)
         yield (
             line.usage_date, number[line.usage_date], *line[1:],
             cost and cost.extraction_id, usage and usage.extraction_id,

@@ -6,6 +6,7 @@ runs them from the command line).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +15,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Window
+from stax_pipeline.resources.warehouse.agreements import read_terms
 from stax_pipeline.resources.warehouse.prices import read_book
+from stax_pipeline.resources.warehouse.tables import commitments, contract_rates
 from stax_pipeline.settings import Settings
 from stax_pipeline.steps.rule import Rule
 from stax_pipeline.steps.rules import RULES
@@ -47,12 +50,23 @@ def examine(connection: sa.Connection, rule: Rule, window: Window, now: datetime
         "refresh": settings.refresh_minutes,
         "recent": now.date() - timedelta(days=max(settings.lookback_days, 35)),
     }
-    if ":version" in rule.query:
-        values["version"] = read_book(connection).version
+    if ":versions" in rule.query:
+        values |= _versions(connection)
     used = {name: value for name, value in values.items() if f":{name}" in rule.query}
     rows = [tuple(row) for row in connection.execute(sa.text(rule.query), used)]
     connected = connection.execute(sa.text("select count(*) from stax.tenants where status <> 'disconnected'")).scalar()
     return Finding(rule, rows, tuple(dict.fromkeys(str(row[0]) for row in rows)), int(connected or 0))
+
+
+def _versions(connection: sa.Connection) -> dict[str, str]:
+    """The version of the prices in force, and those of tenants with terms of their own as a JSON object."""
+    book = read_book(connection)
+    own = sa.union(sa.select(contract_rates.c.tenant_id), sa.select(commitments.c.tenant_id))
+    terms = {str(tenant): read_terms(connection, tenant, book) for tenant in connection.execute(own).scalars()}
+    return {
+        "version": book.version,
+        "versions": json.dumps({tenant: found.version for tenant, found in terms.items()}),
+    }
 
 
 def examine_all(connection: sa.Connection, window: Window, now: datetime, settings: Settings) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Publish the newest extraction of each day: cost lines, usage lines, usage by key, and their coverage.
+"""Publish extractions in the order they were recorded: cost lines, usage lines, usage by key, coverage, restatements.
 
 Extractions that cannot be published (they do not parse, changed their unit, or shrink a settled day) keep their raw
 pages and get the reason; the tenant's last good rows stay.
@@ -11,26 +11,40 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import TypeVar
 
 import sqlalchemy as sa
 
 from stax_pipeline.domain.cost import CostLine
 from stax_pipeline.domain.errors import TenantStopped
-from stax_pipeline.domain.extraction import RawPage, Report, Window
+from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.domain.guards import settled_days, shrunk_days, unit_fault
 from stax_pipeline.domain.money import EXACT
 from stax_pipeline.domain.prices import PriceBook
-from stax_pipeline.domain.readings import read_cost, read_usage
-from stax_pipeline.domain.time import data_through, day_state, is_old_enough_to_settle
+from stax_pipeline.domain.restatement import restated_cost, restated_usage
+from stax_pipeline.domain.time import is_old_enough_to_settle
 from stax_pipeline.domain.usage import KeyUsageLine, UsageLine
-from stax_pipeline.resources.lake.raw import RawDamaged, read_raw
+from stax_pipeline.resources.lake.raw import RawDamaged
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse import tables
+from stax_pipeline.resources.warehouse.agreements import read_terms
 from stax_pipeline.resources.warehouse.engine import plain_faults
-from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, covered, newest_by_day, set_error
-from stax_pipeline.resources.warehouse.publish import TableRows, cover, lock_tenant, read_days, replace_days
+from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, covered, set_error, unpublished
+from stax_pipeline.resources.warehouse.publish import TableRows, cover, lock_tenant, replace_days
+from stax_pipeline.resources.warehouse.restatements import add_restatements
 from stax_pipeline.resources.warehouse.tenants import Tenant
+from stax_pipeline.steps.history import (
+    count_by_day,
+    coverage_of,
+    later,
+    read_cost_lines,
+    read_costs,
+    read_usage_lines,
+    read_usages,
+)
 from stax_pipeline.steps.isolation import Outcome, Progress, Tally, no_progress, reason
+
+Line = TypeVar("Line", CostLine, UsageLine, KeyUsageLine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +73,7 @@ def publish_cost(
     tally = Tally(progress, len(tenants), len(window.days))
     for tenant in tenants:
         counted = 0
-        for extraction, days in _newest(stores, tenant, Report.COST, window):
+        for extraction, days in _unpublished(stores, tenant, Report.COST, window):
             try:
                 outcome.rows += _publish_cost(stores, tenant, extraction, days, book)
             except Exception as fault:
@@ -78,7 +92,7 @@ def publish_usage(
     tally = Tally(progress, len(tenants), len(window.days))
     for tenant in tenants:
         counted = 0
-        for extraction, days in _newest(stores, tenant, Report.USAGE, window):
+        for extraction, days in _unpublished(stores, tenant, Report.USAGE, window):
             try:
                 outcome.rows += _publish_usage(stores, tenant, extraction, days)
             except Exception as fault:
@@ -89,66 +103,70 @@ def publish_usage(
     return outcome
 
 
-def _newest(stores: Stores, tenant: Tenant, report: Report, window: Window) -> list[tuple[Extraction, list[date]]]:
+def _unpublished(stores: Stores, tenant: Tenant, report: Report, window: Window) -> list[tuple[Extraction, list[date]]]:
     with plain_faults(f"tenant {tenant.slug}: looking for extractions"), stores.engine.begin() as connection:
-        return newest_by_day(connection, tenant.tenant_id, report, window)
+        return unpublished(connection, tenant.tenant_id, report, window)
 
 
 def _publish_cost(stores: Stores, tenant: Tenant, extraction: Extraction, days: list[date], book: PriceBook) -> int:
-    lines = read_cost(_pages(stores, extraction), extraction.window)
+    lines = read_costs(stores.lake, extraction, days)
     columns = [*CostLine._fields, "extraction_id"]
     with plain_faults(f"tenant {tenant.slug}: publishing cost lines"), stores.engine.begin() as connection:
         lock_tenant(connection, tenant.tenant_id)
         days, before = _publishable(connection, extraction, days)
         if not days:
             return 0
-        usage = read_usage_lines(connection, tenant, days)
-        chosen = set(days)
-        fresh = [line for line in lines if line.usage_date in chosen]
-        if fault := unit_fault(fresh, usage, book):
+        fresh = _of(days, lines)
+        held = _of(days, read_cost_lines(connection, tenant, _span(days)))
+        usage = read_usage_lines(connection, tenant, _span(days))
+        if fault := unit_fault(fresh, usage, read_terms(connection, tenant.tenant_id, book)):
             raise UnitMismatch(fault)
         if not stores.accept_shrink:
-            held = [line for line in read_cost_lines(connection, tenant, days) if line.usage_date in chosen]
             moments = {day: old.extracted_at for day, old in before.items()}
             settled = settled_days(moments, held, usage, stores.settle)
             _refuse_shrink(_dollars(held), _dollars(fresh), settled, "dollars")
-        rows = (line + (extraction.extraction_id,) for line in fresh)
+        add_restatements(connection, tenant.tenant_id, restated_cost(held, fresh, later(extraction, before)))
+        rows = _named(fresh, extraction)
         written = replace_days(connection, tenant.tenant_id, days, [TableRows(tables.cost_lines, columns, rows)])
-        cover(connection, _coverage(extraction, days, _count(fresh), stores.settle))
+        cover(connection, coverage_of(extraction, days, count_by_day(fresh), stores.settle))
     return written
 
 
 def _publish_usage(stores: Stores, tenant: Tenant, extraction: Extraction, days: list[date]) -> int:
-    found = read_usage(_pages(stores, extraction), extraction.window)
+    lines, by_key = read_usages(stores.lake, extraction, days)
     with plain_faults(f"tenant {tenant.slug}: publishing usage lines"), stores.engine.begin() as connection:
         lock_tenant(connection, tenant.tenant_id)
         days, before = _publishable(connection, extraction, days)
         if not days:
             return 0
-        chosen = set(days)
-        fresh = [line for line in found.lines() if line.usage_date in chosen]
+        fresh = _of(days, lines)
+        held = _of(days, read_usage_lines(connection, tenant, _span(days)))
         if not stores.accept_shrink:
-            held = [line for line in read_usage_lines(connection, tenant, days) if line.usage_date in chosen]
             settled = frozenset(
                 day for day, old in before.items() if is_old_enough_to_settle(day, old.extracted_at, stores.settle)
             )
             _refuse_shrink(_tokens(held), _tokens(fresh), settled, "tokens")
-        by_key = _named(found.by_key(), extraction)
+        add_restatements(connection, tenant.tenant_id, restated_usage(held, fresh, later(extraction, before)))
         content = [
             TableRows(tables.usage_lines, [*UsageLine._fields, "extraction_id"], _named(fresh, extraction)),
-            TableRows(tables.usage_by_key, [*KeyUsageLine._fields, "extraction_id"], by_key),
+            TableRows(tables.usage_by_key, [*KeyUsageLine._fields, "extraction_id"], _named(by_key, extraction)),
         ]
         written = replace_days(connection, tenant.tenant_id, days, content)
-        cover(connection, _coverage(extraction, days, _count(fresh), stores.settle))
+        cover(connection, coverage_of(extraction, days, count_by_day(fresh), stores.settle))
     return written
+
+
+def _of(days: list[date], lines: Iterable[Line]) -> list[Line]:
+    chosen = set(days)
+    return [line for line in lines if line.usage_date in chosen]
+
+
+def _span(days: list[date]) -> Window:
+    return Window(min(days), max(days) + timedelta(days=1))
 
 
 def _named(lines: Iterable[tuple[object, ...]], extraction: Extraction) -> Iterable[tuple[object, ...]]:
     return (line + (extraction.extraction_id,) for line in lines)
-
-
-def _pages(stores: Stores, extraction: Extraction) -> Iterable[RawPage]:
-    return read_raw(stores.lake, extraction.raw_uri or "", extraction.sha256)[1]
 
 
 def _publishable(
@@ -156,19 +174,8 @@ def _publishable(
 ) -> tuple[list[date], dict[date, Covered]]:
     """The days for which nothing newer is current, read under the tenant's lock."""
     report = Report(extraction.report)
-    before = covered(connection, extraction.tenant_id, report, Window(days[0], days[-1] + timedelta(days=1)))
+    before = covered(connection, extraction.tenant_id, report, _span(days))
     return [d for d in days if d not in before or before[d].extracted_at <= extraction.extracted_at], before
-
-
-def _coverage(extraction: Extraction, days: list[date], rows: dict[date, int], settle: timedelta) -> list[Covered]:
-    moment = extraction.extracted_at
-    return [
-        Covered(
-            extraction.tenant_id, extraction.report, day, extraction.extraction_id, moment, data_through(day, moment),
-            is_old_enough_to_settle(day, moment, settle), day_state(day, moment), rows.get(day, 0),
-        )
-        for day in days
-    ]  # fmt: skip
 
 
 def _refuse_shrink(
@@ -194,13 +201,6 @@ def _tokens(lines: Iterable[UsageLine]) -> dict[date, Decimal]:
     return totals
 
 
-def _count(lines: Iterable[CostLine | UsageLine]) -> dict[date, int]:
-    counts: dict[date, int] = defaultdict(int)
-    for line in lines:
-        counts[line.usage_date] += 1
-    return counts
-
-
 def _refuse(stores: Stores, tenant: Tenant, extraction: Extraction, fault: Exception, outcome: Outcome) -> None:
     """Name the reason. An extraction whose content is at fault no longer counts; a failing disk or database is not its
     fault, and the next sync publishes it.
@@ -210,17 +210,3 @@ def _refuse(stores: Stores, tenant: Tenant, extraction: Extraction, fault: Excep
     if isinstance(fault, TenantStopped | RawDamaged):
         with plain_faults(f"tenant {tenant.slug}: recording a fault"), stores.engine.begin() as connection:
             set_error(connection, extraction.extraction_id, why)
-
-
-def read_cost_lines(connection: sa.Connection, tenant: Tenant, days: Sequence[date]) -> list[CostLine]:
-    rows = read_days(
-        connection, tables.cost_lines, CostLine._fields, tenant.tenant_id, min(days), max(days) + timedelta(days=1)
-    )
-    return [CostLine(*row) for row in rows]
-
-
-def read_usage_lines(connection: sa.Connection, tenant: Tenant, days: Sequence[date]) -> list[UsageLine]:
-    rows = read_days(
-        connection, tables.usage_lines, UsageLine._fields, tenant.tenant_id, min(days), max(days) + timedelta(days=1)
-    )
-    return [UsageLine(*row) for row in rows]

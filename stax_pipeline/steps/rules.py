@@ -114,13 +114,15 @@ EVERY_EXTRACTION_PUBLISHED = Rule(
 SPEND_IS_CURRENT = Rule(
     "spend_is_current",
     "spend",
-    "Spend was built from the current extraction of both reports and with the price book in force, on every day.",
+    "Spend was built from the current extraction of both reports and with the prices, rates and commitments in force, "
+    "on every day; `stax replay` rebuilds what was not.",
     ("tenant", "usage_date", "price_book_version"),
     f"""
     select slug, usage_date, null from stax.completeness where {WINDOW} and not spend_is_current
     union
     select t.slug, s.usage_date, s.price_book_version from stax.spend s join stax.tenants t using (tenant_id)
-    where {WINDOW} and s.price_book_version <> :version
+    where {WINDOW}
+      and s.price_book_version <> coalesce(cast(:versions as jsonb) ->> cast(s.tenant_id as text), :version)
     order by 1, 2
     """,
 )
@@ -181,7 +183,8 @@ PRICE_BOOK_MATCHES_BILL = Rule(
     f"""
     select t.slug, r.usage_date, r.model, r.service_tier, r.priced_usd, r.reported_usd, r.ratio, r.cause
     from stax.reconciliation r join stax.tenants t using (tenant_id)
-    where {WINDOW} and r.cause not in ('', 'band', 'unbilled tokens')
+    where {WINDOW}
+      and (r.cause = 'unknown price' or (r.ratio is not null and r.cause not in ('', 'band')))
     order by 1, 2, 3, 4
     """,
     0.2,

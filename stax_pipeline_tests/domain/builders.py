@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from stax_pipeline.domain.cost import CostLine
 from stax_pipeline.domain.extraction import RawPage, Reading
 from stax_pipeline.domain.prices import ListPrice, PriceBook, shipped_prices
+from stax_pipeline.domain.terms import Terms
 from stax_pipeline.domain.usage import TOKEN_TYPES, KeyUsageLine, UsageLine
 
 DAY = date(2026, 11, 1)
@@ -35,6 +36,12 @@ def scaled(number: int, decimals: int = 18) -> Decimal:
 def book() -> PriceBook:
     """The book that ships."""
     return PriceBook.of(shipped_prices())
+
+
+@cache
+def terms() -> Terms:
+    """List prices alone: no contract rate, no commitment."""
+    return Terms(book())
 
 
 def list_price(usd: str = "10", **changes: Any) -> ListPrice:

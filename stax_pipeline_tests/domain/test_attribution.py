@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stax_pipeline.domain.attribution import KeySpend, spend_by_key, split
+from stax_pipeline.domain.attribution import KeySpend, spend_by_key
 from stax_pipeline.domain.cost import CostLine
+from stax_pipeline.domain.money import split
 from stax_pipeline.domain.spend import SpendLine, spend_lines
 from stax_pipeline.domain.usage import KeyUsageLine, UsageLine
 from stax_pipeline_tests.domain.builders import (
@@ -21,12 +22,12 @@ from stax_pipeline_tests.domain.builders import (
     INPUT,
     MILLION,
     OPUS,
-    book,
     cost,
     cost_lines_,
     key_usage,
     key_usage_lines_,
     scaled,
+    terms,
     usage,
     usage_lines_,
 )
@@ -70,7 +71,7 @@ def test_all_38_digits_survive() -> None:
 
 def join(*lines: CostLine | UsageLine, settled: frozenset[date] = frozenset()) -> list[SpendLine]:
     costs = [line for line in lines if isinstance(line, CostLine)]
-    return spend_lines(costs, [line for line in lines if isinstance(line, UsageLine)], book(), settled)
+    return spend_lines(costs, [line for line in lines if isinstance(line, UsageLine)], terms(), settled)
 
 
 def shares(rows: list[KeySpend]) -> dict[tuple[str, str], tuple[int | None, Decimal | None]]:
@@ -177,7 +178,7 @@ def test_by_key_ties_to_spend_by_day_and_source_in_any_order(
     lines: tuple[list[CostLine], list[UsageLine], frozenset[date]], by_key: list[KeyUsageLine], random: Any
 ) -> None:
     costs, meters, settled = lines
-    spend = spend_lines(costs, meters, book(), settled)
+    spend = spend_lines(costs, meters, terms(), settled)
     rows = spend_by_key(spend, by_key)
     assert totals(rows) == totals(spend)
     assert len({row[:9] for row in rows}) == len(rows)

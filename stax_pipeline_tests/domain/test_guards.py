@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from stax_pipeline.domain.guards import settled_days, shrunk_days, unit_fault, unit_mismatch
-from stax_pipeline_tests.domain.builders import DAY, MILLION, book, cost, usage
+from stax_pipeline_tests.domain.builders import DAY, MILLION, cost, terms, usage
 
 DAILY = timedelta(hours=24)
 
@@ -41,47 +41,47 @@ def test_a_factor_of_twenty_with_a_dollar_reported_is_a_change_of_unit(
 
 
 def test_a_bill_in_the_right_unit_is_published() -> None:
-    assert unit_fault([cost("4")], [usage(MILLION)], book()) is None
+    assert unit_fault([cost("4")], [usage(MILLION)], terms()) is None
 
 
 def test_dollars_where_cents_were_meant_are_held_back() -> None:
-    fault = unit_fault([cost("400")], [usage(MILLION * 100)], book())
+    fault = unit_fault([cost("400")], [usage(MILLION * 100)], terms())
     assert fault is None
-    fault = unit_fault([cost("4")], [usage(MILLION * 100)], book())
+    fault = unit_fault([cost("4")], [usage(MILLION * 100)], terms())
     assert fault == "unit mismatch: tokens × price say $400.00, the cost report says $4.00"
 
 
 def test_cents_where_dollars_were_meant_are_held_back() -> None:
-    fault = unit_fault([cost("400")], [usage(MILLION)], book())
+    fault = unit_fault([cost("400")], [usage(MILLION)], terms())
     assert fault == "unit mismatch: tokens × price say $4.00, the cost report says $400.00"
 
 
 @pytest.mark.parametrize("discounted", ["4", "2", "0.8", "20", "79"])
 def test_no_discount_and_no_band_looks_like_a_change_of_unit(discounted: str) -> None:
-    assert unit_fault([cost(discounted)], [usage(MILLION)], book()) is None
+    assert unit_fault([cost(discounted)], [usage(MILLION)], terms()) is None
 
 
 def test_the_whole_window_counts_not_one_odd_day() -> None:
     following = DAY + timedelta(days=1)
     costs = [cost("400"), cost("40000", usage_date=following)]
     meters = [usage(MILLION), usage(MILLION * 10000, usage_date=following)]
-    assert unit_fault(costs, meters, book()) is None
+    assert unit_fault(costs, meters, terms()) is None
 
 
 def test_unbilled_and_unpriced_models_have_no_voice() -> None:
     meters = [usage(MILLION), usage(MILLION * 10**6, model="claude-opus-5"), usage(1, model="claude-nobody-knows")]
     costs = [cost("4"), cost("900000", model="claude-nobody-knows")]
-    assert unit_fault(costs, meters, book()) is None
+    assert unit_fault(costs, meters, terms()) is None
 
 
 def test_priority_usage_has_no_voice() -> None:
-    assert unit_fault([cost("4")], [usage(MILLION), usage(MILLION * 10**6, service_tier="priority")], book()) is None
+    assert unit_fault([cost("4")], [usage(MILLION), usage(MILLION * 10**6, service_tier="priority")], terms()) is None
 
 
 def test_nothing_to_compare_is_no_fault() -> None:
-    assert unit_fault([], [], book()) is None
-    assert unit_fault([cost("400")], [], book()) is None
-    assert unit_fault([], [usage(MILLION)], book()) is None
+    assert unit_fault([], [], terms()) is None
+    assert unit_fault([cost("400")], [], terms()) is None
+    assert unit_fault([], [usage(MILLION)], terms()) is None
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from stax_pipeline.domain.meeting import MeetingKey, Pricing, Tokens, geo_class, meeting_key, pricing, tokens
+from stax_pipeline.domain.meeting import Amount, MeetingKey, Pricing, Tokens, geo_class, meeting_key, pricing, tokens
 from stax_pipeline.domain.prices import Price
+from stax_pipeline.domain.terms import Quote
 from stax_pipeline_tests.domain.builders import (
     DAY,
     INPUT,
@@ -72,28 +73,41 @@ def test_usage_is_unpivoted_and_unused_types_make_no_row() -> None:
     assert list(tokens([usage(0, web_search_requests=6)])) == []
 
 
-def unit(usd: str, high: str | None = None, source: str = "a") -> Price:
-    return Price(Decimal(usd), Decimal(high or usd), "1M tokens", source)
+def unit(usd: str, high: str | None = None, source: str = "a", off: str = "0") -> Quote:
+    listed = Price(Decimal(usd), Decimal(high or usd), "1M tokens", source)
+    share = 1 - Decimal(off)
+    return Quote(listed, Price(listed.low * share, listed.high * share, "1M tokens", source))
+
+
+NO_PRICE = Quote(None, None)
 
 
 def test_parts_are_priced_before_they_are_summed() -> None:
-    priced = pricing([(unit("4"), MILLION), (unit("8", source="b"), 2 * MILLION)])
-    assert priced == Pricing(low=Decimal(20), high=Decimal(20), unit_price=None, source="a + b")
+    priced = pricing([(unit("4"), MILLION), (unit("8", source="b", off="0.25"), 2 * MILLION)])
+    assert priced == Pricing(
+        Amount(Decimal(20), Decimal(20), None), Amount(Decimal(16), Decimal(16), None), "a + b"
+    )  # fmt: skip
 
 
 def test_one_price_is_told() -> None:
-    assert pricing([(unit("4"), MILLION), (unit("4"), MILLION)]).unit_price == 4
+    priced = pricing([(unit("4", off="0.5"), MILLION), (unit("4", off="0.5"), MILLION)])
+    assert (priced.listed.unit_price, priced.contracted.unit_price) == (4, 2)
 
 
 def test_a_part_without_price_leaves_the_whole_unknown() -> None:
-    assert pricing([(unit("4"), MILLION), (None, 1)]) == Pricing() == pricing([])
+    assert pricing([(unit("4"), MILLION), (NO_PRICE, 1)]) == Pricing() == pricing([])
+
+
+def test_an_absolute_price_stands_where_no_list_price_is_known() -> None:
+    priced = pricing([(Quote(None, Price(Decimal(3), Decimal(3), "1M tokens", "contract rate")), MILLION)])
+    assert (priced.listed, priced.contracted.low, priced.source) == (Amount(), 3, "contract rate")
 
 
 def test_rounding_happens_once_after_the_sum() -> None:
     tiny = unit("0.0000000000004")  # a token costs 4e-19
-    assert pricing([(tiny, 1)] * 5).low == Decimal("0.000000000000000002")
+    assert pricing([(tiny, 1)] * 5).listed.low == Decimal("0.000000000000000002")
 
 
 def test_a_band_has_two_sums() -> None:
-    priced = pricing([(unit("0.1", "0.5"), MILLION), (unit("0.5"), MILLION)])
+    priced = pricing([(unit("0.1", "0.5"), MILLION), (unit("0.5"), MILLION)]).listed
     assert (priced.low, priced.high, priced.banded) == (Decimal("0.6"), Decimal(1), True)

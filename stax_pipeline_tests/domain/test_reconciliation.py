@@ -18,9 +18,9 @@ from stax_pipeline_tests.domain.builders import (
     MILLION,
     OPUS,
     OUTPUT,
-    book,
     cost,
     cost_lines_,
+    terms,
     usage,
     usage_lines_,
 )
@@ -30,7 +30,7 @@ SETTLED = frozenset({DAY})
 
 def rows(*lines: CostLine | UsageLine, settled: frozenset[date] = frozenset()) -> list[Reconciliation]:
     costs = [line for line in lines if isinstance(line, CostLine)]
-    return reconcile(costs, [line for line in lines if isinstance(line, UsageLine)], book(), settled)
+    return reconcile(costs, [line for line in lines if isinstance(line, UsageLine)], terms(), settled)
 
 
 def row(*lines: CostLine | UsageLine, settled: frozenset[date] = frozenset()) -> Reconciliation:
@@ -137,7 +137,7 @@ def test_a_bill_for_a_tier_that_is_not_metered_has_no_row_either() -> None:
 
 @given(st.lists(cost_lines_, max_size=8), st.lists(usage_lines_, max_size=6))
 def test_reported_is_the_token_bill_of_standard_and_batch(costs: list[CostLine], meters: list[UsageLine]) -> None:
-    found = reconcile(costs, meters, book(), SETTLED)
+    found = reconcile(costs, meters, terms(), SETTLED)
     billed = [
         line.amount_usd
         for line in costs

@@ -22,6 +22,7 @@ from stax_pipeline_tests.domain.builders import (
     WRITE_5M,
     book,
     cost,
+    terms,
     usage,
 )
 
@@ -31,7 +32,7 @@ SETTLED, OPEN = frozenset({DAY}), frozenset[date]()
 def join(*lines: CostLine | UsageLine, settled: frozenset[date] = OPEN) -> list[SpendLine]:
     costs = [line for line in lines if isinstance(line, CostLine)]
     meters = [line for line in lines if isinstance(line, UsageLine)]
-    return spend_lines(costs, meters, book(), settled)
+    return spend_lines(costs, meters, terms(), settled)
 
 
 def one(*lines: CostLine | UsageLine, settled: frozenset[date] = OPEN) -> SpendLine:
@@ -41,7 +42,7 @@ def one(*lines: CostLine | UsageLine, settled: frozenset[date] = OPEN) -> SpendL
 
 def test_the_labels_are_what_people_query_for() -> None:
     assert {source.value for source in CostSource} == {
-        "reported", "priority-reconstructed", "unbilled", "usage-estimated", "unpriced",
+        "reported", "priority-reconstructed", "unbilled", "usage-estimated", "unpriced", "commitment-unused", "commitment-unused",
     }  # fmt: skip
 
 

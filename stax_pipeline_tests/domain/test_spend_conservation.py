@@ -15,7 +15,7 @@ from stax_pipeline.domain.money import round_usd
 from stax_pipeline.domain.prices.book import dated_model
 from stax_pipeline.domain.spend import spend_lines
 from stax_pipeline.domain.usage import TOKEN_TYPES, UsageLine
-from stax_pipeline_tests.domain.builders import DAY, book, cost_lines_, usage_lines_
+from stax_pipeline_tests.domain.builders import DAY, cost_lines_, terms, usage_lines_
 
 COSTS, METERS = st.lists(cost_lines_, max_size=8), st.lists(usage_lines_, max_size=6)
 SETTLED_DAYS = st.frozensets(st.sampled_from([DAY, DAY + timedelta(days=1)]))
@@ -26,7 +26,7 @@ SETTLED_DAYS = st.frozensets(st.sampled_from([DAY, DAY + timedelta(days=1)]))
 def test_every_cent_lands_exactly_once(
     costs: list[CostLine], meters: list[UsageLine], settled: frozenset[date]
 ) -> None:
-    lines = spend_lines(costs, meters, book(), settled)
+    lines = spend_lines(costs, meters, terms(), settled)
     billed: dict[tuple[date, str], Fraction] = defaultdict(Fraction)
     for bill in costs:
         billed[bill.usage_date, bill.workspace_id] += Fraction(bill.amount_usd)
@@ -53,7 +53,7 @@ def test_every_token_and_search_lands_exactly_once(
             used[where] += getattr(meter, column)
         used[meter.usage_date, meter.workspace_id, "web_search"] += meter.web_search_requests
     landed: dict[tuple[object, ...], int] = defaultdict(int)
-    for line in spend_lines(costs, meters, book(), settled):
+    for line in spend_lines(costs, meters, terms(), settled):
         if line.cost_type == "web_search":
             landed[line.usage_date, line.workspace_id, "web_search"] += line.quantity or 0
         elif line.cost_type == "tokens":
@@ -70,10 +70,10 @@ def test_every_token_and_search_lands_exactly_once(
 def test_input_order_does_not_matter(
     costs: list[CostLine], meters: list[UsageLine], settled: frozenset[date], random: Any
 ) -> None:
-    lines = spend_lines(costs, meters, book(), settled)
+    lines = spend_lines(costs, meters, terms(), settled)
     random.shuffle(costs)
     random.shuffle(meters)
-    assert spend_lines(costs, meters, book(), settled) == lines
+    assert spend_lines(costs, meters, terms(), settled) == lines
 
 
 @settings(max_examples=60, deadline=None)
@@ -81,7 +81,7 @@ def test_input_order_does_not_matter(
 def test_unit_price_times_quantity_is_the_list_cost(
     costs: list[CostLine], meters: list[UsageLine], settled: frozenset[date]
 ) -> None:
-    for line in spend_lines(costs, meters, book(), settled):
+    for line in spend_lines(costs, meters, terms(), settled):
         if line.list_unit_price_usd is not None:
             assert line.pricing_quantity is not None
             assert round_usd(line.pricing_quantity * line.list_unit_price_usd) == line.list_cost_usd
@@ -96,5 +96,5 @@ def test_unit_price_times_quantity_is_the_list_cost(
 def test_no_two_lines_are_the_same_line(
     costs: list[CostLine], meters: list[UsageLine], settled: frozenset[date]
 ) -> None:
-    lines = spend_lines(costs, meters, book(), settled)
+    lines = spend_lines(costs, meters, terms(), settled)
     assert len({line[:10] for line in lines}) == len(lines)

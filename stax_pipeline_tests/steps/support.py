@@ -86,7 +86,7 @@ def sync(
     for report in reports:
         ran.steps[report] = fetch(made, report, tenants, window)
     settle = made.settings.settle
-    stores, books = Stores(made.engine, made.lake, settle, accept_shrink), Books(made.engine, book, settle)
+    stores, books = Stores(made.engine, made.lake, settle, accept_shrink), Books(made.engine, made.lake, book, settle)
     ran.steps["usage"] = publish_usage(stores, tenants, window)
     ran.steps["cost"] = publish_cost(stores, tenants, window, book)
     ran.steps["names"] = publish_organization(made.engine, made.lake, tenants)

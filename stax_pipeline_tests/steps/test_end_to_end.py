@@ -193,19 +193,17 @@ class TestOlderNeverOverNewer:
             made.simulator.faults.add(half, path=COST, times=2)
             fetch(made, Report.COST, tenants)
             with made.engine.connect() as connection:
-                old = {
-                    t.tenant_id: normalize.newest_by_day(connection, t.tenant_id, Report.COST, DAYS) for t in tenants
-                }
+                old = {t.tenant_id: normalize.unpublished(connection, t.tenant_id, Report.COST, DAYS) for t in tenants}
             assert all(old.values())
             made.clock.now += timedelta(minutes=10)
             sync(made)
             after = content(made)
-            slow = normalize.newest_by_day
+            slow = normalize.unpublished
 
             def picked_long_ago(connection: Any, tenant_id: Any, report: Report, window: Window) -> Any:
                 return old[tenant_id] if report is Report.COST else slow(connection, tenant_id, report, window)
 
-            monkeypatch.setattr(normalize, "newest_by_day", picked_long_ago)
+            monkeypatch.setattr(normalize, "unpublished", picked_long_ago)
             assert sync(made, reports=()).failures == {}
             assert content(made) == after
             assert usd_by_day(made, "acme", "reported") == true_usd(made, "acme", COMPLETE)

@@ -13,7 +13,7 @@ from stax_pipeline.resources.warehouse.tables import coverage, extractions
 
 
 class Extraction(NamedTuple):
-    """A row of `extractions`; `error` is None when it counts."""
+    """A row of `extractions`; `error` is None when it counts, `recorded_at` until the database has told it."""
 
     extraction_id: UUID
     tenant_id: UUID
@@ -27,6 +27,7 @@ class Extraction(NamedTuple):
     raw_uri: str | None
     run_id: str
     error: str | None
+    recorded_at: datetime | None = None
 
     @property
     def window(self) -> Window:
@@ -37,7 +38,8 @@ _EXTRACTION = [extractions.c[name] for name in Extraction._fields]
 
 
 def record(connection: sa.Connection, extraction: Extraction) -> None:
-    connection.execute(extractions.insert().values(**extraction._asdict()))
+    told = {name: value for name, value in extraction._asdict().items() if name != "recorded_at" or value}
+    connection.execute(extractions.insert().values(**told))
 
 
 def set_error(connection: sa.Connection, extraction_id: UUID, error: str) -> None:
@@ -69,19 +71,37 @@ def get_extraction(connection: sa.Connection, extraction_id: UUID) -> Extraction
     return Extraction(*connection.execute(query).one())
 
 
-def newest_by_day(
+def unpublished(
     connection: sa.Connection, tenant_id: UUID, report: Report, window: Window
 ) -> list[tuple[Extraction, list[date]]]:
-    """The extractions that are newest for some day of the window, each with those days."""
-    chosen: list[tuple[Extraction, list[date]]] = []
-    open_days = set(window.days)
-    for extraction in newest(connection, tenant_id, report, window):
-        if days := sorted(day for day in open_days if day in extraction.window):
-            chosen.append((extraction, days))
-            open_days.difference_update(days)
-        if not open_days:
-            break
-    return chosen
+    """Extractions that count, as they were recorded, each with the days of the window on which none later is current.
+
+    The current one of a day is among them: publishing it once more changes nothing.
+    """
+    current = covered(connection, tenant_id, report, window)
+    counted = in_order(connection, tenant_id, report, window)
+    order = {extraction.extraction_id: place for place, extraction in enumerate(counted)}
+
+    def is_due(extraction: Extraction, day: date) -> bool:
+        now = current.get(day)
+        return now is None or (
+            extraction.extracted_at >= now.extracted_at
+            and order[extraction.extraction_id] >= order.get(now.extraction_id, -1)
+        )
+
+    due = ((e, [day for day in window.days if day in e.window and is_due(e, day)]) for e in counted)
+    return [(extraction, days) for extraction, days in due if days]
+
+
+def in_order(
+    connection: sa.Connection, tenant_id: UUID, report: Report, window: Window, until: datetime | None = None
+) -> list[Extraction]:
+    """Extractions that count and touch the window, as they were recorded; those recorded by `until` (UTC) if given."""
+    found = newest(connection, tenant_id, report, window)
+    return sorted(
+        (e for e in found if e.recorded_at and (until is None or e.recorded_at <= until)),
+        key=lambda e: (e.recorded_at, e.extracted_at),
+    )
 
 
 def last_by_tenant(connection: sa.Connection) -> list[Extraction]:
