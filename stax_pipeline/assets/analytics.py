@@ -40,7 +40,7 @@ DAILY_TABLE: dict[str, Any] = {
 def price_book(warehouse: Warehouse) -> dg.MaterializeResult:
     """List prices by date, model, token type, context window and speed, each with its source."""
     with warehouse.engine.begin() as connection:
-        changed = record_prices(connection, shipped_prices())
+        changed = record_prices(connection, shipped_prices()).changed
         book = read_book(connection)
     return dg.MaterializeResult(
         metadata={"dagster/row_count": len(book.prices), "changed": changed, "version": book.version}

@@ -23,6 +23,14 @@ class WrongUse(StaxError):
     exit_code = 2
 
 
+class Overlap(WrongUse):
+    """Two rows of the operator's that may not stand side by side; `first` and `second` are they."""
+
+    def __init__(self, doing: str, first: object, second: object) -> None:
+        super().__init__(f"{first} and {second} {doing}.")
+        self.doing, self.first, self.second = doing, first, second
+
+
 class CannotStart(StaxError):
     """Something the product needs is missing: the database, the master key, the server's binaries."""
 

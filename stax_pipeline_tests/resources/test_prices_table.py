@@ -29,9 +29,9 @@ def connection(made: Installation) -> Iterator[sa.Connection]:
 
 def test_what_is_shipped_is_recorded_once(connection: sa.Connection) -> None:
     prices = list(shipped_prices())
-    assert record_prices(connection, prices) == len(prices) > 100
+    assert record_prices(connection, prices).changed == len(prices) > 100
     version = read_book(connection).version
-    assert record_prices(connection, prices) == 0
+    assert record_prices(connection, prices).changed == 0
     assert read_book(connection).version == version
     assert set(read_book(connection).prices) == set(prices)
 
@@ -43,7 +43,7 @@ def test_a_changed_price_supersedes_and_the_old_one_stays(made: Installation) ->
         version = read_book(connection).version
     changed = prices[0]._replace(usd_per_unit=prices[0].usd_per_unit + Decimal("0.01"))
     with made.engine.begin() as connection:
-        assert record_prices(connection, [changed]) == 1
+        assert record_prices(connection, [changed]).changed == 1
         book = read_book(connection)
         assert changed in book.prices
         assert prices[0] not in book.prices

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
+from itertools import combinations
 from typing import NamedTuple
 
 from stax_pipeline.domain.money import multiply
@@ -59,6 +60,27 @@ class ListPrice(NamedTuple):
     usd_per_unit: Decimal
     us_multiplier: Decimal
     source: str
+
+
+METER = 6  # how many of a price's first fields, up to `speed`, say what it is for
+
+
+def shadowing(prices: Iterable[ListPrice]) -> Iterator[tuple[ListPrice, ListPrice]]:
+    """Pairs of prices for the same tokens from the same day on, of which a look-up would silently take one.
+
+    Windows of one meter and day are all alike (`all`), the API's, or the two of a band that the API cannot split.
+    """
+    by_day: dict[tuple[object, ...], list[ListPrice]] = defaultdict(list)
+    for price in prices:
+        by_day[price.model, price.cost_type, price.token_type, price.speed, price.effective_from].append(price)
+    for same in by_day.values():
+        for first, second in combinations(sorted(same), 2):
+            if _kind(first.context_window) != _kind(second.context_window):
+                yield first, second
+
+
+def _kind(window: str) -> str:
+    return "band" if window in (BAND_LOW, BAND_HIGH) else "all" if window == "all" else "the API's"
 
 
 class Usage(NamedTuple):

@@ -3,45 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import sqlalchemy as sa
 
+from stax_pipeline.domain.errors import Overlap
 from stax_pipeline.domain.prices import ListPrice, PriceBook
-from stax_pipeline.resources.warehouse.copy import copy_in
+from stax_pipeline.domain.prices.book import METER, shadowing
+from stax_pipeline.resources.warehouse.superseding import Recorded, compare, held, supersede
 from stax_pipeline.resources.warehouse.tables import list_prices
 
 _COLUMNS = [list_prices.c[name] for name in ListPrice._fields]
-_METER = 6  # model, effective_from, cost_type, token_type, context_window, speed: what a price is for
 
 
-def read_book(connection: sa.Connection) -> PriceBook:
-    """The prices in force."""
-    query = sa.select(*_COLUMNS).where(list_prices.c.superseded_at.is_(None))
-    return PriceBook.of(ListPrice(*row) for row in connection.execute(query))
-
-
-def record_prices(connection: sa.Connection, prices: Iterable[ListPrice]) -> int:
-    """Add the prices that are new or changed, superseding those they replace; returns how many. One transaction."""
-    connection.execute(sa.text("select pg_advisory_xact_lock(hashtext('list_prices'))"))
-    known = {price[:_METER]: price for price in read_book(connection).prices}
-    changed = [price for price in prices if _differs(known.get(price[:_METER]), price)]
-    for price in changed:
-        if price[:_METER] in known:
-            meter = dict(zip(ListPrice._fields[:_METER], price[:_METER], strict=True))
-            same = [list_prices.c[name] == value for name, value in meter.items()]
-            connection.execute(
-                list_prices.update()
-                .where(*same, list_prices.c.superseded_at.is_(None))
-                .values(superseded_at=sa.func.now())
-            )
-    now = connection.execute(sa.select(sa.func.now())).scalar_one()
-    return copy_in(
-        connection,
-        list_prices,
-        [*ListPrice._fields, "recorded_at", "imported"],
-        ((*price, now, False) for price in changed),
+def read_book(connection: sa.Connection, at: datetime | None = None) -> PriceBook:
+    """The prices in force, or those that were on record at the instant `at`."""
+    return PriceBook.of(
+        ListPrice(*row) for row in connection.execute(sa.select(*_COLUMNS).where(held(list_prices, at)))
     )
 
 
-def _differs(known: ListPrice | None, price: ListPrice) -> bool:
-    return known is None or known != price
+def record_prices(
+    connection: sa.Connection, prices: Iterable[ListPrice], imported: bool = False
+) -> Recorded[ListPrice]:
+    """Add the prices that are new or changed, superseding those they replace, in the caller's transaction.
+
+    Shipped prices never replace an imported one, nor stand beside it where one would shadow the other. Raises Overlap
+    when an imported price would.
+    """
+    connection.execute(sa.text("select pg_advisory_xact_lock(hashtext('list_prices'))"))
+    query = sa.select(*_COLUMNS, list_prices.c.imported).where(held(list_prices, None))
+    known = {ListPrice(*row[:-1]): row.imported for row in connection.execute(query)}
+    if not imported:
+        fixed = [price for price, by_operator in known.items() if by_operator]
+        prices = _beside(fixed, prices)
+    recorded = compare(known, prices, lambda price: price[:METER])
+    if imported:
+        after = {price[:METER]: price for price in (*known, *recorded.written)}
+        written = set(recorded.written)
+        pair = next((pair for pair in shadowing(after.values()) if written & set(pair)), None)
+        if pair:
+            raise Overlap("are for the same tokens on the same day", *pair)
+    supersede(connection, list_prices, ListPrice._fields[:METER], recorded, {"imported": imported})
+    return recorded
+
+
+def _beside(fixed: list[ListPrice], prices: Iterable[ListPrice]) -> list[ListPrice]:
+    """The shipped prices that neither replace nor shadow one that the operator imported."""
+    taken = {price[:METER] for price in fixed}
+    free = [price for price in prices if price[:METER] not in taken]
+    own = set(fixed)
+    shadowed = {price for pair in shadowing([*fixed, *free]) if own & set(pair) for price in pair}
+    return [price for price in free if price not in shadowed]
