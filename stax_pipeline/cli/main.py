@@ -31,6 +31,7 @@ COMMANDS = {
     "disconnect": ("keys", "Destroy a tenant's key, and on request its data"),
     "rotate-master-key": ("keys", "Wrap every stored key by a new master key"),
     "prices": ("prices", "Show and check the price book"),
+    "replay": ("replay", "Rebuild every table from the raw pages, without the network"),
     "verify": ("verify", "Check every raw page's hash and every sum, read only"),
     "simulate": ("demo", "Serve a made-up Anthropic Admin API on loopback"),
 }

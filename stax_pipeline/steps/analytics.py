@@ -122,7 +122,7 @@ def _for_each(
     for tenant in tenants:
         counted = 0
         try:
-            for part in _parts(window):
+            for part in parts(window):
                 with plain_faults(f"tenant {tenant.slug}: {doing}"), books.engine.begin() as connection:
                     lock_tenant(connection, tenant.tenant_id)
                     outcome.rows += build(connection, tenant, part)
@@ -134,7 +134,8 @@ def _for_each(
     return outcome
 
 
-def _parts(window: Window) -> Iterator[Window]:
+def parts(window: Window) -> Iterator[Window]:
+    """The window in pieces that are built one at a time."""
     start = window.start
     while start < window.end:
         end = min(start + timedelta(days=CHUNK), window.end)

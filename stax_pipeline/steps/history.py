@@ -102,8 +102,10 @@ def _current_at(
     yield from days.items()
 
 
-def renewed(extraction: Extraction, window: Window, current: dict[date, Extraction]) -> list[date]:
-    """Days of the window for which an extraction recorded after `current` becomes the current one."""
+def renewed(
+    extraction: Extraction, window: Window, current: Mapping[date, Extraction] | Mapping[date, Covered]
+) -> list[date]:
+    """Days of the window for which an extraction recorded after the `current` ones becomes the current one."""
     return [
         day
         for day in window.days

@@ -24,7 +24,7 @@ from stax_pipeline.domain.prices import PriceBook
 from stax_pipeline.domain.restatement import restated_cost, restated_usage
 from stax_pipeline.domain.time import is_old_enough_to_settle
 from stax_pipeline.domain.usage import KeyUsageLine, UsageLine
-from stax_pipeline.resources.lake.raw import RawDamaged
+from stax_pipeline.resources.lake.raw import RawDamaged, refuse_raw
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.agreements import read_terms
@@ -128,7 +128,8 @@ def _publish_cost(stores: Stores, tenant: Tenant, extraction: Extraction, days: 
         add_restatements(connection, tenant.tenant_id, restated_cost(held, fresh, later(extraction, before)))
         rows = _named(fresh, extraction)
         written = replace_days(connection, tenant.tenant_id, days, [TableRows(tables.cost_lines, columns, rows)])
-        cover(connection, coverage_of(extraction, days, count_by_day(fresh), stores.settle))
+        covering = coverage_of(extraction, days, count_by_day(fresh), stores.settle)
+        cover(connection, tenant.tenant_id, Report(extraction.report), days, covering)
     return written
 
 
@@ -152,7 +153,8 @@ def _publish_usage(stores: Stores, tenant: Tenant, extraction: Extraction, days:
             TableRows(tables.usage_by_key, [*KeyUsageLine._fields, "extraction_id"], _named(by_key, extraction)),
         ]
         written = replace_days(connection, tenant.tenant_id, days, content)
-        cover(connection, coverage_of(extraction, days, count_by_day(fresh), stores.settle))
+        covering = coverage_of(extraction, days, count_by_day(fresh), stores.settle)
+        cover(connection, tenant.tenant_id, Report(extraction.report), days, covering)
     return written
 
 
@@ -208,5 +210,7 @@ def _refuse(stores: Stores, tenant: Tenant, extraction: Extraction, fault: Excep
     why = reason(fault, f"publishing {extraction.report}")
     outcome.failures[tenant.slug] = why
     if isinstance(fault, TenantStopped | RawDamaged):
+        if isinstance(fault, TenantStopped) and extraction.raw_uri:
+            refuse_raw(stores.lake, extraction.raw_uri, why)
         with plain_faults(f"tenant {tenant.slug}: recording a fault"), stores.engine.begin() as connection:
             set_error(connection, extraction.extraction_id, why)

@@ -24,14 +24,6 @@ from stax_pipeline.resources.warehouse.publish import lock_tenant
 from stax_pipeline.resources.warehouse.tenants import DISCONNECTED, Tenant, destroy_keys, get_tenant, set_status
 from stax_pipeline.tenants.connect import Say, say_nothing
 
-IN_PARQUET = (
-    tables.cost_lines,
-    tables.usage_lines,
-    tables.usage_by_key,
-    tables.spend,
-    tables.spend_by_key,
-    tables.reconciliation,
-)
 _NEEDED_TO_RESUME = frozenset({"tenants", "coverage", "extractions", "admin_keys"})
 
 
@@ -118,7 +110,7 @@ def _rebuild_parquet(engine: sa.Engine, lake: Lake, days: Window | None) -> int:
 
     if days is None:
         return 0
-    for table in IN_PARQUET:
+    for table in tables.DAILY:
         rebuild(engine, lake, table, days)
     return len(days.days)
 
@@ -126,7 +118,7 @@ def _rebuild_parquet(engine: sa.Engine, lake: Lake, days: Window | None) -> int:
 def _left_in_lake(lake: Lake, tenant_id: UUID, days: Window | None) -> dict[str, int]:
     """Raw objects and Parquet rows that still name the tenant, by place; a place with none is not listed."""
     left = _left_raw(lake, tenant_id)
-    for table in IN_PARQUET:
+    for table in tables.DAILY:
         found = sum(_rows_in_file(lake, table.name, day, tenant_id) for day in (days.days if days else ()))
         left |= {f"Parquet {table.name}": found} if found else {}
     return left

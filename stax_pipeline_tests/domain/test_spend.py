@@ -42,7 +42,7 @@ def one(*lines: CostLine | UsageLine, settled: frozenset[date] = OPEN) -> SpendL
 
 def test_the_labels_are_what_people_query_for() -> None:
     assert {source.value for source in CostSource} == {
-        "reported", "priority-reconstructed", "unbilled", "usage-estimated", "unpriced", "commitment-unused", "commitment-unused",
+        "reported", "priority-reconstructed", "unbilled", "usage-estimated", "unpriced", "commitment-unused",
     }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -21,6 +21,7 @@ from stax_pipeline.resources.warehouse.columns import metadata
 from stax_pipeline.resources.warehouse.prices import read_book, record_prices
 from stax_pipeline.resources.warehouse.tenants import Tenant, tenants_to_sync
 from stax_pipeline.simulator import Organization, realistic_organization, truth
+from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.steps.analytics import Books, publish_reconciliation, publish_spend, publish_spend_by_key
 from stax_pipeline.steps.extract import Source, extract
 from stax_pipeline.steps.isolation import Outcome
@@ -32,6 +33,7 @@ TODAY = date(2026, 11, 22)
 DAYS = Window(date(2026, 11, 19), date(2026, 11, 23))  # three complete days and the open one
 FIRST, LAST = DAYS.start, TODAY - timedelta(days=1)
 COST, USAGE = "/v1/organizations/cost_report", "/v1/organizations/usage_report/messages"
+Row = dict[str, Any]
 ORGANIZATION_TABLES = ("workspaces", "api_keys", "members")
 
 
@@ -136,6 +138,38 @@ def content(made: Installation, *slugs: str) -> dict[str, list[str]]:
         rows = query(made, f"select {columns} from stax.{table.name} x{joined}{of}")
         found[table.name] = sorted(repr(tuple(row)) for row in rows)
     return found
+
+
+def on(day: date, edit: Callable[[list[Row]], list[Row]]) -> Fault:
+    """The rows of one day replaced by what `edit` makes of them."""
+
+    def change(page: Row, _: str) -> None:
+        for bucket in page["data"]:
+            if bucket["starting_at"].startswith(day.isoformat()):
+                bucket["results"] = edit(bucket["results"])
+
+    return Fault(change=change)
+
+
+def times(factor: str) -> Callable[[list[Row]], list[Row]]:
+    """Dollars or tokens multiplied."""
+
+    def edit(rows: list[Row]) -> list[Row]:
+        for row in rows:
+            if "amount" in row:
+                row["amount"] = str(Decimal(row["amount"]) * Decimal(factor))
+            for name in ("uncached_input_tokens", "cache_read_input_tokens", "output_tokens"):
+                if name in row:
+                    row[name] = int(row[name] * Decimal(factor))
+            if "cache_creation" in row:
+                row["cache_creation"] = {k: int(v * Decimal(factor)) for k, v in row["cache_creation"].items()}
+        return rows
+
+    return edit
+
+
+def change(made: Installation, path: str, fault: Fault) -> None:
+    made.simulator.faults.add(fault, key=made.simulator.keys["acme"], path=path, times=None)
 
 
 def query(made: Installation, text: str, **values: object) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ import pytest
 
 from stax_pipeline.domain.extraction import Report
 from stax_pipeline.simulator import faults
-from stax_pipeline.simulator.faults import Fault
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.steps.support import (
     COST,
@@ -20,10 +19,13 @@ from stax_pipeline_tests.steps.support import (
     FIRST,
     LAST,
     USAGE,
+    change,
     content,
     errors,
+    on,
     query,
     sync,
+    times,
     true_usd,
     two_tenants,
     usd_by_day,
@@ -38,38 +40,6 @@ def made(stax_home: Path) -> Iterator[Installation]:
     with two_tenants(stax_home) as installation:
         sync(installation)
         yield installation
-
-
-def on(day: date, edit: Callable[[list[Row]], list[Row]]) -> Fault:
-    """The rows of one day replaced by what `edit` makes of them."""
-
-    def change(page: Row, _: str) -> None:
-        for bucket in page["data"]:
-            if bucket["starting_at"].startswith(day.isoformat()):
-                bucket["results"] = edit(bucket["results"])
-
-    return Fault(change=change)
-
-
-def times(factor: str) -> Callable[[list[Row]], list[Row]]:
-    """Dollars or tokens multiplied."""
-
-    def edit(rows: list[Row]) -> list[Row]:
-        for row in rows:
-            if "amount" in row:
-                row["amount"] = str(Decimal(row["amount"]) * Decimal(factor))
-            for name in ("uncached_input_tokens", "cache_read_input_tokens", "output_tokens"):
-                if name in row:
-                    row[name] = int(row[name] * Decimal(factor))
-            if "cache_creation" in row:
-                row["cache_creation"] = {k: int(v * Decimal(factor)) for k, v in row["cache_creation"].items()}
-        return rows
-
-    return edit
-
-
-def change(made: Installation, path: str, fault: Fault) -> None:
-    made.simulator.faults.add(fault, key=made.simulator.keys["acme"], path=path, times=None)
 
 
 class TestShrinkGuard:

@@ -21,9 +21,10 @@ import zstandard
 
 from stax_pipeline.domain.errors import StaxError
 from stax_pipeline.domain.extraction import RawPage, Reading, Report, Window
-from stax_pipeline.resources.lake.store import Lake
+from stax_pipeline.resources.lake.store import Lake, ObjectMissing
 
 FORMAT = 1
+OBJECT, REFUSAL = ".jsonl.zst", ".refused.json"
 
 
 class RawDamaged(StaxError):
@@ -72,11 +73,34 @@ def store_raw(lake: Lake, header: RawHeader, data: bytes) -> tuple[str, str]:
     stamp = header.extracted_at.strftime("%Y%m%dT%H%M%SZ")
     folder = f"raw/{header.report}/tenant={header.tenant_id}/{header.window}"
     for number in count(1):
-        path = f"{folder}/{stamp}{'' if number == 1 else f'-{number}'}.jsonl.zst"
+        path = f"{folder}/{stamp}{'' if number == 1 else f'-{number}'}{OBJECT}"
         with suppress(FileExistsError):
             lake.put_new(path, data)
             break
     return path, hashlib.sha256(data).hexdigest()
+
+
+def refuse_raw(lake: Lake, path: str, reason: str) -> None:
+    """Keep beside an object why its content does not count after all, so that the lake alone can tell."""
+    with suppress(FileExistsError):
+        lake.put_new(path.removesuffix(OBJECT) + REFUSAL, json.dumps({"refused": reason}).encode())
+
+
+def refusal_of(lake: Lake, path: str) -> str | None:
+    """Why the object's content does not count; None where nothing says so."""
+    try:
+        found = json.loads(lake.get(path.removesuffix(OBJECT) + REFUSAL))
+    except ObjectMissing:
+        return None
+    return str(found["refused"])
+
+
+def prove_whole(path: str, header: RawHeader, pages: list[RawPage]) -> None:
+    """Every reading that ended has its last page: tells a cut object where no hash was recorded. Raises RawDamaged."""
+    last = {page.reading: page for page in pages}
+    for reading in header.readings:
+        if reading not in last or json.loads(last[reading].body).get("has_more") is not False:
+            raise RawDamaged(f"{path} is cut: reading {reading} does not end.")
 
 
 def read_raw(lake: Lake, path: str, sha256: str) -> tuple[RawHeader, Iterator[RawPage]]:

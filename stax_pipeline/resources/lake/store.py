@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 
@@ -74,10 +75,16 @@ class Lake:
 
     def count(self, prefix: str) -> int:
         """How many objects lie under `prefix`."""
+        return sum(1 for _ in self.paths(prefix))
+
+    def paths(self, prefix: str) -> Iterator[str]:
+        """Every object under `prefix`, in the order of the names."""
         if self._remote is not None:
-            return sum(len(page) for page in obstore.list(self._remote, prefix))
+            yield from sorted(meta["path"] for page in obstore.list(self._remote, prefix) for meta in page)
+            return
         folder = self._target(prefix, make=False)
-        return sum(file.is_file() for file in folder.rglob("*")) if folder.exists() else 0
+        held = folder.rglob("*") if folder.exists() else ()
+        yield from sorted(file.relative_to(self._target("", make=False)).as_posix() for file in held if file.is_file())
 
     def delete(self, path: str) -> None:
         """Remove one object, if it is there."""
@@ -90,7 +97,7 @@ class Lake:
     def delete_folder(self, prefix: str) -> int:
         """Remove every object under `prefix`; returns how many there were."""
         if self._remote is not None:
-            paths = [meta["path"] for page in obstore.list(self._remote, prefix) for meta in page]
+            paths = list(self.paths(prefix))
             if paths:
                 obstore.delete(self._remote, paths)
             return len(paths)

@@ -104,6 +104,23 @@ def in_order(
     )
 
 
+def raw_uris(connection: sa.Connection, tenant_id: UUID) -> set[str]:
+    """The raw objects that some extraction of the tenant names."""
+    query = sa.select(extractions.c.raw_uri).where(
+        extractions.c.tenant_id == tenant_id, extractions.c.raw_uri.is_not(None)
+    )
+    return set(connection.execute(query).scalars())
+
+
+def reach(connection: sa.Connection) -> Window | None:
+    """From the first to the last usage date that any extraction asked for; None without extractions."""
+    query = sa.select(sa.func.min(extractions.c.window_start), sa.func.max(extractions.c.window_end)).where(
+        extractions.c.report != Report.ORGANIZATION
+    )
+    first, last = connection.execute(query).one()
+    return None if first is None else Window(first, last)
+
+
 def last_by_tenant(connection: sa.Connection) -> list[Extraction]:
     """The last extraction of every tenant and report, whether it counts or not."""
     query = (

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from stax_pipeline.domain.extraction import Report
 from stax_pipeline.resources.warehouse.copy import copy_in
 from stax_pipeline.resources.warehouse.extractions import Covered
 from stax_pipeline.resources.warehouse.tables import coverage
@@ -44,16 +45,15 @@ def replace_days(connection: sa.Connection, tenant_id: UUID, days: Sequence[date
     return written
 
 
-def cover(connection: sa.Connection, rows: Sequence[Covered]) -> None:
-    """Point the days at their new extraction."""
-    if not rows:
-        return
-    first = rows[0]
+def cover(
+    connection: sa.Connection, tenant_id: UUID, report: Report, days: Sequence[date], rows: Sequence[Covered]
+) -> None:
+    """Point the tenant's `days` at the extractions that `rows` name; a day without a row is not covered."""
     connection.execute(
         coverage.delete().where(
-            coverage.c.tenant_id == first.tenant_id,
-            coverage.c.report == first.report,
-            coverage.c.usage_date == sa.func.any([row.usage_date for row in rows]),
+            coverage.c.tenant_id == tenant_id,
+            coverage.c.report == report,
+            coverage.c.usage_date == sa.func.any(list(days)),
         )
     )
     copy_in(connection, coverage, list(Covered._fields), rows)

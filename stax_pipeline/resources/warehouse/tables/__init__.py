@@ -16,7 +16,11 @@ from stax_pipeline.resources.warehouse.tables.normalized import (
 )
 from stax_pipeline.resources.warehouse.tables.sources import admin_keys, coverage, extractions, tenants
 
+DAILY = (cost_lines, usage_lines, usage_by_key, spend, spend_by_key, reconciliation, restatements)
+"""Tables by usage date that have a Parquet twin."""
+
 __all__ = [
+    "DAILY",
     "admin_keys",
     "api_keys",
     "commitments",

@@ -1,0 +1,131 @@
+"""`stax replay`: everything after the raw pages built anew, in this process, without the network."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from stax_pipeline.cli.commands.sync import DAY
+from stax_pipeline.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from stax_pipeline.domain.extraction import Window
+    from stax_pipeline.domain.prices import PriceBook
+    from stax_pipeline.resources.lake.store import Lake
+    from stax_pipeline.resources.warehouse.tenants import Tenant
+    from stax_pipeline.steps.isolation import Outcome, Progress
+
+LOGGER = logging.getLogger("stax.progress")
+
+
+@click.command()
+@click.option("--from", "first", type=DAY, help="First UTC day; the first that was ever fetched without it.")
+@click.option("--to", "last", type=DAY, help="Last UTC day, included; the last that was ever fetched without it.")
+@click.option("--from-lake", is_flag=True, help="First record the extractions that only the lake knows.")
+def replay(first: datetime | None, last: datetime | None, from_lake: bool) -> None:
+    """Rebuild lines, spend, reconciliation, restatements and Parquet from the raw pages, for every tenant.
+
+    After new prices, rates or commitments it prices past days anew.
+    """
+    from stax_pipeline.cli.database import database, loader
+    from stax_pipeline.cli.progress import shown_progress
+    from stax_pipeline.resources.lake.store import Lake
+
+    settings = read_settings()
+    with database(settings), loader(settings) as engine, shown_progress():
+        days = first and first.date(), last and last.date()
+        failures = _replay(settings, engine, Lake(settings.lake), *days, from_lake)
+    for slug, reason in sorted(failures):
+        click.echo(f"failed: tenant {slug}: {reason}", err=True)
+    if failures:
+        raise click.exceptions.Exit(1)
+
+
+def _replay(
+    settings: Settings, engine: sa.Engine, lake: Lake, first: date | None, last: date | None, from_lake: bool
+) -> set[tuple[str, str]]:
+    from stax_pipeline.resources.lake.parquet import rebuild
+    from stax_pipeline.resources.warehouse import tables
+    from stax_pipeline.resources.warehouse.engine import plain_faults
+    from stax_pipeline.resources.warehouse.tenants import all_tenants
+    from stax_pipeline.steps.analytics import Books
+    from stax_pipeline.steps.replay import replay as rebuild_tables
+
+    with plain_faults("looking for tenants"), engine.connect() as connection:
+        tenants = all_tenants(connection)
+    outcomes = [_restore(engine, lake, tenants)] if from_lake else []
+    window = _window(engine, first, last)
+    if window is None:
+        click.echo("Nothing was ever fetched: there is nothing to replay.", err=True)
+        return _failures(outcomes)
+    books = Books(engine, lake, _book(engine), settings.settle)
+    outcomes += rebuild_tables(books, tenants, window, _tell("tenant-days"))
+    shown = _tell("tables")("writing Parquet")
+    for done, table in enumerate(tables.DAILY, start=1):
+        rebuild(engine, lake, table, window)
+        shown(done, len(tables.DAILY))
+    click.echo(f"Replayed {len(tenants)} tenants over {window.start} to {window.days[-1]} (UTC days).")
+    return _failures(outcomes)
+
+
+def _restore(engine: sa.Engine, lake: Lake, tenants: list[Tenant]) -> Outcome:
+    from stax_pipeline.steps.restore import restore_extractions, strangers
+
+    outcome = restore_extractions(engine, lake, tenants, _tell("tenants")("reading the lake"))
+    click.echo(f"Recorded {outcome.rows} extractions that only the lake knew.")
+    for tenant_id in sorted(strangers(lake, tenants)):
+        click.echo(f"Left out: raw pages of {tenant_id}, who is no tenant here.", err=True)
+    return outcome
+
+
+def _window(engine: sa.Engine, first: date | None, last: date | None) -> Window | None:
+    """The days to rebuild. Raises WrongUse when the last is before the first."""
+    from datetime import timedelta
+
+    from stax_pipeline.domain.errors import WrongUse
+    from stax_pipeline.domain.extraction import Window
+    from stax_pipeline.resources.warehouse.engine import plain_faults
+    from stax_pipeline.resources.warehouse.extractions import reach
+
+    with plain_faults("looking for extractions"), engine.connect() as connection:
+        whole = reach(connection)
+    if whole is None:
+        return None
+    end = last + timedelta(days=1) if last else whole.end
+    window = Window(max(first or whole.start, whole.start), min(end, whole.end))
+    if not window:
+        raise WrongUse(f"There is nothing to replay there: what was fetched is {whole.start} to {whole.days[-1]}.")
+    return window
+
+
+def _book(engine: sa.Engine) -> PriceBook:
+    """The price book in force, the shipped prices added first."""
+    from stax_pipeline.domain.prices import shipped_prices
+    from stax_pipeline.resources.warehouse.engine import plain_faults
+    from stax_pipeline.resources.warehouse.prices import read_book, record_prices
+
+    with plain_faults("reading the price book"), engine.begin() as connection:
+        record_prices(connection, shipped_prices())
+        return read_book(connection)
+
+
+def _tell(unit: str) -> Callable[[str], Progress]:
+    """Progress of a named step, as the terminal's bar takes it."""
+
+    def named(stage: str) -> Progress:
+        def tell(done: int, total: int) -> None:
+            LOGGER.info("%s", stage, extra={"stage": stage, "done": done, "total": total, "unit": unit})
+
+        return tell
+
+    return named
+
+
+def _failures(outcomes: Iterable[Outcome]) -> set[tuple[str, str]]:
+    return {(slug, reason) for outcome in outcomes for slug, reason in outcome.failures.items()}

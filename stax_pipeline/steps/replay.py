@@ -1,0 +1,140 @@
+"""Rebuild a tenant's days from the raw pages that were kept: no network, and the same content but for times.
+
+Extractions are taken in the order in which they were recorded, as they were published when they came; what was refused
+then (its `error` says so) stays out. A tenant's days change in one transaction, from what they held to what they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from stax_pipeline.domain.cost import CostLine
+from stax_pipeline.domain.extraction import Report, Window
+from stax_pipeline.domain.restatement import Later, Restatement, Subject, restated_cost, restated_usage
+from stax_pipeline.domain.usage import KeyUsageLine, UsageLine
+from stax_pipeline.resources.lake.store import Lake
+from stax_pipeline.resources.warehouse import tables
+from stax_pipeline.resources.warehouse.engine import plain_faults
+from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, in_order
+from stax_pipeline.resources.warehouse.publish import TableRows, cover, lock_tenant, replace_days
+from stax_pipeline.resources.warehouse.restatements import replace_restatements
+from stax_pipeline.resources.warehouse.tenants import Tenant
+from stax_pipeline.steps.analytics import (
+    Books,
+    parts,
+    publish_reconciliation,
+    publish_spend,
+    publish_spend_by_key,
+)
+from stax_pipeline.steps.history import (
+    Archive,
+    count_by_day,
+    coverage_of,
+    later,
+    price_restatements,
+    read_costs,
+    read_usages,
+    renewed,
+)
+from stax_pipeline.steps.isolation import Outcome, Progress, Tally, reason
+from stax_pipeline.steps.organization import replay_organization
+
+Tell = Callable[[str], Progress]
+
+
+class _Kind(NamedTuple):
+    """How a report is read back, compared with what it replaces, and into which tables its rows go."""
+
+    report: Report
+    subject: Subject
+    read: Callable[[Lake, Extraction, list[date]], tuple[list[Any], ...]]
+    compare: Callable[[list[Any], list[Any], Later], list[Restatement]]
+    into: tuple[tuple[sa.Table, tuple[str, ...]], ...]
+
+
+COST = _Kind(
+    Report.COST, Subject.COST, lambda *raw: (read_costs(*raw),), restated_cost,
+    ((tables.cost_lines, CostLine._fields),),
+)  # fmt: skip
+USAGE = _Kind(
+    Report.USAGE, Subject.USAGE, read_usages, restated_usage,
+    ((tables.usage_lines, UsageLine._fields), (tables.usage_by_key, KeyUsageLine._fields)),
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Replayed:
+    """One report of a tenant's days while its extractions are gone through: rows by table and day."""
+
+    current: dict[date, Covered] = field(default_factory=dict)
+    rows: list[dict[date, list[Any]]] = field(default_factory=list)
+    restated: list[Restatement] = field(default_factory=list)
+
+
+def replay(books: Books, tenants: Sequence[Tenant], window: Window, tell: Tell) -> Iterator[Outcome]:
+    """Rebuild every table over the window, step by step; `tell` gives the progress of a named step."""
+    yield replay_lines(books, tenants, window, tell("replaying reports"))
+    yield replay_organization(books.engine, books.lake, tenants, tell("replaying names"))
+    yield publish_spend(books, tenants, window, tell("building spend"))[0]
+    yield publish_spend_by_key(books, tenants, window, tell("building spend by key"))
+    yield publish_reconciliation(books, tenants, window, tell("reconciling"))
+
+
+def replay_lines(books: Books, tenants: Sequence[Tenant], window: Window, progress: Progress) -> Outcome:
+    """Rebuild cost lines, usage lines and usage by key, with their coverage and restatements."""
+    outcome = Outcome(tenants=len(tenants))
+    tally = Tally(progress, len(tenants), len(window.days))
+    for tenant in tenants:
+        counted = 0
+        try:
+            for part in parts(window):
+                with plain_faults(f"tenant {tenant.slug}: replaying"), books.engine.begin() as connection:
+                    lock_tenant(connection, tenant.tenant_id)
+                    outcome.rows += sum(_replay(connection, books, tenant, part, kind) for kind in (USAGE, COST))
+                    changed = price_restatements(Archive(connection, books.lake, books.settle), tenant, part)
+                    replace_restatements(connection, tenant.tenant_id, part.days, Subject.PRICE, changed)
+                counted += len(part.days)
+                tally.step(len(part.days))
+        except Exception as fault:
+            outcome.failures[tenant.slug] = reason(fault, "replaying")
+        tally.tenant_done(counted)
+    return outcome
+
+
+def _replay(connection: sa.Connection, books: Books, tenant: Tenant, part: Window, kind: _Kind) -> int:
+    found = _Replayed(rows=[{} for _ in kind.into])
+    for extraction in in_order(connection, tenant.tenant_id, kind.report, part):
+        _go_through(found, extraction, renewed(extraction, part, found.current), books, kind)
+    covering = sorted(found.current.values(), key=lambda row: row.usage_date)
+    cover(connection, tenant.tenant_id, kind.report, part.days, covering)
+    replace_restatements(connection, tenant.tenant_id, part.days, kind.subject, found.restated)
+    content = [
+        TableRows(table, [*columns, "extraction_id"], _named(by_day, found.current))
+        for (table, columns), by_day in zip(kind.into, found.rows, strict=True)
+    ]
+    return replace_days(connection, tenant.tenant_id, part.days, content)
+
+
+def _go_through(
+    found: _Replayed, extraction: Extraction, days: list[date], books: Books, kind: _Kind
+) -> None:  # fmt: skip
+    """Let the extraction become current for `days`, as it did when it was published."""
+    fresh = kind.read(books.lake, extraction, days)
+    before = {day: found.current[day] for day in days if day in found.current}
+    old = [line for day in before for line in found.rows[0].get(day, ())]
+    found.restated += kind.compare(old, fresh[0], later(extraction, before))
+    for by_day, lines in zip(found.rows, fresh, strict=True):
+        by_day.update({day: [] for day in days})
+        for line in lines:
+            by_day[line.usage_date].append(line)
+    covering = coverage_of(extraction, days, count_by_day(fresh[0]), books.settle)
+    found.current.update((row.usage_date, row) for row in covering)
+
+
+def _named(by_day: dict[date, list[Any]], current: dict[date, Covered]) -> Iterable[tuple[Any, ...]]:
+    return (line + (current[day].extraction_id,) for day, lines in by_day.items() for line in lines)
