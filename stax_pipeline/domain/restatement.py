@@ -100,7 +100,7 @@ def _changed(before: Mapping[Key, T], after: Mapping[Key, T], later: Later) -> l
     return sorted(
         key
         for key in before.keys() | after.keys()
-        if key.usage_date in later.before and before.get(key) != after.get(key)
+        if key.usage_date in later.before and (before.get(key) or 0) != (after.get(key) or 0)
     )
 
 

@@ -6,9 +6,13 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from stax_pipeline.domain.contract_rates import ContractRate, ContractRates
 from stax_pipeline.domain.guards import settled_days, shrunk_days, unit_fault, unit_mismatch
-from stax_pipeline_tests.domain.builders import DAY, MILLION, cost, terms, usage
+from stax_pipeline.domain.terms import Terms
+from stax_pipeline_tests.domain.builders import DAY, MILLION, book, cost, terms, usage
 
 DAILY = timedelta(hours=24)
 
@@ -38,6 +42,43 @@ def test_a_factor_of_twenty_with_a_dollar_reported_is_a_change_of_unit(
     priced: str, reported: str, mismatch: bool
 ) -> None:
     assert unit_mismatch(Decimal(priced), Decimal(reported)) is mismatch
+
+
+@given(st.integers(1, 10_000), st.integers(1, 2_000_000).map(lambda n: Decimal(n) / 1000))
+def test_at_every_factor_the_guard_says_what_the_rule_says(dollars: int, factor: Decimal) -> None:
+    """A bill of `dollars` beside tokens that list for `factor` times as much."""
+    priced = Decimal(dollars) * factor
+    held = factor >= 20 or factor <= Decimal("0.05")
+    assert unit_mismatch(priced, Decimal(dollars)) is held
+
+
+@pytest.mark.parametrize(
+    ("factor", "held"),
+    [
+        ("0.01", True), ("0.049", True), ("0.05", True), ("0.051", False), ("0.1", False), ("0.5", False),
+        ("0.99", False), ("1", False), ("1.01", False), ("2", False), ("10", False), ("19.9", False), ("20", True),
+        ("20.1", True), ("100", True), ("1000", True),
+    ],
+)  # fmt: skip
+def test_near_each_limit_a_whole_window_is_held_or_published(factor: str, held: bool) -> None:
+    """Several models, tiers and days; web searches and Priority do not count."""
+    usages = [
+        usage(int(100 * MILLION * Decimal(factor)), service_tier=tier, usage_date=day)
+        for tier in ("standard", "batch") for day in (DAY, DAY + timedelta(days=1))
+    ]  # fmt: skip
+    costs = [cost("400" if u.service_tier == "standard" else "200", service_tier=u.service_tier,
+                  usage_date=u.usage_date) for u in usages]  # fmt: skip
+    costs.append(cost("90000", "", cost_type="web_search", model=""))
+    usages.append(usage(10**12, service_tier="priority"))
+    assert (unit_fault(costs, usages, terms()) is not None) is held
+
+
+def test_a_contract_rate_is_part_of_the_price() -> None:
+    """96 % off would look like a changed unit, were the rate not known."""
+    rate = ContractRate("claude-*", "*", "*", DAY, None, Decimal("0.96"), None)
+    lines = [cost("16")], [usage(100 * MILLION)]
+    assert unit_fault(*lines, terms()) is not None
+    assert unit_fault(*lines, Terms(book(), ContractRates.of([rate]))) is None
 
 
 def test_a_bill_in_the_right_unit_is_published() -> None:

@@ -10,14 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stax_pipeline.domain.contract_rates import ContractRate, ContractRates
 from stax_pipeline.domain.cost import CostLine
-from stax_pipeline.domain.reconciliation import Reconciliation, reconcile, within_tolerance
+from stax_pipeline.domain.reconciliation import Cell, Reconciliation, reconcile, within_tolerance
+from stax_pipeline.domain.terms import Terms
 from stax_pipeline.domain.usage import UsageLine
 from stax_pipeline_tests.domain.builders import (
     DAY,
     MILLION,
     OPUS,
     OUTPUT,
+    book,
     cost,
     cost_lines_,
     terms,
@@ -87,6 +90,48 @@ def test_a_banded_model_may_be_billed_anywhere_in_its_band(reported: str, cause:
     found = row(cost(reported, model=haiku), usage(MILLION, model=haiku))
     assert (found.priced_low_usd, found.priced_high_usd) == (Decimal("0.1"), Decimal("0.5"))
     assert (found.priced_usd, found.cause) == (Decimal("0.1"), cause)
+
+
+class TestCauses:
+    """What lies outside of 1 % gets the name of what the figures prove, most certain first."""
+
+    def test_a_discount_takes_the_same_share_off_every_kind_of_token(self) -> None:
+        found = row(cost("3.4"), cost("17", OUTPUT), usage(MILLION, output_tokens=MILLION))
+        assert found.cause == "contract discount"
+
+    def test_unlike_shares_are_no_discount(self) -> None:
+        found = row(cost("3.4"), cost("16.9", OUTPUT), usage(MILLION, output_tokens=MILLION))
+        assert found.cause == "unexplained"
+
+    def test_a_recorded_rate_explains_the_bill(self) -> None:
+        rate = ContractRate("claude-*", "*", "*", DAY, None, Decimal("0.15"), None)
+        own = Terms(book(), ContractRates.of([rate]))
+        found = reconcile([cost("3.4")], [usage(MILLION)], own, frozenset())[0]
+        assert (found.priced_usd, found.list_priced_usd, found.ratio, found.cause) == (Decimal("3.4"), 4, 1, "")
+
+    def test_a_rate_that_is_no_longer_right_shows_as_a_discount_again(self) -> None:
+        rate = ContractRate("claude-*", "*", "*", DAY, None, Decimal("0.05"), None)
+        lines = [cost("3.4"), cost("17", OUTPUT)], [usage(MILLION, output_tokens=MILLION)]
+        assert reconcile(*lines, Terms(book(), ContractRates.of([rate])), frozenset())[0].cause == "contract discount"
+
+    def test_what_was_billed_agrees_and_the_rest_was_not_billed(self) -> None:
+        found = row(cost("4"), usage(MILLION, output_tokens=MILLION))
+        assert (found.ratio, found.cause) == (6, "unbilled tokens")
+
+    def test_fast_tokens_billed_as_standard(self) -> None:
+        found = row(cost("8"), usage(MILLION), usage(MILLION, speed="fast"))
+        assert found.cause == "fast mode"
+
+    def test_fast_tokens_that_the_source_did_not_tell(self) -> None:
+        found = row(cost("8"), usage(MILLION, speed=""))
+        assert found.cause == "fast mode"
+
+    def test_a_restated_day_is_named_where_nothing_better_is_known(self) -> None:
+        restated = frozenset({Cell(DAY, OPUS, "standard")})
+        both = [cost("5")], [usage(MILLION)], terms(), frozenset[date]()
+        assert reconcile(*both, restated)[0].cause == "restated day"
+        assert reconcile(*both)[0].cause == "unexplained"
+        assert reconcile([cost("4")], [usage(MILLION)], terms(), frozenset(), restated)[0].cause == ""
 
 
 @pytest.mark.parametrize(
