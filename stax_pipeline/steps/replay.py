@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
@@ -44,7 +44,11 @@ from stax_pipeline.steps.history import (
 from stax_pipeline.steps.isolation import Outcome, Progress, Tally, reason
 from stax_pipeline.steps.organization import replay_organization
 
-Tell = Callable[[str], Progress]
+
+class Tell(Protocol):
+    """Gives the progress of a named step, counted in `unit`."""
+
+    def __call__(self, stage: str, unit: str = "tenant-days") -> Progress: ...
 
 
 class _Kind(NamedTuple):
@@ -77,9 +81,9 @@ class _Replayed:
 
 
 def replay(books: Books, tenants: Sequence[Tenant], window: Window, tell: Tell) -> Iterator[Outcome]:
-    """Rebuild every table over the window, step by step; `tell` gives the progress of a named step."""
+    """Rebuild every table over the window, step by step."""
     yield replay_lines(books, tenants, window, tell("replaying reports"))
-    yield replay_organization(books.engine, books.lake, tenants, tell("replaying names"))
+    yield replay_organization(books.engine, books.lake, tenants, tell("replaying names", "tenants"))
     yield publish_spend(books, tenants, window, tell("building spend"))[0]
     yield publish_spend_by_key(books, tenants, window, tell("building spend by key"))
     yield publish_reconciliation(books, tenants, window, tell("reconciling"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -65,8 +65,8 @@ def _replay(
         click.echo("Nothing was ever fetched: there is nothing to replay.", err=True)
         return _failures(outcomes)
     books = Books(engine, lake, _book(engine), settings.settle)
-    outcomes += rebuild_tables(books, tenants, window, _tell("tenant-days"))
-    shown = _tell("tables")("writing Parquet")
+    outcomes += rebuild_tables(books, tenants, window, _tell)
+    shown = _tell("writing Parquet", "tables")
     for done, table in enumerate(tables.DAILY, start=1):
         rebuild(engine, lake, table, window)
         shown(done, len(tables.DAILY))
@@ -77,7 +77,7 @@ def _replay(
 def _restore(engine: sa.Engine, lake: Lake, tenants: list[Tenant]) -> Outcome:
     from stax_pipeline.steps.restore import restore_extractions, strangers
 
-    outcome = restore_extractions(engine, lake, tenants, _tell("tenants")("reading the lake"))
+    outcome = restore_extractions(engine, lake, tenants, _tell("reading the lake", "tenants"))
     click.echo(f"Recorded {outcome.rows} extractions that only the lake knew.")
     for tenant_id in sorted(strangers(lake, tenants)):
         click.echo(f"Left out: raw pages of {tenant_id}, who is no tenant here.", err=True)
@@ -115,16 +115,13 @@ def _book(engine: sa.Engine) -> PriceBook:
         return read_book(connection)
 
 
-def _tell(unit: str) -> Callable[[str], Progress]:
+def _tell(stage: str, unit: str = "tenant-days") -> Progress:
     """Progress of a named step, as the terminal's bar takes it."""
 
-    def named(stage: str) -> Progress:
-        def tell(done: int, total: int) -> None:
-            LOGGER.info("%s", stage, extra={"stage": stage, "done": done, "total": total, "unit": unit})
+    def tell(done: int, total: int) -> None:
+        LOGGER.info("%s", stage, extra={"stage": stage, "done": done, "total": total, "unit": unit})
 
-        return tell
-
-    return named
+    return tell
 
 
 def _failures(outcomes: Iterable[Outcome]) -> set[tuple[str, str]]:
