@@ -32,6 +32,7 @@ COMMANDS = {
     "rotate-master-key": ("keys", "Wrap every stored key by a new master key"),
     "prices": ("prices", "Show and check the price book"),
     "replay": ("replay", "Rebuild every table from the raw pages, without the network"),
+    "export": ("export", "FOCUS 1.4, spend or usage as one Parquet or CSV file"),
     "verify": ("verify", "Check every raw page's hash and every sum, read only"),
     "simulate": ("demo", "Serve a made-up Anthropic Admin API on loopback"),
 }

@@ -107,3 +107,42 @@ SPEND_BY_KEY_TIES_TO_SPEND = Rule(
     order by 1, 2, 3, 4, 5
     """,
 )  # fmt: skip
+
+_FOCUS_DAYS = '"x_UsageDate" >= :start and "x_UsageDate" < :end'
+
+FOCUS_TIES_TO_SPEND = Rule(
+    "focus_ties_to_spend",
+    "spend",
+    "Per tenant and day, FOCUS holds the billed and the effective dollars of spend to the last digit; list and "
+    "contracted cost are price × quantity; every commitment line has one fee row that covers its day.",
+    ("tenant", "usage_date", "what", "billed_or_list_usd", "focus_usd", "effective_or_contracted_usd",
+     "focus_other_usd"),
+    f"""
+    with s as (select tenant_id, usage_date, sum(cost_usd) filter (where cost_source = 'reported') as billed,
+                      sum(effective_cost_usd) as effective
+               from stax.spend where {WINDOW} group by 1, 2),
+         f as (select "x_TenantId" as tenant_id, "x_UsageDate" as usage_date, sum("BilledCost") as billed,
+                      sum("EffectiveCost") as effective
+               from stax.focus_cost_and_usage where {_FOCUS_DAYS} group by 1, 2)
+    select t.slug, usage_date, 'sums', s.billed, f.billed, s.effective, f.effective
+    from s full join f using (tenant_id, usage_date) join stax.tenants t using (tenant_id)
+    where coalesce(s.billed, 0) <> coalesce(f.billed, 0) or coalesce(s.effective, 0) <> coalesce(f.effective, 0)
+    union all
+    select "x_TenantSlug", "x_UsageDate", 'price × quantity', "ListUnitPrice" * "PricingQuantity", "ListCost",
+           "ContractedUnitPrice" * "PricingQuantity", "ContractedCost"
+    from stax.focus_cost_and_usage
+    where {_FOCUS_DAYS}
+      and greatest(abs("ListUnitPrice" * "PricingQuantity" - "ListCost"),
+                   abs("ContractedUnitPrice" * "PricingQuantity" - "ContractedCost"))
+          > 1e-18 * greatest(abs("PricingQuantity"), 1)
+    union all
+    select t.slug, s.usage_date, 'fee row of ' || s.commitment_id, null, null, sum(s.effective_cost_usd), null
+    from stax.spend s join stax.tenants t using (tenant_id)
+    where {WINDOW} and s.commitment_id <> '' and 1 <> (
+        select count(*) from stax.commitments c
+        where c.tenant_id = s.tenant_id and c.commitment_id = s.commitment_id and c.superseded_at is null
+          and s.usage_date between c.starts_on and c.ends_on)
+    group by t.slug, s.usage_date, s.commitment_id
+    order by 1, 2, 3
+    """,
+)  # fmt: skip

@@ -6,6 +6,7 @@ Belongs here: the rule, its words and its severity. Stays out: running one (`ste
 from __future__ import annotations
 
 from stax_pipeline.steps.conservation import (
+    FOCUS_TIES_TO_SPEND,
     SPEND_BY_KEY_TIES_TO_SPEND,
     SPEND_TIES_TO_COST_LINES,
     SPEND_TIES_TO_USAGE_LINES,
@@ -199,6 +200,7 @@ RULES = (
     SPEND_TIES_TO_COST_LINES,
     SPEND_TIES_TO_USAGE_LINES,
     SPEND_BY_KEY_TIES_TO_SPEND,
+    FOCUS_TIES_TO_SPEND,
     SPEND_IS_CURRENT,
     EVERY_COST_LINE_MET,
     EVERY_TOKEN_PRICED,

@@ -26,7 +26,7 @@ CHECKS = {
     "spend": {
         "data_is_fresh", "no_day_complete_before_lag", "spend_ties_to_cost_lines", "spend_ties_to_usage_lines",
         "spend_is_current", "every_cost_line_met", "every_extraction_published", "every_token_priced",
-        "every_usage_billed",
+        "every_usage_billed", "focus_ties_to_spend",
     },
     "raw_usage_report": {"all_tenants_extracted"},
     "usage_by_key": {"usage_readings_agree"},

@@ -18,7 +18,7 @@ from stax_pipeline.resources.warehouse.tables import metadata
 from stax_pipeline.settings import read_settings
 from stax_pipeline_tests.conftest import Installation, installed
 
-VIEWS = {"usage_tokens", "spend_daily", "spend_monthly", "freshness", "completeness"}
+VIEWS = {"usage_tokens", "spend_daily", "spend_monthly", "freshness", "completeness", "focus_cost_and_usage"}
 
 
 @pytest.fixture(scope="module")

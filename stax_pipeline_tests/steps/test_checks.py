@@ -72,6 +72,15 @@ SEEDS: list[tuple[Rule, str]] = [
      "update stax.spend_by_key set model = 'claude-other' where "
      + ONE.format("spend_by_key", "cost_usd > 0")),
     (rules.SPEND_BY_KEY_TIES_TO_SPEND, f"update stax.spend_by_key set quantity = quantity * 3 where {OF}"),
+    (rules.FOCUS_TIES_TO_SPEND,
+     "update stax.spend set list_unit_price_usd = list_unit_price_usd + 0.000000001 where "
+     + ONE.format("spend", "list_unit_price_usd > 0 and pricing_quantity > 1")),
+    (rules.FOCUS_TIES_TO_SPEND,
+     "update stax.spend set contracted_cost_usd = contracted_cost_usd + 0.01 where "
+     + ONE.format("spend", "contracted_unit_price_usd > 0 and pricing_quantity < 1")),
+    (rules.FOCUS_TIES_TO_SPEND,
+     "update stax.spend set commitment_id = 'never-recorded' where "
+     + ONE.format("spend", "service_tier = 'priority'")),
     (rules.EVERY_COST_LINE_MET,
      "update stax.spend set quantity = null where "
      + ONE.format("spend", "cost_source = 'reported' and cost_type = 'tokens' and cost_usd > 0")),
