@@ -106,7 +106,7 @@ def _amount(parts: list[tuple[Price | None, int]]) -> Amount:
     return Amount(
         low=round_usd(sum_usd(low for low, _ in amounts)),
         high=round_usd(sum_usd(high for _, high in amounts)),
-        unit_price=prices[0].low if len({(p.low, p.high) for p in prices}) == 1 else None,
+        unit_price=round_usd(prices[0].low) if len({(p.low, p.high) for p in prices}) == 1 else None,
     )
 
 

@@ -94,6 +94,12 @@ def test_one_price_is_told() -> None:
     assert (priced.listed.unit_price, priced.contracted.unit_price) == (4, 2)
 
 
+def test_a_unit_price_keeps_18_decimals_and_the_cost_comes_from_all_of_them() -> None:
+    priced = pricing([(unit("4", off="0.1234567890123456785"), MILLION * 10)])
+    assert priced.contracted.unit_price == Decimal("3.506172843950617286")
+    assert priced.contracted.low == Decimal("35.06172843950617286")
+
+
 def test_a_part_without_price_leaves_the_whole_unknown() -> None:
     assert pricing([(unit("4"), MILLION), (NO_PRICE, 1)]) == Pricing() == pricing([])
 

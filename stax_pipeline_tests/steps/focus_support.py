@@ -10,19 +10,16 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from stax_pipeline.domain.commitments import Commitment
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.focus import FocusRow
-from stax_pipeline.domain.money import split
 from stax_pipeline.resources.table_files import Format, write_file
-from stax_pipeline.resources.warehouse import tables
+from stax_pipeline.resources.warehouse.agreements import record_commitments
 from stax_pipeline.resources.warehouse.tenants import get_tenant
 from stax_pipeline.simulator import realistic_organization
 from stax_pipeline.steps.export import Wanted, columns_of, rows_of
-from stax_pipeline_tests.conftest import NOON, Installation
-from stax_pipeline_tests.steps.support import DAYS, FIRST, execute, sync, two_tenants
+from stax_pipeline_tests.conftest import Installation
+from stax_pipeline_tests.steps.support import FIRST, execute, sync, two_tenants
 
 FOCUS_COLUMNS = [
     "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd",
@@ -57,8 +54,8 @@ def every_kind_of_line(home: Path) -> Iterator[Installation]:
         realistic_organization("globex", daily_tokens=100_000_000, shared_workspaces=1, priority_share=0.1),
     )
     with two_tenants(home, *organizations) as installation:
-        sync(installation)
         _commit(installation)
+        sync(installation)
         _seed(installation)
         yield installation
 
@@ -85,38 +82,8 @@ def _seed(made: Installation) -> None:
 
 
 def _commit(made: Installation) -> None:
-    """A commitment from the second day on: half of each day's fee on the lines that burned it, half unused."""
-    values = {**COMMITMENT._asdict(), "recorded_at": NOON}
     with made.engine.begin() as connection:
-        tenant = get_tenant(connection, "acme").tenant_id
-        connection.execute(tables.commitments.insert().values(tenant_id=tenant, **values))
-        for day in DAYS.days:
-            if day not in COMMITMENT:
-                continue
-            lines = connection.execute(
-                sa.text("select line from stax.spend where tenant_id = :tenant and usage_date = :day "
-                        "and model = :model and service_tier = 'priority' order by line"),
-                {"tenant": tenant, "day": day, "model": COMMITMENT.model},
-            ).scalars().all()  # fmt: skip
-            assert lines
-            fee = COMMITMENT.fee_of(day, 715 if day == NOON.date() else 1440)
-            shares = split(fee, [1] * len(lines) + [len(lines)])
-            for line, share in zip(lines, shares, strict=False):
-                connection.execute(
-                    sa.text("update stax.spend set effective_cost_usd = :share, commitment_id = :id "
-                            "where tenant_id = :tenant and usage_date = :day and line = :line"),
-                    {"share": share, "id": COMMITMENT.commitment_id, "tenant": tenant, "day": day, "line": line},
-                )  # fmt: skip
-            connection.execute(
-                tables.spend.insert().values(
-                    usage_date=day, tenant_id=tenant, line=90001, workspace_id="", model=COMMITMENT.model,
-                    cost_type="tokens", token_type="output_tokens", service_tier="priority", context_window="",
-                    inference_geo="", speed="", description="", unit="tokens", cost_source="commitment-unused",
-                    cost_usd=0, effective_cost_usd=shares[-1], pricing_unit="", price_source="",
-                    price_book_version="", commitment_id=COMMITMENT.commitment_id, burndown_units=Decimal("1000.5"),
-                    cost_lines=0,
-                )
-            )  # fmt: skip
+        record_commitments(connection, get_tenant(connection, "acme").tenant_id, [COMMITMENT])
 
 
 def export(made: Installation, wanted: Wanted, target: Path, form: Format) -> int:

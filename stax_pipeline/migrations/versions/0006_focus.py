@@ -28,12 +28,12 @@ left join stax.extractions c on c.extraction_id = s.cost_extraction_id
 left join stax.extractions u on u.extraction_id = s.usage_extraction_id
 """
 
-# How a line is priced: `unit` by quantity and one unit price; `several` by quantity and more than one price; `usd` by
-# the dollars themselves, where the source tells no quantity or nobody a price; `credit` not at all.
+# How a line is priced: `unit` by quantity and one unit price; `several` by quantity and more than one price; `none` where
+# the source tells no quantity or nobody a price; `credit` where that amount is negative.
 PRICED = f"""
 select l.*,
        case when l.quantity is null and l.billed < 0 then 'credit'
-            when l.pricing_quantity is null or l.list_cost is null then 'usd'
+            when l.pricing_quantity is null or l.list_cost is null then 'none'
             when l.list_price is null or l.contracted_price is null then 'several'
             else 'unit' end as priced_by
 from ({LINES}) l
@@ -41,9 +41,8 @@ from ({LINES}) l
 
 SKU = f"""
 select p.*,
-       case when p.priced_by in ('unit', 'usd') then concat_ws('/', p.sku, nullif(p.service_tier, ''),
-           nullif(p.token_type, ''), nullif(p.context_window, ''), nullif(p.region, ''), nullif(p.speed, ''),
-           case when p.priced_by = 'usd' then 'usd' end) end as sku_price_id,
+       case when p.priced_by = 'unit' then concat_ws('/', p.sku, nullif(p.service_tier, ''), nullif(p.token_type, ''),
+           nullif(p.context_window, ''), nullif(p.region, ''), nullif(p.speed, '')) end as sku_price_id,
        case p.token_type
             when 'uncached_input_tokens' then 'Input Tokens'
             when 'output_tokens' then 'Output Tokens'
@@ -57,9 +56,9 @@ select p.*,
                  else initcap(replace(coalesce(nullif(p.token_type, ''), nullif(p.cost_type, ''), 'unknown'), '_', ' '))
                  end
        end as meter,
-       case when p.priced_by = 'usd' then p.billed when p.priced_by <> 'credit' then p.pricing_quantity end as volume,
-       case when p.priced_by = 'usd' then 1 when p.priced_by <> 'credit' then p.list_price end as list_unit,
-       case when p.priced_by = 'usd' then 1 when p.priced_by <> 'credit' then p.contracted_price end as contracted_unit,
+       case when p.priced_by in ('unit', 'several') then p.pricing_quantity end as volume,
+       case when p.priced_by = 'unit' then p.list_price end as list_unit,
+       case when p.priced_by = 'unit' then p.contracted_price end as contracted_unit,
        case when p.priced_by in ('unit', 'several') then p.list_cost else p.billed end as listed,
        case when p.priced_by in ('unit', 'several') then p.contracted_cost else p.billed end as contracted,
        p.commitment_id <> '' as committed
@@ -97,20 +96,20 @@ COLUMNS = (
     ("ConsumedQuantity", "k.quantity::numeric", "null::numeric", "Tokens or requests of the usage report; NULL where the source tells none"),
     ("ConsumedUnit", "case when k.quantity is not null then case k.unit when 'tokens' then 'Tokens' when 'requests' then 'Requests' else 'Hours' end end", "null::text", "Tokens or Requests"),
     ("ContractedCost", "k.contracted", "f.fee", "USD at list price after the contract rate; BilledCost where no quantity or price is known"),
-    ("ContractedUnitPrice", "k.contracted_unit", "1", "USD per PricingUnit after the contract rate; NULL where several prices went in, and for credits"),
+    ("ContractedUnitPrice", "k.contracted_unit", "1", "USD per PricingUnit after the contract rate; NULL where no price is known, or several went in"),
     ("EffectiveCost", "coalesce(k.effective_cost_usd, 0)", "0", "USD after spreading a recorded commitment: what it cost; 0 for a fee, whose dollars are on the lines it covers"),
     ("HostProviderName", "'Anthropic'", "'Anthropic'", "Anthropic"),
     ("InvoiceId", "null::text", "null::text", "NULL: Anthropic's invoices are not itemised"),
     ("InvoiceIssuerName", "'Anthropic'", "'Anthropic'", "Anthropic"),
     ("ListCost", "k.listed", "f.fee", "USD at list price; BilledCost where no quantity or price is known"),
-    ("ListUnitPrice", "k.list_unit", "1", "USD per PricingUnit at list price; the contracted price where none is listed; NULL where several prices went in, and for credits"),
-    ("PricingCategory", "case when k.sku_price_id is not null then case when k.service_tier = 'priority' then 'Committed' else 'Standard' end end", "'Standard'", "Committed for the priority tier, else Standard; NULL without a SkuPriceId"),
+    ("ListUnitPrice", "k.list_unit", "1", "USD per PricingUnit at list price; the contracted price where none is listed; NULL where no price is known, or several went in"),
+    ("PricingCategory", "case when k.priced_by <> 'credit' then case when k.service_tier = 'priority' then 'Committed' else 'Standard' end end", "'Standard'", "Committed for the priority tier, else Standard; NULL for credits"),
     ("PricingCurrency", "'USD'", "'USD'", "Always USD"),
     ("PricingCurrencyContractedUnitPrice", "k.contracted_unit", "1", "Same as ContractedUnitPrice"),
     ("PricingCurrencyEffectiveCost", "coalesce(k.effective_cost_usd, 0)", "0", "Same as EffectiveCost"),
     ("PricingCurrencyListUnitPrice", "k.list_unit", "1", "Same as ListUnitPrice"),
-    ("PricingQuantity", "k.volume", "f.fee", "Quantity in PricingUnit; billed dollars where the unit is USD"),
-    ("PricingUnit", "case k.priced_by when 'usd' then 'USD' when 'credit' then null else case k.pricing_unit when '1M tokens' then '1000000 Tokens' when '1k requests' then '1000 Requests' else 'Hours' end end", "'USD'", "1000000 Tokens, 1000 Requests, Hours; USD where no quantity or price is known and the dollars themselves are the measure"),
+    ("PricingQuantity", "k.volume", "f.fee", "Quantity in PricingUnit; NULL where no quantity or price is known"),
+    ("PricingUnit", "case when k.volume is not null then case k.pricing_unit when '1M tokens' then '1000000 Tokens' when '1k requests' then '1000 Requests' else 'Hours' end end", "'USD'", "1000000 Tokens or 1000 Requests; USD for a fee; NULL where no quantity or price is known"),
     ("RegionId", "nullif(k.region, '')", "null::text", "Inference geography; NULL where the source does not tell"),
     ("RegionName", "case k.region when 'us' then 'United States' when 'global' then 'Global' else nullif(k.region, '') end", "null::text", "Its name"),
     ("ServiceCategory", "'AI and Machine Learning'", "'AI and Machine Learning'", "AI and Machine Learning"),
@@ -120,7 +119,7 @@ COLUMNS = (
     ("SkuId", "k.sku", "'priority-tier'", "Model id; web-search, code-execution, session-usage, …; priority-tier for a fee"),
     ("SkuMeter", "k.meter", "'Priority Tier Commitment'", "What is counted: Input Tokens, Output Tokens, Cache Read Tokens, …"),
     ("SkuPriceDetails", "case when k.sku_price_id is not null then nullif(jsonb_strip_nulls(jsonb_build_object('x_Model', nullif(k.model, ''), 'x_TokenType', nullif(k.token_type, ''), 'x_ServiceTier', nullif(k.service_tier, ''), 'x_ContextWindow', nullif(k.context_window, ''), 'x_InferenceGeo', nullif(k.inference_geo, ''), 'x_Speed', nullif(k.speed, ''))), '{}') end", "jsonb_build_object('x_Model', c.model)", "What the price depends on, as JSON"),
-    ("SkuPriceId", "k.sku_price_id", "'priority-tier/' || c.model", "Model, tier, token type, context window, geography and speed; ends in usd where PricingUnit is USD; NULL where several prices went in, and for credits"),
+    ("SkuPriceId", "k.sku_price_id", "'priority-tier/' || c.model", "Model, tier, token type, context window, geography and speed; NULL where no price is known, or several went in"),
     ("SubAccountId", "k.sub_account_id", "null::text", "Workspace id as Anthropic gives it, the default workspace's too; NULL for a fee and an unused part"),
     ("SubAccountName", "k.sub_account_name", "null::text", "Workspace name; NULL where the organisation no longer lists it"),
     ("x_CostSource", "k.cost_source", "'commitment-fee'", "Where the dollars come from: cost_source of stax.spend; commitment-fee for a fee"),
