@@ -24,11 +24,14 @@ class WrongUse(StaxError):
 
 
 class Overlap(WrongUse):
-    """Two rows of the operator's that may not stand side by side; `first` and `second` are they."""
+    """Two rows of the operator's, `first` and `second`, that may not stand side by side.
 
-    def __init__(self, doing: str, first: object, second: object) -> None:
-        super().__init__(f"{first} and {second} {doing}.")
-        self.doing, self.first, self.second = doing, first, second
+    `why` ends "both …", `advice` ends "expected …".
+    """
+
+    def __init__(self, why: str, advice: str, first: object, second: object) -> None:
+        super().__init__(f"{first} and {second} {why}: expected {advice}.")
+        self.why, self.advice, self.first, self.second = why, advice, first, second
 
 
 class CannotStart(StaxError):

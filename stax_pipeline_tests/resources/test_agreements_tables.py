@@ -26,8 +26,10 @@ from stax_pipeline.resources.warehouse.agreements import (
     record_invoice,
     record_rates,
 )
+from stax_pipeline.resources.warehouse.prices import record_prices
 from stax_pipeline.resources.warehouse.tenants import Tenant, add_tenant
 from stax_pipeline_tests.conftest import Installation, installed
+from stax_pipeline_tests.domain.builders import list_price
 
 A, B = UUID(int=1), UUID(int=2)
 RATE = ContractRate("claude-*", "*", "*", date(2026, 1, 1), None, Decimal("0.1"), None)
@@ -47,7 +49,7 @@ def standing(stax_home: Path) -> Iterator[Installation]:
 @pytest.fixture
 def made(standing: Installation) -> Installation:
     with standing.engine.begin() as connection:
-        for table in ("contract_rates", "commitments", "invoices"):
+        for table in ("contract_rates", "commitments", "invoices", "list_prices"):
             connection.execute(sa.text(f"delete from stax.{table}"))
     return standing
 
@@ -135,9 +137,13 @@ def test_concurrent_imports_do_not_both_land_overlapping_rows(made: Installation
     def same_id(connection: sa.Connection, number: int) -> None:
         record_commitments(connection, (A, B)[number], [COMMITMENT._replace(commitment_id="c-9", model=f"m{number}")])
 
-    for work in (rate, commitment, same_id):
+    def price(connection: sa.Connection, number: int) -> None:
+        window = ("all", "0-200k")[number]
+        record_prices(connection, [list_price(context_window=window)], imported=True)
+
+    for work in (rate, commitment, same_id, price):
         assert len(race(made, work)) == 1
-    assert (count(made, "contract_rates"), count(made, "commitments")) == (1, 2)
+    assert (count(made, "contract_rates"), count(made, "commitments"), count(made, "list_prices")) == (1, 2, 1)
 
 
 def race(made: Installation, work: Callable[[sa.Connection, int], None]) -> list[Exception]:

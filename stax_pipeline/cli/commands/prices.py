@@ -1,4 +1,4 @@
-"""`stax prices`: the price book in force, and what is in use without a price."""
+"""`stax prices`: the price book in force, an operator's additions to it, and what is in use without a price."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import click
 from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from stax_pipeline.domain.prices import ListPrice, PriceBook
 
 _IN_USE = """
@@ -41,7 +43,7 @@ class Unpriced(NamedTuple):
 @click.option("--all", "history", is_flag=True, help="Earlier and coming prices too.")
 @click.pass_context
 def prices(context: click.Context, model: str | None, history: bool) -> None:
-    """Show the list prices in force today, in USD; `stax prices check` names what is in use without one."""
+    """Show the list prices in force today, in USD; `stax prices import` adds to them."""
     from stax_pipeline.cli.database import database
     from stax_pipeline.cli.render import table
 
@@ -73,33 +75,77 @@ def in_force(prices: Iterable[ListPrice], today: date) -> list[ListPrice]:
     return [price for price in prices if price in newest.values()]
 
 
+@prices.command("import")
+@click.argument("file")
+def import_(file: str) -> None:
+    """Add or correct list prices from FILE (CSV, YAML, - for CSV on standard input), all of it or nothing.
+
+    Columns: model, effective_from, token_type, usd_per_unit; and, if not these, cost_type (tokens), context_window
+    (all), speed (standard), pricing_unit (1M tokens), us_multiplier (the model's), source (the file's name).
+    """
+    from stax_pipeline.cli.database import database, loader
+    from stax_pipeline.cli.imports import read_file, show_import
+    from stax_pipeline.tenants.agreements import import_prices
+
+    settings = read_settings()
+    content = read_file(file)
+    with database(settings), loader(settings) as engine:
+        show_import(import_prices(engine, content.name, content.bytes))
+
+
 @prices.command()
 def check() -> None:
-    """List models in use without a price; exit code 1 when there are any."""
+    """List models in use without a price (exit code 1 if there are any), and where genai-prices differs."""
     from stax_pipeline.cli.database import database
-    from stax_pipeline.cli.render import table, whole
 
     settings = read_settings()
     with database(settings):
         found = _unpriced(settings)
+        book = _book(settings)
+    _show_disagreements(book, datetime.now(UTC).date())
     if not found:
         click.echo("Everything in use has a price.")
         return
+    _show_unpriced(found)
+    raise click.exceptions.Exit(1)
+
+
+def _show_unpriced(found: list[Unpriced]) -> None:
+    from stax_pipeline.cli.render import table, whole
+
     rows = [(*one[:4], str(one.first), str(one.last), whole(one.tokens), one.tenants) for one in found]
     headings = ("model", "tier", "context", "token type", "first", "last", "tokens", "tenants")
     click.echo(table(headings, rows, right=("tokens",)))
-    raise click.exceptions.Exit(1)
+
+
+def _show_disagreements(book: PriceBook, today: date) -> None:
+    """For a person to judge: either book may be behind, so it changes no exit code."""
+    from stax_pipeline.cli.render import table
+    from stax_pipeline.domain.prices import genai_prices
+    from stax_pipeline.domain.prices.comparison import disagreements
+
+    found = disagreements(book, genai_prices(today), today)
+    if not found:
+        return
+    rows = [(*one[:3], _bounds(one.ours), f"{one.theirs:f}") for one in found]
+    click.echo("genai-prices differs from the book today (USD per 1M tokens; the book's are used):")
+    click.echo(table(("model", "token type", "context", "book", "genai-prices"), rows, right=("book", "genai-prices")))
+    click.echo()
+
+
+def _bounds(ours: tuple[Decimal, Decimal] | None) -> str:
+    if ours is None:
+        return "-"
+    return f"{ours[0]:f}" if ours[0] == ours[1] else f"{ours[0]:f} to {ours[1]:f}"
 
 
 def _book(settings: Settings) -> PriceBook:
     """The warehouse's book; the shipped one before the first sync."""
     from stax_pipeline.cli.database import analyst
-    from stax_pipeline.domain.prices import PriceBook, shipped_prices
-    from stax_pipeline.resources.warehouse.prices import read_book
+    from stax_pipeline.resources.warehouse.prices import known_book
 
     with analyst(settings) as connection:
-        book = read_book(connection)
-    return book if book.prices else PriceBook.of(shipped_prices())
+        return known_book(connection)
 
 
 def _unpriced(settings: Settings) -> list[Unpriced]:

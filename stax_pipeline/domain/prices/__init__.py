@@ -5,6 +5,6 @@ the two meet (`spend`).
 """
 
 from stax_pipeline.domain.prices.book import ListPrice, Price, PriceBook, Usage
-from stax_pipeline.domain.prices.shipped import shipped_prices
+from stax_pipeline.domain.prices.shipped import genai_prices, shipped_prices
 
-__all__ = ["ListPrice", "Price", "PriceBook", "Usage", "shipped_prices"]
+__all__ = ["ListPrice", "Price", "PriceBook", "Usage", "genai_prices", "shipped_prices"]

@@ -157,11 +157,9 @@ class PriceBook:
         speed = "fast" if usage.speed == "fast" else "standard"
         meter = dated_model(usage.model), "tokens", usage.token_type, speed
         window = usage.context_window or "0-200k"
-        high = self._latest(meter, usage.day, {BAND_HIGH})
-        if high:
-            low = high if window == "200k-1M" else self._latest(meter, usage.day, {BAND_LOW})
-        else:
-            low = high = self._latest(meter, usage.day, {window, "all"})
+        low = high = self._latest(meter, usage.day, {window, "all", BAND_HIGH})
+        if high and high.context_window == BAND_HIGH and window != "200k-1M":
+            low = self._latest(meter, usage.day, {BAND_LOW})
         if not low or not high:
             return None
         factor = BATCH_FACTOR if usage.service_tier == "batch" else Decimal(1)

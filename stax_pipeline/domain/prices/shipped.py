@@ -40,7 +40,7 @@ def shipped_prices() -> tuple[ListPrice, ...]:
     return (
         *rows,
         *_service_rows(),
-        *(row for row in _fallback_rows() if row.model not in named),
+        *(row for row in genai_prices(FALLBACK_FROM) if row.model not in named),
     )
 
 
@@ -88,11 +88,12 @@ def _service_rows() -> Iterator[ListPrice]:
         )
 
 
-def _fallback_rows() -> Iterator[ListPrice]:
+def genai_prices(day: date) -> Iterator[ListPrice]:
+    """The base rates that `genai-prices` has for `day`, dated so."""
     from genai_prices import data_snapshot
 
     source = f"genai-prices {version('genai-prices')}"
-    when = datetime.combine(FALLBACK_FROM, time.min, tzinfo=UTC)
+    when = datetime.combine(day, time.min, tzinfo=UTC)
     provider = next(p for p in data_snapshot.get_snapshot().providers if p.id == "anthropic")
     for model in provider.models:
         rates = model.get_prices(when, {})
@@ -100,7 +101,7 @@ def _fallback_rows() -> Iterator[ListPrice]:
             for window, usd in _windows(getattr(rates, attribute, None)):
                 yield ListPrice(
                     model.id,
-                    FALLBACK_FROM,
+                    day,
                     "tokens",
                     token_type,
                     window,

@@ -23,6 +23,14 @@ from stax_pipeline.resources.warehouse.tables import commitments, contract_rates
 _RATE_KEY = ContractRate._fields[:4]  # model_pattern, service_tier, token_type, effective_from
 
 
+class IdTaken(WrongUse):
+    """A commitment's id is another tenant's."""
+
+    def __init__(self, commitment_id: str) -> None:
+        super().__init__(f"commitment {commitment_id} is another tenant's: give this one an id of its own.")
+        self.commitment_id = commitment_id
+
+
 def read_rates(connection: sa.Connection, tenant_id: UUID, at: datetime | None = None) -> ContractRates:
     """The tenant's rates in force, or those that were on record at the instant `at`."""
     columns = [contract_rates.c[name] for name in ContractRate._fields]
@@ -65,7 +73,7 @@ def record_rates(connection: sa.Connection, tenant_id: UUID, rates: Iterable[Con
     recorded = compare(known.values(), rates, lambda rate: rate[:4])
     after = known | {rate[:4]: rate for rate in recorded.written}
     if pair := overlapping_rates(after.values()):
-        raise Overlap("hold for the same tokens", *pair)
+        raise Overlap("hold for the same tokens", "one rate at a time: end the other by its effective_to", *pair)
     supersede(connection, contract_rates, _RATE_KEY, recorded, {"tenant_id": tenant_id})
     return recorded
 
@@ -73,7 +81,7 @@ def record_rates(connection: sa.Connection, tenant_id: UUID, rates: Iterable[Con
 def record_commitments(connection: sa.Connection, tenant_id: UUID, rows: Iterable[Commitment]) -> Recorded[Commitment]:
     """Record one tenant's commitments in the caller's transaction, one of the same id superseded.
 
-    Raises Overlap when two would then cover the same model and day, WrongUse for an id that another tenant has.
+    Raises Overlap when two would then cover the same model and day, IdTaken for an id that another tenant has.
     Ids are one tenant's alone: who records commitments takes turns, before waiting for a tenant.
     """
     connection.execute(sa.text("select pg_advisory_xact_lock(hashtext('commitments'))"))
@@ -84,7 +92,7 @@ def record_commitments(connection: sa.Connection, tenant_id: UUID, rows: Iterabl
     recorded = compare(known.values(), rows, lambda row: row.commitment_id)
     after = known | {row.commitment_id: row for row in recorded.written}
     if pair := overlapping_commitments(after.values()):
-        raise Overlap("cover the same model and days", *pair)
+        raise Overlap("cover the same model and days", "one commitment for a model and day", *pair)
     supersede(connection, commitments, ("commitment_id",), recorded, {"tenant_id": tenant_id})
     return recorded
 
@@ -97,7 +105,7 @@ def _refuse_foreign(connection: sa.Connection, tenant_id: UUID, ids: list[str]) 
     )
     foreign = connection.execute(query).scalars().first()
     if foreign is not None:
-        raise WrongUse(f"commitment {foreign} is another tenant's: give this one an id of its own.")
+        raise IdTaken(foreign)
 
 
 def record_invoice(connection: sa.Connection, tenant_id: UUID, invoice: Invoice) -> Recorded[Invoice]:

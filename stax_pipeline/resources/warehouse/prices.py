@@ -8,7 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import Overlap
-from stax_pipeline.domain.prices import ListPrice, PriceBook
+from stax_pipeline.domain.prices import ListPrice, PriceBook, shipped_prices
 from stax_pipeline.domain.prices.book import METER, shadowing
 from stax_pipeline.resources.warehouse.superseding import Recorded, compare, held, supersede
 from stax_pipeline.resources.warehouse.tables import list_prices
@@ -21,6 +21,12 @@ def read_book(connection: sa.Connection, at: datetime | None = None) -> PriceBoo
     return PriceBook.of(
         ListPrice(*row) for row in connection.execute(sa.select(*_COLUMNS).where(held(list_prices, at)))
     )
+
+
+def known_book(connection: sa.Connection) -> PriceBook:
+    """The prices in force; the shipped ones before anything was recorded."""
+    book = read_book(connection)
+    return book if book.prices else PriceBook.of(shipped_prices())
 
 
 def record_prices(
@@ -43,7 +49,8 @@ def record_prices(
         written = set(recorded.written)
         pair = next((pair for pair in shadowing(after.values()) if written & set(pair)), None)
         if pair:
-            raise Overlap("are for the same tokens on the same day", *pair)
+            advice = "the same context windows on the same day: all, those of the API, or both halves of a band"
+            raise Overlap("are for the same tokens on the same day", advice, *pair)
     supersede(connection, list_prices, ListPrice._fields[:METER], recorded, {"imported": imported})
     return recorded
 

@@ -1,0 +1,110 @@
+"""`stax invoice`: what Anthropic invoiced for a month, beside what the warehouse holds of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stax_pipeline.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from stax_pipeline.resources.warehouse.superseding import Recorded
+
+_CHECK = """
+select invoice_usd, reported_usd, estimated_usd, reconstructed_usd, commitment_fee_usd, difference_usd, status
+from stax.invoice_check where slug = :slug and month = :month
+"""
+_DIFFERENCES = """
+select usage_date, model, kind, usd, note
+from stax.invoice_differences where slug = :slug and month = :month
+order by abs(usd) desc nulls last, usage_date, model, kind limit 10
+"""
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("slug")
+@click.argument("month")
+@click.argument("amount", metavar="AMOUNT|FILE")
+@click.option("--note", default="", help="Kept with the amount, such as the invoice's number.")
+def invoice(slug: str, month: str, amount: str, note: str) -> None:
+    """Record what tenant SLUG was invoiced for MONTH (YYYY-MM), and compare.
+
+    AMOUNT is USD in plain decimal, negative for a credit; a FILE (CSV or YAML) is summed over its column amount_usd.
+    Recording a month again replaces it.
+    """
+    from stax_pipeline.cli.database import analyst, database, loader
+    from stax_pipeline.domain.errors import WrongUse
+    from stax_pipeline.domain.imports.invoices import parse_month
+    from stax_pipeline.domain.invoices import Invoice
+    from stax_pipeline.domain.rows import MAX_TEXT
+    from stax_pipeline.resources.warehouse.tenants import get_tenant
+    from stax_pipeline.tenants.agreements import import_invoice
+
+    settings = read_settings()
+    day = parse_month(month, datetime.now(UTC).date())
+    if len(note) > MAX_TEXT or not note.isprintable():
+        raise WrongUse(f"The note is too long or not printable: expected at most {MAX_TEXT} characters in one line.")
+    with database(settings):
+        with analyst(settings) as connection:
+            tenant = get_tenant(connection, slug)
+        billed = Invoice(day, _amount(amount), note)
+        with loader(settings) as engine:
+            _show_recorded(slug, month, import_invoice(engine, tenant, billed))
+        _show_check(settings, slug, day)
+
+
+def _amount(text: str) -> Decimal:
+    from stax_pipeline.cli.imports import read_file
+    from stax_pipeline.domain.imports.invoices import parse_amount, read_invoice
+
+    amount = parse_amount(text)
+    if amount is not None:
+        return amount
+    summed = read_invoice(*read_file(text))
+    unused = f"; not read: {', '.join(map(ascii, summed.ignored))}" if summed.ignored else ""
+    click.echo(f"{summed.lines} line(s) come to {summed.amount_usd:f} USD{unused}", err=True)
+    return summed.amount_usd
+
+
+def _show_recorded(slug: str, month: str, recorded: Recorded[Any]) -> None:
+    for row in recorded.added:
+        click.echo(f"{slug} {month}: {row.amount_usd:f} USD recorded")
+    for old, new in recorded.replaced:
+        click.echo(f"{slug} {month}: {old.amount_usd:f} → {new.amount_usd:f} USD")
+    for row in recorded.unchanged:
+        click.echo(f"{slug} {month}: {row.amount_usd:f} USD stands already")
+
+
+def _show_check(settings: Settings, slug: str, month: date) -> None:
+    import sqlalchemy as sa
+
+    from stax_pipeline.cli.database import analyst
+
+    chosen = {"slug": slug, "month": month}
+    with analyst(settings) as connection:
+        checks = [row._asdict() for row in connection.execute(sa.text(_CHECK), chosen)]
+        differences = list(connection.execute(sa.text(_DIFFERENCES), chosen))
+    for check in checks:
+        for name, value in check.items():
+            click.echo(f"  {name.removesuffix('_usd').replace('_', ' '):<15} {_told(value)}")
+    if differences:
+        click.echo("Where it differs most:")
+        click.echo(differences_table(differences))
+
+
+def differences_table(rows: list[Any]) -> str:
+    from stax_pipeline.cli.render import table, usd
+
+    headings = ("day", "model", "kind", "USD", "note")
+    return table(headings, [(f"{r[0] or '-'}", r[1] or "-", r[2], usd(r[3]), r[4] or "") for r in rows], right=("USD",))
+
+
+def _told(value: object) -> str:
+    from stax_pipeline.cli.render import usd
+
+    if value is None:
+        return f"{'-':>16}"
+    return f"{usd(value):>16}" if isinstance(value, Decimal) else str(value)

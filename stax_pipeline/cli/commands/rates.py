@@ -1,0 +1,120 @@
+"""`stax rates`: contract rates shown, imported, and proposed from the error bar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from stax_pipeline.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from stax_pipeline.domain.suggestion import Suggestion
+
+HEADINGS = ("tenant", "model pattern", "tier", "token type", "from", "to", "discount", "USD per 1M")
+EVIDENCE = (
+    "tenant", "model pattern", "tier", "discount", "from", "through", "days", "models", "tiers", "list $", "reported $",
+    "lowest ratio", "highest ratio",
+)  # fmt: skip
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def rates(context: click.Context) -> None:
+    """Show the contract rates on record: discounts on, or prices instead of, list prices."""
+    from stax_pipeline.cli.database import analyst, database
+    from stax_pipeline.cli.render import table
+    from stax_pipeline.resources.warehouse.agreements import read_rates
+    from stax_pipeline.resources.warehouse.tenants import all_tenants
+
+    if context.invoked_subcommand is not None:
+        return
+    settings = read_settings()
+    with database(settings), analyst(settings) as connection:
+        rows = [
+            (
+                tenant.slug, *rate[:3], f"{rate.effective_from}", f"{rate.effective_to or '-'}",
+                _percent(rate.discount), "-" if rate.usd_per_unit is None else f"{rate.usd_per_unit:f}",
+            )
+            for tenant in all_tenants(connection)
+            for rate in read_rates(connection, tenant.tenant_id).rates
+        ]  # fmt: skip
+    click.echo(table(HEADINGS, rows, right=HEADINGS[-2:]) if rows else "No contract rates are recorded.")
+
+
+@rates.command("import")
+@click.argument("file")
+def import_(file: str) -> None:
+    """Record contract rates from FILE (CSV, YAML, - for CSV on standard input), all of it or nothing.
+
+    Columns: tenant, model_pattern, service_tier, token_type, effective_from, and either discount (0.15 is 15 %) or
+    usd_per_unit (per 1M tokens); effective_to if it ends. A row of the same pattern, tier, type and day is replaced.
+    """
+    from stax_pipeline.cli.database import database, loader
+    from stax_pipeline.cli.imports import read_file, show_import
+    from stax_pipeline.tenants.agreements import import_rates
+
+    settings = read_settings()
+    content = read_file(file)
+    with database(settings), loader(settings) as engine:
+        show_import(import_rates(engine, content.name, content.bytes))
+
+
+@rates.command()
+@click.argument("slugs", nargs=-1, metavar="[SLUG]...")
+@click.option("--out", metavar="FILE", help="Write the rows to FILE instead of standard output.")
+def suggest(slugs: Sequence[str], out: str | None) -> None:
+    """Propose rates where bills lie below list price by a steady share, as CSV that `stax rates import` takes.
+
+    The evidence is shown beside it; nothing is recorded.
+    """
+    from stax_pipeline.cli.database import database
+    from stax_pipeline.cli.imports import write_new
+    from stax_pipeline.cli.render import table
+    from stax_pipeline.domain.imports.rates import rates_csv
+
+    settings = read_settings()
+    with database(settings):
+        found = _suggestions(settings, slugs)
+    if not found:
+        click.echo("No steady discount that is not on record.", err=True)
+        return
+    click.echo(table(EVIDENCE, [_evidence(*one) for one in found], right=EVIDENCE[3:4] + EVIDENCE[-4:]), err=True)
+    text = rates_csv((slug, suggestion.rate) for slug, suggestion in found)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_new(out, text)
+        click.echo(f"Written to {out}; `stax rates import {out}` records it.", err=True)
+
+
+def _suggestions(settings: Settings, slugs: Sequence[str]) -> list[tuple[str, Suggestion]]:
+    from stax_pipeline.cli.database import analyst
+    from stax_pipeline.resources.warehouse.tenants import all_tenants, get_tenant
+    from stax_pipeline.tenants.agreements import suggested_rates
+
+    with analyst(settings) as connection:
+        named = [get_tenant(connection, slug) for slug in dict.fromkeys(slugs)]
+        return [
+            (tenant.slug, one)
+            for tenant in named or all_tenants(connection)
+            for one in suggested_rates(connection, tenant)
+        ]
+
+
+def _evidence(slug: str, found: Suggestion) -> tuple[str, ...]:
+    from stax_pipeline.cli.render import usd
+
+    rate = found.rate
+    return (
+        slug, rate.model_pattern, rate.service_tier, _percent(rate.discount), f"{rate.effective_from}", f"{found.last}",
+        f"{found.days}", f"{len(found.models)}", ", ".join(found.tiers), usd(found.list_usd), usd(found.reported_usd),
+        f"{found.lowest_ratio:.4f}", f"{found.highest_ratio:.4f}",
+    )  # fmt: skip
+
+
+def _percent(discount: Decimal | None) -> str:
+    return "-" if discount is None else f"{(discount * 100).normalize():f} %"

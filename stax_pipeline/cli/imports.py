@@ -1,0 +1,83 @@
+"""What the operator hands in: opened, and what came of it shown row by row."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.imports.sourced import describe, plain
+from stax_pipeline.domain.imports.table import MAX_BYTES
+from stax_pipeline.resources.warehouse.superseding import Recorded
+from stax_pipeline.tenants.agreements import Imported
+
+STANDARD_INPUT = "standard input"
+
+
+class Content(NamedTuple):
+    """A file's name, as messages call it, and its bytes: one more than may be, when it is too large."""
+
+    name: str
+    bytes: bytes
+
+
+def read_file(file: str) -> Content:
+    """The content of a file, `-` for standard input. Raises WrongUse for one that cannot be read."""
+    if file == "-":
+        return Content(STANDARD_INPUT, sys.stdin.buffer.read(MAX_BYTES + 1))
+    try:
+        with Path(file).open("rb") as opened:
+            return Content(file, opened.read(MAX_BYTES + 1))
+    except (OSError, ValueError) as fault:
+        failure = getattr(fault, "strerror", None) or "no such name"
+    raise WrongUse(f"{file}: cannot be read ({failure}), expected a CSV or YAML file. Nothing was changed.")
+
+
+def show_import(imported: Imported[Any]) -> None:
+    """Every row that was written, how many there were, and what makes past days follow."""
+    for note in imported.notes:
+        click.echo(note, err=True)
+    for slug, recorded in imported.recorded.items():
+        for line in changes(recorded):
+            click.echo(f"{slug}: {line}" if slug else line)
+    if any(recorded.changed for recorded in imported.recorded.values()):
+        click.echo("Days that are built already keep their figures until `stax replay` prices them anew.", err=True)
+
+
+def changes(recorded: Recorded[Any]) -> Iterator[str]:
+    for row in recorded.added:
+        yield f"added {describe(row)}"
+    for old, new in recorded.replaced:
+        pairs = zip(new._fields, old, new, strict=True)
+        told = ", ".join(
+            f"{name} {_shown(before)} → {_shown(after)}" for name, before, after in pairs if before != after
+        )
+        yield f"replaced {describe(old)}: {told}"
+    yield f"{len(recorded.added)} added, {len(recorded.replaced)} replaced, {len(recorded.unchanged)} left as they were"
+
+
+def _shown(part: object) -> str:
+    return "none" if part is None else plain(part)
+
+
+def write_new(file: str, text: str) -> None:
+    """Write a file that is not there yet, whole or not at all. Raises WrongUse."""
+    path = Path(file)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("x", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        os.link(temporary, path)
+        return
+    except OSError as fault:
+        failure = fault.strerror or type(fault).__name__
+    finally:
+        temporary.unlink(missing_ok=True)
+    raise WrongUse(f"{file}: cannot be written ({failure}).")

@@ -1,0 +1,246 @@
+"""A table of named columns from CSV or YAML, strict in every value and tolerant of how spreadsheets save.
+
+A row's number is that of a spreadsheet in CSV (the header is row 1), and the place in the list in YAML. YAML is read
+as plain text, so that no number passes through a binary float; aliases, nesting and several documents are refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.money import MAX_COUNT, ZERO
+from stax_pipeline.domain.rows import MAX_TEXT
+
+MAX_BYTES = 10_000_000
+PLAIN = "a plain decimal such as 1234.56: no $, no thousands separators, no exponent, at most 18 decimals"
+Named = tuple[int, Sequence[str], Sequence[str]]  # a row's number, the names of its cells, and the cells
+
+_DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,18})?")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MODEL = re.compile(r"[a-z0-9][a-z0-9.@:_-]{0,199}")
+_SHAPE = "a list of rows, each `- column: value` (quote '*')"
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+
+
+class BadInput(WrongUse):
+    """A mistake in what the operator handed in. `row` and `column` are None where the whole file, or row, is meant."""
+
+    def __init__(self, file: str, row: int | None, column: str | None, expected: str, found: str = "") -> None:
+        self.file, self.row, self.column, self.expected = file, row, column, expected
+        places = [file, f"row {row}" if row else "", f"column {column}" if column else ""]
+        saw = f"found {found}, " if found else ""
+        super().__init__(f"{', '.join(filter(None, places))}: {saw}expected {expected}. Nothing was changed.")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row's cells by column, '' where it is empty or left out."""
+
+    file: str
+    number: int
+    cells: Mapping[str, str]
+
+    def bad(self, column: str | None, expected: str, found: str = "") -> BadInput:
+        shown = found or (excerpt(self.text(column)) if column else "")
+        return BadInput(self.file, self.number, column, expected, shown)
+
+    def text(self, column: str) -> str:
+        return self.cells.get(column, "")
+
+    def required(self, column: str, expected: str) -> str:
+        if not self.text(column):
+            raise self.bad(column, expected)
+        return self.text(column)
+
+    def choice(self, column: str, allowed: Collection[str], default: str = "") -> str:
+        value = self.text(column) or default
+        if value not in allowed:
+            raise self.bad(column, f"one of {', '.join(sorted(allowed))}")
+        return value
+
+    def model(self, column: str = "model") -> str:
+        if not _MODEL.fullmatch(self.text(column)):
+            raise self.bad(column, "a model id such as claude-opus-5-5")
+        return self.text(column)
+
+    def day(self, column: str) -> date:
+        found = parse_day(self.text(column))
+        if found is None:
+            raise self.bad(column, "a date YYYY-MM-DD")
+        return found
+
+    def decimal(self, column: str, *, negative: bool = False) -> Decimal:
+        found = parse_decimal(self.text(column))
+        if found is None or (found < 0 and not negative):
+            raise self.bad(column, PLAIN if negative else f"{PLAIN}, not below 0")
+        return found
+
+    def count(self, column: str) -> int:
+        value = self.text(column)
+        if not (value.isascii() and value.isdigit() and len(value) < 20 and int(value) <= MAX_COUNT):
+            raise self.bad(column, "a whole number from 0 to 2^63 - 1, without separators")
+        return int(value)
+
+
+class Table(NamedTuple):
+    """A file's rows, at least one, and the columns that were not asked for."""
+
+    rows: list[Row]
+    ignored: tuple[str, ...]
+
+
+def parse_decimal(text: str) -> Decimal | None:
+    """The exact value of a plain decimal; None for anything else."""
+    if not _DECIMAL.fullmatch(text):
+        return None
+    value = Decimal(text)
+    return ZERO if value.is_zero() else value
+
+
+def parse_day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if _DAY.fullmatch(text) else None
+    except ValueError:
+        return None
+
+
+def excerpt(text: str) -> str:
+    """A short, harmless quotation."""
+    return ascii(text if len(text) <= 40 else f"{text[:37]}...") if text else "nothing"
+
+
+def read_table(
+    file: str,
+    content: bytes,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    *,
+    synonyms: Mapping[str, str] | None = None,
+    ignore_others: bool = False,
+) -> Table:
+    """The rows of a CSV, or of a YAML list if `file` ends in .yaml or .yml. `synonyms` are other names of columns.
+
+    Raises BadInput for a file that is too large, not UTF-8, empty, malformed, or whose columns are not those.
+    """
+    text = _decoded(file, content)
+    columns = _Columns(file, required, optional, synonyms or {}, ignore_others)
+    rows: list[Row] = []
+    ignored: dict[str, None] = {}
+    for number, names, values in (_yaml if file.endswith((".yaml", ".yml")) else _csv)(columns, text):
+        cells = dict(zip(names, map(str.strip, values), strict=True))
+        for name, value in cells.items():
+            if name in columns.asked and not (value.isprintable() and len(value) <= MAX_TEXT):
+                raise BadInput(file, number, name, f"at most {MAX_TEXT} printable characters", excerpt(value))
+        ignored |= dict.fromkeys(name for name in names if name not in columns.asked)
+        if any(cells.values()):
+            rows.append(Row(file, number, cells))
+    if not rows:
+        raise BadInput(file, None, None, f"at least one row with the columns {', '.join(required)}", "none")
+    return Table(rows, tuple(ignored))
+
+
+def _decoded(file: str, content: bytes) -> str:
+    if len(content) > MAX_BYTES:
+        raise BadInput(file, None, None, "a file of at most 10 MB", "a larger one")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        place = content.count(b"\n", 0, fault.start) + 1
+    raise BadInput(file, place, None, "UTF-8 text (in a spreadsheet: save as CSV UTF-8)", "bytes that are none")
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Which columns a file may and must have."""
+
+    file: str
+    required: Sequence[str]
+    optional: Sequence[str]
+    synonyms: Mapping[str, str]
+    ignore_others: bool
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        return (*self.required, *self.optional)
+
+    def checked(self, number: int, given: Sequence[str]) -> list[str]:
+        """The names that were given, synonyms replaced. Raises BadInput for one twice, unknown, missing or empty."""
+        names = [self.synonyms.get(name, name) for name in map(str.strip, given)]
+        for place, name in enumerate(names):
+            if not name:
+                raise BadInput(self.file, number, None, "a name for every column", "an empty one")
+            if name in names[:place]:
+                raise BadInput(self.file, number, excerpt(name), "each column once", "it twice")
+            if name not in self.asked and not self.ignore_others:
+                raise BadInput(self.file, number, excerpt(name), f"only the columns {', '.join(self.asked)}", "another")
+        for name in self.required:
+            if name not in names:
+                raise BadInput(self.file, number, name, f"the columns {', '.join(self.required)}", "no such column")
+        return names
+
+
+def _csv(columns: _Columns, text: str) -> Iterator[Named]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    names: list[str] = []
+    number = 0
+    try:
+        for number, cells in enumerate(reader, start=1):
+            if not names and cells:
+                if len(cells) == 1 and any(mark in cells[0] for mark in ";\t|"):
+                    raise BadInput(columns.file, number, None, "commas between the columns", "another separator")
+                names = columns.checked(number, cells)
+            elif any(cells):
+                if len(cells) != len(names):
+                    raise BadInput(columns.file, number, None, f"{len(names)} cells as in the header", f"{len(cells)}")
+                yield number, names, cells
+        return
+    except csv.Error as fault:
+        problem = str(fault)
+    raise BadInput(columns.file, number + 1, None, "CSV with commas between cells and closed quotes", problem)
+
+
+def _yaml(columns: _Columns, text: str) -> Iterator[Named]:
+    import yaml
+
+    try:
+        events = iter(yaml.parse(text, Loader=yaml.SafeLoader))
+        next(events)  # the stream's start
+        if isinstance(next(events), yaml.DocumentStartEvent):
+            yield from _yaml_rows(columns, events)
+            next(events)  # the document's end
+            if not isinstance(next(events), yaml.StreamEndEvent):
+                raise BadInput(columns.file, None, None, f"{_SHAPE}, in one document", "several")
+        return
+    except yaml.YAMLError as fault:
+        mark = getattr(fault, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark else ""
+        problem = f"{str(getattr(fault, 'problem', None) or 'characters that YAML does not allow')[:80]}{line}"
+    raise BadInput(columns.file, None, None, _SHAPE, problem)
+
+
+def _yaml_rows(columns: _Columns, events: Iterator[Any]) -> Iterator[Named]:
+    import yaml
+
+    if not isinstance(next(events), yaml.SequenceStartEvent):
+        raise BadInput(columns.file, None, None, _SHAPE, "something else")
+    number = 0
+    while not isinstance(event := next(events), yaml.SequenceEndEvent):
+        number += 1
+        if not isinstance(event, yaml.MappingStartEvent):
+            raise BadInput(columns.file, number, None, _SHAPE, "something else")
+        names, values = [], []
+        while not isinstance(name := next(events), yaml.MappingEndEvent):
+            value = next(events)
+            if not isinstance(name, yaml.ScalarEvent) or not isinstance(value, yaml.ScalarEvent):
+                raise BadInput(columns.file, number, None, _SHAPE, "a nested value or an alias")
+            names.append(name.value)
+            values.append("" if value.implicit[0] and value.value in _NULLS else value.value)
+        yield number, columns.checked(number, names), values

@@ -1,0 +1,113 @@
+"""Take what the operator hands in (prices, rates, commitments, an invoice): checked as a whole, recorded in one
+transaction, or refused with the row named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from stax_pipeline.domain.commitments import Commitment
+from stax_pipeline.domain.contract_rates import ContractRate
+from stax_pipeline.domain.errors import Overlap
+from stax_pipeline.domain.imports.commitments import read_commitments
+from stax_pipeline.domain.imports.prices import read_prices
+from stax_pipeline.domain.imports.rates import read_rates
+from stax_pipeline.domain.imports.sourced import Sourced, told_by_row
+from stax_pipeline.domain.invoices import Invoice
+from stax_pipeline.domain.prices import ListPrice, shipped_prices
+from stax_pipeline.domain.reconciliation import Reconciliation
+from stax_pipeline.domain.suggestion import Suggestion, suggest
+from stax_pipeline.resources.warehouse import agreements
+from stax_pipeline.resources.warehouse.agreements import IdTaken, record_commitments, record_invoice, record_rates
+from stax_pipeline.resources.warehouse.engine import plain_faults
+from stax_pipeline.resources.warehouse.prices import known_book, read_book, record_prices
+from stax_pipeline.resources.warehouse.superseding import Recorded
+from stax_pipeline.resources.warehouse.tables import reconciliation
+from stax_pipeline.resources.warehouse.tenants import Tenant, find_tenant
+
+Value = TypeVar("Value", bound=tuple[Any, ...])
+
+
+class Imported(NamedTuple, Generic[Value]):
+    """What an import came to by tenant slug ('' for the price book), and what was changed in the file's rows."""
+
+    recorded: dict[str, Recorded[Value]]
+    notes: list[str]
+
+
+def import_prices(engine: sa.Engine, file: str, content: bytes) -> Imported[ListPrice]:
+    """Record list prices over the shipped ones, which are recorded first if they are not yet. Raises BadInput."""
+    with plain_faults("importing prices"), engine.begin() as connection:
+        record_prices(connection, shipped_prices())
+        sourced = read_prices(file, content, read_book(connection))
+        try:
+            recorded = record_prices(connection, [one.value for one in sourced], imported=True)
+        except Overlap as fault:
+            raise told_by_row(fault, sourced) from None
+    return Imported({"": recorded}, _notes(sourced))
+
+
+def import_rates(engine: sa.Engine, file: str, content: bytes) -> Imported[ContractRate]:
+    """Record contract rates of one or several tenants. Raises BadInput."""
+    sourced = read_rates(file, content)
+    with plain_faults("importing rates"), engine.begin() as connection:
+        return _record(connection, sourced, record_rates)
+
+
+def import_commitments(engine: sa.Engine, file: str, content: bytes) -> Imported[Commitment]:
+    """Record commitments of one or several tenants. Raises BadInput."""
+    with plain_faults("importing commitments"), engine.begin() as connection:
+        sourced = read_commitments(file, content, known_book(connection))
+        try:
+            return _record(connection, sourced, record_commitments)
+        except IdTaken as fault:
+            row = next(one.row for one in sourced if one.value.commitment_id == fault.commitment_id)
+        raise row.bad("commitment_id", "an id that no other tenant has")
+
+
+def import_invoice(engine: sa.Engine, tenant: Tenant, invoice: Invoice) -> Recorded[Invoice]:
+    """Record what a tenant was invoiced for a month; the amount recorded last holds."""
+    with plain_faults("recording the invoice"), engine.begin() as connection:
+        return record_invoice(connection, tenant.tenant_id, invoice)
+
+
+def suggested_rates(connection: sa.Connection, tenant: Tenant) -> list[Suggestion]:
+    """The rates that the tenant's error bar speaks for and that are not on record."""
+    columns = [reconciliation.c[name] for name in Reconciliation._fields]
+    rows = connection.execute(sa.select(*columns).where(reconciliation.c.tenant_id == tenant.tenant_id))
+    return suggest((Reconciliation(*row) for row in rows), agreements.read_rates(connection, tenant.tenant_id))
+
+
+def _record(
+    connection: sa.Connection,
+    sourced: Sequence[Sourced[Value]],
+    record: Callable[[sa.Connection, UUID, list[Value]], Recorded[Value]],
+) -> Imported[Value]:
+    """Each tenant's rows in the order of the tenants' ids, so that two imports never wait for each other."""
+    recorded: dict[str, Recorded[Value]] = {}
+    for tenant in sorted(_tenants(connection, sourced), key=lambda one: one.tenant_id):
+        rows = [one for one in sourced if one.tenant == tenant.slug]
+        try:
+            recorded[tenant.slug] = record(connection, tenant.tenant_id, [one.value for one in rows])
+        except Overlap as fault:
+            raise told_by_row(fault, rows) from None
+    return Imported(dict(sorted(recorded.items())), _notes(sourced))
+
+
+def _tenants(connection: sa.Connection, sourced: Sequence[Sourced[Value]]) -> list[Tenant]:
+    found: dict[str, Tenant] = {}
+    for one in sourced:
+        if one.tenant not in found:
+            tenant = find_tenant(connection, one.tenant)
+            if tenant is None:
+                raise one.row.bad("tenant", "a tenant that `stax tenants` lists")
+            found[tenant.slug] = tenant
+    return list(found.values())
+
+
+def _notes(sourced: Sequence[Sourced[Any]]) -> list[str]:
+    return [f"row {one.row.number}: {one.note}" for one in sourced if one.note]

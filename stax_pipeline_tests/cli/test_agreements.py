@@ -1,0 +1,221 @@
+"""`prices import` and `check`, `rates`, `commitments` and `invoice` as a person uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from stax_pipeline.cli.commands.invoice import differences_table
+from stax_pipeline.domain.prices import shipped_prices
+from stax_pipeline.resources.warehouse.engine import connect_engine
+from stax_pipeline.resources.warehouse.roles import logins
+from stax_pipeline.resources.warehouse.tenants import Tenant, add_tenant
+from stax_pipeline.settings import CHECKOUT, Settings
+from stax_pipeline_tests.cli.support import Stax
+from stax_pipeline_tests.tenants.support import count
+
+EXAMPLES = CHECKOUT / "docs" / "examples"
+FIRST = date(2026, 10, 1)
+VIEWS = """
+create view stax.invoice_check as
+select t.slug, i.month, i.amount_usd as invoice_usd, 1000.5::numeric as reported_usd, 0::numeric as estimated_usd,
+       12::numeric as reconstructed_usd, null::numeric as commitment_fee_usd, i.amount_usd - 1000.5 as difference_usd,
+       'differs'::text as status
+from stax.invoices i join stax.tenants t using (tenant_id);
+create view stax.invoice_differences as
+select slug, month, month + n as usage_date, 'claude-opus-5-5'::text as model, 'unbilled'::text as kind,
+       case when mod(n, 2) = 0 then n else -n end::numeric as usd, 'why'::text as note
+from stax.invoice_check, generate_series(1, 12) n;
+grant select on stax.invoice_check, stax.invoice_differences to stax_analyst;
+"""
+
+
+@pytest.fixture
+def acme(engine: sa.Engine) -> Tenant:
+    tenant = Tenant(uuid4(), "acme", "Acme", "org-acme", "connected", datetime.now(UTC), None)
+    with engine.begin() as connection:
+        add_tenant(connection, tenant)
+    return tenant
+
+
+@pytest.fixture
+def views(settings: Settings) -> Iterator[bool]:
+    """The views of the invoice check: the product's, or stand-ins where it has none yet; says which."""
+    admin = connect_engine(logins(settings).admin)
+    with admin.begin() as connection:
+        missing = connection.execute(sa.text("select to_regclass('stax.invoice_check') is null")).scalar_one()
+        if missing:
+            connection.exec_driver_sql(VIEWS)
+    yield bool(missing)
+    with admin.begin() as connection:
+        if missing:
+            connection.exec_driver_sql("drop view stax.invoice_differences, stax.invoice_check")
+    admin.dispose()
+
+
+@pytest.mark.usefixtures("acme")
+def test_what_was_imported_is_shown(stax: Stax, engine: sa.Engine) -> None:
+    assert "No contract rates" in stax("rates").out
+    assert "No commitments" in stax("commitments").out
+    for name in ("prices", "rates", "commitments"):
+        ended = stax(name, "import", str(EXAMPLES / f"{name}.csv"))
+        assert (ended.code, "0 replaced" in ended.out, "`stax replay`" in ended.err) == (0, True, True)
+        again = stax(name, "import", "-", typed=(EXAMPLES / f"{name}.csv").read_text())
+        assert (again.code, "0 added" in again.out, "replay" in again.err) == (0, True, False)
+    assert "claude-opus-6" in stax("prices", "--model", "opus-6").out
+    assert "12.5 %" in stax("rates").out
+    assert "acme-2026-q4" in stax("commitments").out
+    assert count(engine, "list_prices", "imported") == 5
+
+
+@pytest.mark.usefixtures("acme")
+def test_a_replacement_is_told_old_and_new(stax: Stax, tmp_path: Path) -> None:
+    file = tmp_path / "own.csv"
+    file.write_text("model,effective_from,token_type,usd_per_unit\nclaude-opus-5,2026-07-24,output_tokens,24\n")
+    ended = stax("prices", "import", str(file))
+    assert "usd_per_unit 25 → 24" in ended.out
+    assert "0 added, 1 replaced, 0 left" in ended.out
+
+
+@pytest.mark.parametrize("command", ["prices", "rates", "commitments"])
+@pytest.mark.usefixtures("acme")
+def test_a_file_that_is_refused_is_one_line_and_exit_code_2(
+    stax: Stax, engine: sa.Engine, tmp_path: Path, command: str
+) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text("tenant,colour\nacme,red\n")
+    for file in (str(bad), str(tmp_path), str(tmp_path / "none.csv"), "a\0b", ""):
+        ended = stax(command, "import", file)
+        assert (ended.code, ended.out) == (2, "")
+        assert len(ended.err.strip().splitlines()) == 1
+        assert ended.err.rstrip().endswith("Nothing was changed.")
+        assert "Traceback" not in ended.err
+    assert [count(engine, table) for table in ("list_prices", "contract_rates", "commitments")] == [0, 0, 0]
+
+
+def error_bar(engine: sa.Engine, tenant: Tenant, discount: str) -> None:
+    with engine.begin() as connection:
+        for day in range(6):
+            connection.execute(
+                sa.text(
+                    "insert into stax.reconciliation (usage_date, tenant_id, model, service_tier, priced_usd, "
+                    "priced_low_usd, priced_high_usd, list_priced_usd, reported_usd, ratio, cause) values "
+                    "(:day, :tenant, 'claude-opus-5-5', 'standard', 100, 100, 100, 100, :reported, null, '')"
+                ),
+                {"day": FIRST + timedelta(days=day), "tenant": tenant.tenant_id,
+                 "reported": 100 * (1 - Decimal(discount))},
+            )  # fmt: skip
+
+
+def test_what_is_suggested_can_be_imported_and_is_not_suggested_again(
+    stax: Stax, engine: sa.Engine, acme: Tenant, tmp_path: Path
+) -> None:
+    assert "No steady discount" in stax("rates", "suggest").err
+    error_bar(engine, acme, "0.1")
+    ended = stax("rates", "suggest", "acme")
+    assert ended.out.splitlines()[1:] == ["acme,claude-*,*,*,2026-10-01,,0.1,"]
+    assert "1.1111" in ended.err
+    file = tmp_path / "suggested.csv"
+    assert stax("rates", "suggest", "--out", str(file)).code == 0
+    assert file.read_text() == ended.out
+    refused = stax("rates", "suggest", "--out", str(file))
+    assert (refused.code, "File exists" in refused.err) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["suggested.csv"]
+    assert stax("rates", "import", str(file)).code == 0
+    assert stax("rates", "suggest").out == ""
+    assert stax("rates", "suggest", "nobody").code == 2
+
+
+@pytest.mark.usefixtures("settings")
+def test_check_tells_where_another_book_differs_and_that_alone_is_no_failure(stax: Stax, tmp_path: Path) -> None:
+    price = next(p for p in shipped_prices() if p.model == "claude-opus-5" and p.token_type == "output_tokens")
+    file = tmp_path / "own.csv"
+    file.write_text(
+        f"model,effective_from,token_type,usd_per_unit\n{price.model},{price.effective_from},output_tokens,99\n"
+    )
+    assert stax("prices", "import", str(file)).code == 0
+    ended = stax("prices", "check")
+    assert ended.code == 0
+    assert [line.split()[-2:] for line in ended.out.splitlines() if line.startswith("claude-opus-5 ")][0] == [
+        "99",
+        "25",
+    ]
+
+
+@pytest.mark.usefixtures("acme")
+def test_an_invoice_is_recorded_once_corrected_and_compared(stax: Stax, engine: sa.Engine, views: bool) -> None:
+    ended = stax("invoice", "acme", "2026-10", "1042.10", "--note", "INV-7")
+    assert (ended.code, "acme 2026-10: 1042.10 USD recorded" in ended.out) == (0, True)
+    assert "1,042.10" in ended.out
+    if views:
+        assert [line.split()[3] for line in ended.out.splitlines() if " unbilled " in line] == [
+            f"{usd}.00" for usd in (12, -11, 10, -9, 8, -7, 6, -5, 4, -3)
+        ]
+    assert "stands already" in stax("invoice", "acme", "2026-10", "1042.1").out
+    assert "1042.10 → 1000.00 USD" in stax("invoice", "acme", "2026-10", str(EXAMPLES / "invoice.csv")).out
+    assert "-12.5 USD recorded" in stax("invoice", "acme", "2026-09", "-12.5").out
+    assert count(engine, "invoices") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nobody", "2026-10", "1"), "There is no tenant nobody"),
+        (("acme", "2026-13", "1"), "expected YYYY-MM"),
+        (("acme", "202610", "1"), "expected YYYY-MM"),
+        (("acme", "0000-10", "1"), "expected YYYY-MM"),
+        (("acme", "2999-01", "1"), "has not begun"),
+        *((("acme", "2026-10", bad), "expected a plain decimal") for bad in
+          ("$12", "1,234.56", "1.234,5", "12 USD", "1e3", "", "12.", ".5", "-", "€5", "(12)", "0.1234567890123456789")),
+        (("acme", "2026-10", "NaN"), "NaN: cannot be read"),
+        (("acme", "2026-10", "none.csv"), "none.csv: cannot be read"),
+        (("acme", "2026-10", "1", "--note", "a\nb"), "The note is too long or not printable"),
+        (("acme", "2026-10", "1", "--note", "x" * 501), "The note is too long or not printable"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("acme")
+def test_an_invoice_that_cannot_be_taken_is_one_line(
+    stax: Stax, engine: sa.Engine, arguments: tuple[str, ...], words: str
+) -> None:
+    ended = stax("invoice", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert words in ended.err
+    assert len(ended.err.strip().splitlines()) == 1
+    assert count(engine, "invoices") == 0
+
+
+@pytest.mark.usefixtures("acme")
+def test_a_file_of_an_invoice_needs_amounts_in_every_row(stax: Stax, engine: sa.Engine, tmp_path: Path) -> None:
+    file = tmp_path / "invoice.csv"
+    for text, words in (("what,usd\na,1\n", "column amount_usd: found no such column"),
+                        ("what,amount_usd\na,1\nb,\n", "row 3, column amount_usd: found nothing"),
+                        ("what,amount_usd\na,1\nTotal,$1\n", "row 3, column amount_usd: found '$1'"),
+                        ("amount_usd\n" + f"{10**20 - 1}\n" * 2, "a sum below 10^20 USD")):  # fmt: skip
+        file.write_text(text)
+        ended = stax("invoice", "acme", "2026-10", str(file))
+        assert (ended.code, words in ended.err) == (2, True)
+    assert count(engine, "invoices") == 0
+
+
+@pytest.mark.parametrize("page", ["prices", "contract-rates", "invoices"])
+@pytest.mark.usefixtures("acme", "views")
+def test_the_queries_of_the_documentation_run(stax: Stax, page: str) -> None:
+    text = (CHECKOUT / "docs" / f"{page}.md").read_text()
+    queries = [block.partition("```")[0] for block in text.split("```sql\n")[1:]]
+    assert queries
+    for query in queries:
+        ended = stax("sql", query)
+        assert ended.code == 0, ended.err
+
+
+def test_differences_are_shown_to_the_cent() -> None:
+    shown = differences_table(
+        [(FIRST, "claude-opus-5-5", "unbilled", Decimal("-1234.567"), None), (None, None, "fee", Decimal(1), "x")]
+    )
+    assert "-1,234.57" in shown
