@@ -4,11 +4,13 @@ raw_cost_report ──► cost_lines ──────────┐
 raw_usage_report ─► usage_lines ─────────┼─► spend ──► spend_by_key
                  └► usage_by_key         └─► reconciliation
 raw_organization ─► organization    price_book ─► cost_lines, spend, reconciliation
+
+With STAX_SOURCE=both also raw_analytics and source_comparison, with STAX_SOURCE=analytics source_comparison.
 """
 
 import dagster as dg
 
-from stax_pipeline.assets import analytics, automation, checks, normalized, raw, retention
+from stax_pipeline.assets import analytics, automation, checks, comparison, normalized, raw, retention
 from stax_pipeline.resources.dagster import AnthropicAdminApi, Lake, Scope, TenantSecrets, Warehouse
 
 defs = dg.Definitions(
@@ -23,8 +25,9 @@ defs = dg.Definitions(
         analytics.spend,
         analytics.spend_by_key,
         analytics.reconciliation,
+        *comparison.assets(),
     ],
-    asset_checks=checks.CHECKS,
+    asset_checks=[*checks.CHECKS, *comparison.checks()],
     jobs=[automation.sync, automation.watch, retention.purge_history],
     schedules=automation.schedules(),
     sensors=[automation.new_tenant_backfill],

@@ -15,6 +15,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.extraction import DataSource
 
 T = TypeVar("T")
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -37,6 +38,13 @@ def _refresh(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 5 and int(text) in REFRESHES):
         raise ValueError(f"one of {', '.join(map(str, REFRESHES))}")
     return int(text)
+
+
+def _data_source(text: str) -> DataSource:
+    try:
+        return DataSource(text)
+    except ValueError:
+        raise ValueError(f"one of {', '.join(DataSource)}") from None
 
 
 def _day(text: str) -> date:
@@ -104,6 +112,7 @@ class Settings:
     settle_hours: int = 24
     refresh_minutes: int = 0
     start_date: date = date(2025, 8, 18)
+    source: DataSource = DataSource.REPORTS
 
     @property
     def embedded(self) -> bool:
@@ -157,4 +166,5 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         settle_hours=read("STAX_SETTLE_HOURS", _whole(0, 720), 24),
         refresh_minutes=read("STAX_REFRESH_MINUTES", _refresh, 0),
         start_date=read("STAX_START_DATE", _day, date(2025, 8, 18)),
+        source=read("STAX_SOURCE", _data_source, DataSource.REPORTS),
     )

@@ -52,7 +52,8 @@ def violations(columns: tuple[str, ...], rows: Sequence[Any], tenants: Sequence[
     return told
 
 
-def _tie_result(gaps: list[Gap]) -> dg.AssetCheckResult:
+def tie_result(gaps: list[Gap]) -> dg.AssetCheckResult:
+    """What a check says of days on which a table and the raw pages differ."""
     tenants = tuple(dict.fromkeys(gap.tenant for gap in gaps))
     return dg.AssetCheckResult(
         passed=not gaps, severity=ERROR, metadata=violations(Gap._fields, [tuple(gap) for gap in gaps], tenants)
@@ -65,7 +66,7 @@ def cost_lines_tie_to_report(
 ) -> dg.AssetCheckResult:
     tenants = scope.chosen(warehouse)
     with warehouse.engine.connect() as connection:
-        return _tie_result(cost_gaps(connection, lake.store, tenants, window_of_check(context)))
+        return tie_result(cost_gaps(connection, lake.store, tenants, window_of_check(context)))
 
 
 @dg.asset_check(asset="usage_lines", description="Per tenant and day, usage lines hold every token on the raw pages.")
@@ -74,7 +75,7 @@ def usage_lines_tie_to_report(
 ) -> dg.AssetCheckResult:
     tenants = scope.chosen(warehouse)
     with warehouse.engine.connect() as connection:
-        return _tie_result(usage_gaps(connection, lake.store, tenants, window_of_check(context)))
+        return tie_result(usage_gaps(connection, lake.store, tenants, window_of_check(context)))
 
 
 FRESHNESS_CHECKS = [check_of(rule) for rule in FRESHNESS]

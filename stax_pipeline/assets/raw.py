@@ -45,6 +45,17 @@ def raw_usage_report(
     return dg.MaterializeResult(metadata=outcome_metadata(outcome))
 
 
+@dg.asset(partitions_def=DAILY, backfill_policy=SINGLE_RUN, **RAW)
+def raw_analytics(
+    context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake, secrets: TenantSecrets,
+    anthropic: AnthropicAdminApi,
+) -> dg.MaterializeResult:  # fmt: skip
+    """Cost and usage of the newer source, for comparison with the reports (`STAX_SOURCE=both`). Completed days only."""
+    window = window_of(list(context.partition_keys))
+    outcome = _fetch(context, Report.ANALYTICS, window, scope, warehouse, lake, secrets, anthropic)
+    return dg.MaterializeResult(metadata=outcome_metadata(outcome))
+
+
 @dg.asset(**RAW)
 def raw_organization(
     context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake, secrets: TenantSecrets,
@@ -66,7 +77,7 @@ def _fetch(
 
     return anthropic.run(
         lambda api: extract(
-            Source(api, warehouse.engine, lake.store, open_key, context.run_id),
+            Source(api, warehouse.engine, lake.store, open_key, context.run_id, reads=anthropic.source),
             report,
             tenants,
             window,

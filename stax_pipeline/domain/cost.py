@@ -77,7 +77,7 @@ def cost_line(day: date, row: Row) -> CostLine:
 
 
 def cost_lines(buckets: Iterable[tuple[date, list[Row]]], unknown: Counter[str] | None = None) -> list[CostLine]:
-    """All lines of a cost extraction, in a stable order, equal rows numbered.
+    """The lines of these buckets, in a stable order, equal rows numbered.
 
     `unknown` counts enum values that no documentation lists. A fault names the day and the row.
     """
@@ -90,9 +90,14 @@ def cost_lines(buckets: Iterable[tuple[date, list[Row]]], unknown: Counter[str] 
             except ContractBroken as fault:
                 raise ContractBroken(f"cost report, bucket {day}, row {number}: {fault}") from None
             count_unknown(row, counted)
-    lines.sort(key=lambda line: (line.dimensions, line.amount_usd, line.extras))
+    return numbered(lines)
+
+
+def numbered(lines: Iterable[CostLine]) -> list[CostLine]:
+    """The lines in a stable order, those equal in every dimension numbered by amount."""
+    ordered = sorted(lines, key=lambda line: (line.dimensions, line.amount_usd, line.extras))
     return [
         line._replace(occurrence=occurrence)
-        for _, equal in groupby(lines, key=lambda line: line.dimensions)
+        for _, equal in groupby(ordered, key=lambda line: line.dimensions)
         for occurrence, line in enumerate(equal, start=1)
     ]

@@ -55,21 +55,16 @@ class ListPage:
 
 def parse_report_page(body: str, window: Window) -> Envelope:
     """The page in `body`, every bucket one whole UTC day inside `window`. Raises ContractBroken."""
-    envelope = _envelope(body)
-    buckets = [_bucket(entry, window) for entry in _objects(envelope, "data")]
-    has_more = _flag(envelope, "has_more")
-    token = _text_or_null(envelope, "next_page")
-    if has_more and not token:
-        raise ContractBroken("inconsistent paging: has_more is true without a next_page token")
-    if token and not has_more:
-        raise ContractBroken("inconsistent paging: a next_page token although has_more is false")
-    return Envelope(buckets, has_more, token or None)
+    envelope = envelope_of(body)
+    buckets = [_bucket(entry, window) for entry in objects(envelope, "data")]
+    token = next_page(envelope)
+    return Envelope(buckets, token is not None, token)
 
 
 def parse_list_page(body: str) -> ListPage:
     """The page of a list endpoint (workspaces, API keys, members) in `body`. Raises ContractBroken."""
-    envelope = _envelope(body)
-    items = _objects(envelope, "data")
+    envelope = envelope_of(body)
+    items = objects(envelope, "data")
     for item in items:
         if not isinstance(item.get("id"), str) or not item["id"]:
             raise ContractBroken(f"an entry of data has no id: {excerpt(item.get('id'))}")
@@ -120,7 +115,8 @@ class WalkCheck:
             raise ContractBroken(f"no bucket for {shown}{rest}; an empty day must have an empty bucket")
 
 
-def _envelope(body: str) -> dict[str, object]:
+def envelope_of(body: str) -> dict[str, object]:
+    """The object that is the answer. Raises ContractBroken."""
     document = loads(body)
     if not isinstance(document, dict):
         raise ContractBroken(f"the answer is {_kind(document)}, not an object")
@@ -134,13 +130,29 @@ def _error_type(document: dict[str, object]) -> str:
     return str(error.get("type", "")) if isinstance(error, dict) else ""
 
 
+def next_page(envelope: dict[str, object]) -> str | None:
+    """The next page's token, None on the last page. Raises ContractBroken where it contradicts `has_more`."""
+    has_more = _flag(envelope, "has_more")
+    token = _text_or_null(envelope, "next_page")
+    if has_more and not token:
+        raise ContractBroken("inconsistent paging: has_more is true without a next_page token")
+    if token and not has_more:
+        raise ContractBroken("inconsistent paging: a next_page token although has_more is false")
+    return token or None
+
+
 def _bucket(entry: dict[str, object], window: Window) -> Bucket:
+    return Bucket(day_of(entry, window, "bucket"), objects(entry, "results"))
+
+
+def day_of(entry: dict[str, object], window: Window, what: str) -> date:
+    """The one whole UTC day that `entry` is about, inside `window`. Raises ContractBroken."""
     starts, ends = _midnight(entry, "starting_at"), _midnight(entry, "ending_at")
     if ends - starts != timedelta(days=1):
-        raise ContractBroken(f"a bucket from {starts} to {ends} is not one day wide")
+        raise ContractBroken(f"a {what} from {starts} to {ends} is not one day wide")
     if starts not in window:
-        raise ContractBroken(f"a bucket of {starts} lies outside the window {window.start} to {window.end}")
-    return Bucket(starts, _objects(entry, "results"))
+        raise ContractBroken(f"a {what} of {starts} lies outside the window {window.start} to {window.end}")
+    return starts
 
 
 def _midnight(entry: dict[str, object], name: str) -> date:
@@ -154,7 +166,8 @@ def _midnight(entry: dict[str, object], name: str) -> date:
     raise ContractBroken(f"{name} is not a UTC midnight: {excerpt(value)}")
 
 
-def _objects(envelope: dict[str, object], name: str) -> list[dict[str, object]]:
+def objects(envelope: dict[str, object], name: str) -> list[dict[str, object]]:
+    """The list of objects under `name`. Raises ContractBroken."""
     value = _field(envelope, name)
     if not isinstance(value, list):
         raise ContractBroken(f"{name} is {_kind(value)}, not a list")

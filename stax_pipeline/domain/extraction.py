@@ -17,9 +17,23 @@ MAX_BUCKETS = 31  # the source's largest page of one-day buckets
 
 
 class Report(StrEnum):
+    """What an extraction is of. Cost and usage keep their names whichever source answers: their readings tell which.
+
+    `analytics` is the newer source read beside the reports, for comparison alone.
+    """
+
     COST = "cost_report"
     USAGE = "usage_report"
     ORGANIZATION = "organization"
+    ANALYTICS = "analytics"
+
+
+class DataSource(StrEnum):
+    """Where dollars and tokens come from (`STAX_SOURCE`). With `both` the reports count and the other is compared."""
+
+    REPORTS = "reports"
+    ANALYTICS = "analytics"
+    BOTH = "both"
 
 
 class Reading(StrEnum):
@@ -33,6 +47,14 @@ class Reading(StrEnum):
     NAMED_WORKSPACES = "named_workspaces"
     API_KEYS = "api_keys"
     MEMBERS = "members"
+    ANALYTICS_COST = "analytics_cost"
+    ANALYTICS_ALL = "analytics_all"
+    ANALYTICS_FAST = "analytics_fast"
+    ANALYTICS_BY_KEY = "analytics_by_key"
+
+    @property
+    def is_analytics(self) -> bool:
+        return self.value.startswith("analytics_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +172,18 @@ def usage_queries(window: Window) -> tuple[Query, Query, Query]:
     )
 
 
-def organization_queries() -> Iterator[Query]:
-    """Workspaces, API keys and members, in full pages.
+def workspace_queries(report: Report = Report.ORGANIZATION) -> Iterator[Query]:
+    """Workspaces with and without the default one: nothing else tells which of them it is."""
+    path = "/v1/organizations/workspaces"
+    named = (("limit", "1000"), ("include_archived", "true"))
+    yield Query(report, Reading.NAMED_WORKSPACES, path, named)
+    yield Query(report, Reading.WORKSPACES, path, (*named, ("include_default", "true")))
 
-    Workspaces are read with and without the default one: nothing else tells which of them it is.
-    """
+
+def organization_queries() -> Iterator[Query]:
+    """Workspaces, API keys and members, in full pages."""
     root = "/v1/organizations"
     everything = (("limit", "1000"),)
-    named = (*everything, ("include_archived", "true"))
-    yield Query(Report.ORGANIZATION, Reading.NAMED_WORKSPACES, f"{root}/workspaces", named)
-    yield Query(Report.ORGANIZATION, Reading.WORKSPACES, f"{root}/workspaces", (*named, ("include_default", "true")))
+    yield from workspace_queries()
     yield Query(Report.ORGANIZATION, Reading.API_KEYS, f"{root}/api_keys", everything)
     yield Query(Report.ORGANIZATION, Reading.MEMBERS, f"{root}/users", everything)

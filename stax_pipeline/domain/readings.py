@@ -1,50 +1,109 @@
-"""From raw pages back to rows, page by page: a page's rows are counted or kept as lines, then the page is let go."""
+"""From raw pages back to rows, page by page: a page's rows are counted or kept as lines, then the page is let go.
+
+A page's reading says which source it came from; the lines are the same from both.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
+from typing import NamedTuple
 
-from stax_pipeline.domain.cost import CostLine, cost_lines
+from stax_pipeline.domain.analytics_page import AnalyticsRow, RowCheck, dimensions_of, parse_analytics_page
+from stax_pipeline.domain.analytics_rows import WorkspaceNames, cost_row, is_set_aside, usage_row
+from stax_pipeline.domain.cost import CostLine, cost_lines, numbered
 from stax_pipeline.domain.envelope import parse_report_page
 from stax_pipeline.domain.errors import ContractBroken
 from stax_pipeline.domain.extraction import BY_KEY_DIMENSIONS, USAGE_DIMENSIONS, RawPage, Reading, Window
 from stax_pipeline.domain.rows import Row
-from stax_pipeline.domain.usage import Counted, KeyUsageLine, UsageLine, count_rows, key_usage_lines, usage_lines
+from stax_pipeline.domain.usage import (
+    NOTHING,
+    Counted,
+    Counts,
+    Key,
+    KeyUsageLine,
+    UsageLine,
+    count_rows,
+    counts,
+    disagreements,
+    key_usage_lines,
+    usage_lines,
+)
 
 Buckets = list[tuple[date, list[Row]]]
+COSTS = frozenset({Reading.COST, Reading.ANALYTICS_COST})
+_WORKSPACES = frozenset({Reading.WORKSPACES, Reading.NAMED_WORKSPACES})
+_USAGE = {  # the newer source's readings of usage, each with the reports' reading it stands for
+    Reading.ALL: Reading.ALL,
+    Reading.FAST: Reading.FAST,
+    Reading.BY_KEY: Reading.BY_KEY,
+    Reading.ANALYTICS_ALL: Reading.ALL,
+    Reading.ANALYTICS_FAST: Reading.FAST,
+    Reading.ANALYTICS_BY_KEY: Reading.BY_KEY,
+}
 
 
 @dataclass(slots=True)
 class PageReader:
-    """Reads the pages of one extraction in any order; a bucket that came twice, word for word, counts once.
+    """Reads the pages of one extraction in any order; a bucket or row that came twice, word for word, counts once.
 
-    `unknown` counts enum values that no documentation lists.
+    `unknown` counts enum values that no documentation lists. `refreshed_at` is the earliest instant (UTC) at which the
+    newer source says its data was refreshed, None where it said nothing. Until `names` is asked, lines of the newer
+    source carry the default workspace's real id.
     """
 
     window: Window
     unknown: Counter[str] = field(default_factory=Counter)
+    refreshed_at: datetime | None = None
+    names: WorkspaceNames = field(default_factory=WorkspaceNames)
     _seen: dict[Reading, set[date]] = field(default_factory=lambda: defaultdict(set))
+    _rows: dict[Reading, RowCheck] = field(default_factory=lambda: defaultdict(RowCheck))
 
     def buckets(self, page: RawPage) -> Buckets:
-        """The page's rows by day. Raises ContractBroken naming reading and page."""
-        seen = self._seen[page.reading]
+        """The page's rows by day, in the reports' shape. Raises ContractBroken naming reading and page."""
         try:
-            found = parse_report_page(page.body, self.window).buckets
+            return self._by_row(page) if page.reading.is_analytics else self._by_bucket(page)
         except ContractBroken as fault:
             raise ContractBroken(f"reading {page.reading}, page {page.page_number}: {fault}") from None
+
+    def cost(self, page: RawPage) -> list[CostLine]:
+        """The page's cost lines, none where it has no cost. Raises ContractBroken naming bucket and row."""
+        if page.reading in _WORKSPACES:
+            self.names.add(page)
+        return cost_lines(self.buckets(page), self.unknown) if page.reading in COSTS else []
+
+    def _by_bucket(self, page: RawPage) -> Buckets:
+        seen = self._seen[page.reading]
         fresh: Buckets = []
-        for bucket in found:
+        for bucket in parse_report_page(page.body, self.window).buckets:
             if bucket.day not in seen:
                 seen.add(bucket.day)
                 fresh.append((bucket.day, bucket.results))
         return fresh
 
-    def cost(self, page: RawPage) -> list[CostLine]:
-        """The page's cost lines. Raises ContractBroken naming bucket and row."""
-        return cost_lines(self.buckets(page), self.unknown)
+    def _by_row(self, page: RawPage) -> Buckets:
+        found = parse_analytics_page(page.body, self.window, dimensions_of(page.params))
+        told = [moment for moment in (self.refreshed_at, found.refreshed_at) if moment]
+        self.refreshed_at = min(told, default=None)
+        by_day: dict[date, list[Row]] = defaultdict(list)
+        for row in self._rows[page.reading].fresh(found.rows):
+            translated = _translated(row, page.reading)
+            if page.reading in COSTS or counts(translated) != NOTHING:  # code execution counts requests, no tokens
+                by_day[row.day].append(translated)
+        for rows in by_day.values():
+            self.names.note(rows)
+        return list(by_day.items())
+
+
+def _translated(row: AnalyticsRow, reading: Reading) -> Row:
+    try:
+        if reading in COSTS:
+            return cost_row(row)
+        return usage_row(row, by_key=reading is Reading.ANALYTICS_BY_KEY)
+    except ContractBroken as fault:
+        raise ContractBroken(f"a row of {row.day}: {fault}") from None
 
 
 @dataclass(slots=True)
@@ -54,23 +113,55 @@ class UsageReader(PageReader):
     _found: dict[Reading, Counted] = field(default_factory=lambda: defaultdict(dict))
 
     def add(self, page: RawPage) -> None:
-        """Count one page. Raises ContractBroken naming bucket and row."""
-        dimensions = BY_KEY_DIMENSIONS if page.reading is Reading.BY_KEY else USAGE_DIMENSIONS
-        unknown = self.unknown if page.reading is Reading.ALL else Counter[str]()
-        count_rows(self._found[page.reading], self.buckets(page), dimensions, unknown, page.reading)
+        """Count one page, or learn the workspaces from it. Raises ContractBroken naming bucket and row."""
+        if page.reading in _WORKSPACES:
+            self.names.add(page)
+        reading = _USAGE.get(page.reading)
+        if reading is None:
+            return
+        dimensions = BY_KEY_DIMENSIONS if reading is Reading.BY_KEY else USAGE_DIMENSIONS
+        unknown = self.unknown if reading is Reading.ALL else Counter[str]()
+        count_rows(self._found[reading], self.buckets(page), dimensions, unknown, page.reading)
 
     def lines(self) -> list[UsageLine]:
-        """Raises NegativeSpeedDifference. Speed is '' where the `fast` reading was refused."""
-        return usage_lines(self._found[Reading.ALL], self._found[Reading.FAST] if Reading.FAST in self._seen else None)
+        """Raises NegativeSpeedDifference. Speed is '' where the `fast` reading was refused or not made."""
+        lines = usage_lines(self._found.get(Reading.ALL, {}), self._found.get(Reading.FAST))
+        return sorted(line._replace(workspace_id=self.names.of(line.workspace_id)) for line in lines)
 
     def by_key(self) -> list[KeyUsageLine]:
-        return key_usage_lines(self._found[Reading.BY_KEY])
+        lines = key_usage_lines(self._found.get(Reading.BY_KEY, {}))
+        return sorted(line._replace(workspace_id=self.names.of(line.workspace_id)) for line in lines)
+
+    def disagreements(self) -> dict[Key, tuple[Counts, Counts]]:
+        """Where the readings `all` and `by_key` differ; nothing where there was no reading by key."""
+        return disagreements(self.lines(), self.by_key()) if Reading.BY_KEY in self._found else {}
+
+
+class Costs(NamedTuple):
+    """The dollars of one extraction: those that count, and those kept apart from them, each in a stable order."""
+
+    lines: list[CostLine]
+    set_aside: list[CostLine]
+
+
+def read_costs(pages: Iterable[RawPage], window: Window) -> Costs:
+    """The cost of one extraction. Raises ContractBroken."""
+    reader = PageReader(window)
+    lines: list[CostLine] = []
+    apart: list[CostLine] = []
+    for page in pages:
+        for line in reader.cost(page):
+            (apart if page.reading.is_analytics and is_set_aside(line) else lines).append(line)
+    return Costs(_final(reader, lines), _final(reader, apart))
+
+
+def _final(reader: PageReader, lines: Iterable[CostLine]) -> list[CostLine]:
+    return sorted(numbered(line._replace(workspace_id=reader.names.of(line.workspace_id)) for line in lines))
 
 
 def read_cost(pages: Iterable[RawPage], window: Window) -> list[CostLine]:
-    """The cost lines of one extraction, in a stable order."""
-    reader = PageReader(window)
-    return sorted(line for page in pages for line in reader.cost(page))
+    """The cost lines of one extraction, in a stable order, without what is set aside."""
+    return read_costs(pages, window).lines
 
 
 def read_usage(pages: Iterable[RawPage], window: Window) -> UsageReader:

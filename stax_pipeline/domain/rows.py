@@ -47,8 +47,9 @@ def text(row: Row, name: str) -> str:
 
 
 def workspace(row: Row) -> str:
-    """The workspace's id; null, when grouped by workspace, means the default one."""
-    return text(row, "workspace_id") or DEFAULT_WORKSPACE
+    """The workspace's id; null, when grouped by workspace, means the default one. '' stays: use without a workspace."""
+    found = text(row, "workspace_id")
+    return DEFAULT_WORKSPACE if row["workspace_id"] is None else found
 
 
 def nested(row: Row, name: str) -> Row:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from pydantic import Field
 
 from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.extraction import DataSource
 from stax_pipeline.resources.admin_api import AdminApi, admin_api
 from stax_pipeline.resources.key_encryption import MasterKeys
 from stax_pipeline.resources.lake.store import Lake as ObjectLake
@@ -101,3 +102,7 @@ class AnthropicAdminApi(dg.ConfigurableResource):  # type: ignore[type-arg]
     @property
     def concurrency(self) -> int:
         return read_settings().concurrency
+
+    @property
+    def source(self) -> DataSource:
+        return read_settings().source

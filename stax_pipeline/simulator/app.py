@@ -12,20 +12,25 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from stax_pipeline.simulator import cost_report, lists, usage_report
+from stax_pipeline.simulator import analytics_cost, analytics_usage, cost_report, lists, usage_report
 from stax_pipeline.simulator.faults import ERROR_TYPES, Fault, Faults
 from stax_pipeline.simulator.organization import Organization, identifier
-from stax_pipeline.simulator.paging import Request, make_token
+from stax_pipeline.simulator.paging import Request, make_token, read_token
 from stax_pipeline.simulator.parameters import ApiError, Parameters, bad_request
 
 API_VERSION = "2023-06-01"
 _LOGGED_REQUESTS = 100_000
+ANALYTICS = {
+    analytics_cost.PATH: analytics_cost.analytics_cost,
+    analytics_usage.PATH: analytics_usage.analytics_usage,
+}
 
 Clock = Callable[[], datetime]
 Items = tuple[tuple[str, str], ...]
@@ -123,9 +128,11 @@ def _body(http: HttpRequest, organization: Organization | None, now: datetime) -
         raise ApiError(405, "invalid_request_error", "Method Not Allowed")
     if path == cost_report.PATH:
         return cost_report.cost_report(organization, items, now)
+    betas = {beta.strip() for line in http.headers.getlist("anthropic-beta") for beta in line.split(",")}
     if path == usage_report.PATH:
-        betas = {beta.strip() for line in http.headers.getlist("anthropic-beta") for beta in line.split(",")}
         return usage_report.usage_report(organization, items, now, betas)
+    if path in ANALYTICS:
+        return ANALYTICS[path](organization, items, now, betas)
     if path in lists.ENDPOINTS:
         return lists.ENDPOINTS[path](organization, items)
     raise ApiError(404, "not_found_error", "Not found")
@@ -154,8 +161,16 @@ def _changed(
     items = tuple(http.query_params.multi_items())
     names = {name for name, _ in items}
     request = Request(organization.id, http.url.path, Parameters(items, lists=names), now)
-    starts = [bucket["starting_at"] for bucket in page.get("data", ()) if "starting_at" in bucket]
-    token = make_token(request, datetime.fromisoformat(starts[0])) if starts else ""
+    token = _token_of_this_page(request, page)
     if fault.change:
         fault.change(page, token)
     return json.dumps(page).encode()
+
+
+def _token_of_this_page(request: Request, page: dict[str, Any]) -> str:
+    """A token that leads back to the very page that was answered; '' where there is none."""
+    if request.path in ANALYTICS:
+        given = request.parameters.one("page")
+        return make_token(request, read_token(request, given) if given else "0")
+    starts = [bucket["starting_at"] for bucket in page.get("data", ()) if "starting_at" in bucket]
+    return make_token(request, datetime.fromisoformat(starts[0]).isoformat()) if starts else ""

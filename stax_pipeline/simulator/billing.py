@@ -21,7 +21,14 @@ from stax_pipeline.simulator.prices import (
     factor,
     usd_per_mtok,
 )
-from stax_pipeline.simulator.usage import MINUTES, UsageRow, hours_until, usage_between
+from stax_pipeline.simulator.usage import (
+    MINUTES,
+    HourlyRow,
+    UsageRow,
+    hours_between,
+    hours_until,
+    usage_between,
+)
 
 _EXACT = Context(prec=60, traps=[Inexact])
 _CENTS_PER_USD = Decimal(100)
@@ -121,6 +128,33 @@ def cost_lines(organization: Organization, day: date, minutes: int = MINUTES) ->
         usd[key] += Decimal(hours.milli_hours).scaleb(-3) * HOUR_USD[hours.cost_type]
     share = _EXACT.multiply(_CENTS_PER_USD, 1 - organization.discount)
     return {key: _EXACT.multiply(amount, share) for key, amount in usd.items()}
+
+
+class Charge(NamedTuple):
+    """What one row of use costs at list price, before the organisation's discount."""
+
+    row: UsageRow | HourlyRow
+    cost_type: str
+    token_type: str | None
+    list_cents: Decimal
+
+
+def charges(organization: Organization, day: date, first: int, last: int) -> Iterator[Charge]:
+    """The charges of the minutes from `first` to before `last`, one by one.
+
+    Priority Tier tokens are among them only where the organisation says so.
+    """
+    for row in usage_between(organization, day, first, last):
+        if not row.billed:
+            continue
+        if row.service_tier != "priority" or organization.priority_in_analytics:
+            for token_type, usd in _list_usd(row, day):
+                yield Charge(row, "tokens", token_type, _EXACT.multiply(usd, _CENTS_PER_USD))
+        if row.counts[-1]:
+            yield Charge(row, "web_search", None, row.counts[-1] * WEB_SEARCH_USD * _CENTS_PER_USD)
+    for hours in hours_between(organization, day, first, last):
+        usd = Decimal(hours.milli_hours).scaleb(-3) * HOUR_USD[hours.cost_type]
+        yield Charge(hours, hours.cost_type, None, usd * _CENTS_PER_USD)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def missing_field(name: str) -> Fault:
 
 
 def amounts(write: Callable[[str], str]) -> Fault:
-    """Every amount of a cost report replaced by what `write` makes of it."""
+    """Every amount of a cost report, or of the newer cost source, replaced by what `write` makes of it."""
     return Fault(change=lambda page, _: _each_cost(page, lambda row: row.update(amount=write(row["amount"]))))
 
 
@@ -104,7 +104,7 @@ def currency(code: str = "EUR") -> Fault:
 
 def _each_cost(page: Page, edit: Callable[[Page], None]) -> None:
     for bucket in page.get("data", ()):
-        for row in bucket.get("results", ()):
+        for row in bucket.get("results", [bucket.get("cost", {})]):
             if "amount" in row:
                 edit(row)
 

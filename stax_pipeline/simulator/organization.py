@@ -116,9 +116,9 @@ class HourlyHabit:
 class Organization:
     """One organisation. Equal only to itself, so that caches may be keyed by it.
 
-    `discount` reduces the amounts of the cost report alone. `blocked_rate` is the chance that all requests of a
+    `discount` reduces billed amounts, never list amounts. `blocked_rate` is the chance that all requests of a
     standard habit were blocked on a day (tokens without cost). `long_prompt_rate` is the share of tokens above the
-    100k band of models that have one.
+    100k band of models that have one. `priority_in_analytics` lets Priority Tier money appear in the newer cost source.
     """
 
     name: str
@@ -136,6 +136,7 @@ class Organization:
     discount: Decimal = Decimal(0)
     blocked_rate: float = 0.0
     long_prompt_rate: float = 0.0
+    priority_in_analytics: bool = False
 
     @property
     def default_workspace(self) -> Workspace:

@@ -35,13 +35,14 @@ def floor(instant: datetime, width: timedelta) -> datetime:
     return instant - (instant - EPOCH) % width
 
 
-def make_token(request: Request, position: datetime) -> str:
+def make_token(request: Request, position: str) -> str:
     """The token of the page of this query that starts at `position`."""
-    text = position.isoformat().encode()
+    text = position.encode()
     return "page_" + base64.urlsafe_b64encode(_tag(request, text) + text).decode().rstrip("=")
 
 
-def read_token(request: Request, token: str) -> datetime:
+def read_token(request: Request, token: str) -> str:
+    """The position in a token of this very query. Raises `ApiError`."""
     encoded = token.removeprefix("page_")
     try:
         raw = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
@@ -50,7 +51,7 @@ def read_token(request: Request, token: str) -> datetime:
     tag, text = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
     if not token.startswith("page_") or not hmac.compare_digest(tag, _tag(request, text)):
         raise bad_request("page: Invalid page token for this query")
-    return datetime.fromisoformat(text.decode())
+    return text.decode()
 
 
 def _tag(request: Request, position: bytes) -> bytes:
@@ -70,16 +71,16 @@ def report_page(
     start, end = _span(request, width, last_end)
     token = request.parameters.one("page")
     if token is not None:
-        start = read_token(request, token)
+        start = datetime.fromisoformat(read_token(request, token))
     stop = min(end, start + limit * width)
     buckets: list[bytes] = []
     first = start
     while first < stop:
         last = first + width
-        head = f'{{"starting_at":"{_stamp(first)}","ending_at":"{_stamp(last)}","results":'
+        head = f'{{"starting_at":"{stamp(first)}","ending_at":"{stamp(last)}","results":'
         buckets.append(head.encode() + results(first, last) + b"}")
         first = last
-    next_page = make_token(request, stop) if stop < end else None
+    next_page = make_token(request, stop.isoformat()) if stop < end else None
     return _envelope(buckets, next_page)
 
 
@@ -108,5 +109,5 @@ def _envelope(buckets: Iterable[bytes], next_page: str | None) -> bytes:
     )
 
 
-def _stamp(instant: datetime) -> str:
+def stamp(instant: datetime) -> str:
     return instant.strftime("%Y-%m-%dT%H:%M:%SZ")

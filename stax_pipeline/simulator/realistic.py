@@ -69,6 +69,7 @@ def realistic_organization(
     discount: Decimal = Decimal(0),
     blocked_rate: float = 0.0,
     long_prompt_rate: float = 0.0,
+    priority_in_analytics: bool = False,
 ) -> Organization:
     """An organisation that depends on nothing but the arguments.
 
@@ -98,6 +99,7 @@ def realistic_organization(
         discount=discount,
         blocked_rate=blocked_rate,
         long_prompt_rate=long_prompt_rate,
+        priority_in_analytics=priority_in_analytics,
     )
 
 

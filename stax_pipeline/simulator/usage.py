@@ -82,8 +82,13 @@ def _cut(rows: Iterable[UsageRow], first: int, last: int) -> Iterator[UsageRow]:
 
 def hours_until(organization: Organization, day: date, last: int) -> Iterator[HourlyRow]:
     """Hours billed on `day` up to the minute `last`."""
+    return hours_between(organization, day, 0, last)
+
+
+def hours_between(organization: Organization, day: date, first: int, last: int) -> Iterator[HourlyRow]:
+    """Hours billed in the minutes from `first` to before `last`."""
     for row in day_hours(organization, day):
-        part = _part(row.milli_hours, 0, last)
+        part = _part(row.milli_hours, first, last)
         if part:
             yield row._replace(milli_hours=part)
 

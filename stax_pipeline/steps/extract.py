@@ -10,10 +10,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from math import ceil
 
 import sqlalchemy as sa
 
+from stax_pipeline.domain.analytics_queries import (
+    analytics_cost_queries,
+    analytics_usage_queries,
+    answerable,
+    comparison_queries,
+    out_of_reach,
+)
 from stax_pipeline.domain.errors import (
     ContractBroken,
     KeyRejected,
@@ -22,6 +30,7 @@ from stax_pipeline.domain.errors import (
 )
 from stax_pipeline.domain.extraction import (
     MAX_BUCKETS,
+    DataSource,
     Query,
     Reading,
     Report,
@@ -52,6 +61,7 @@ READ_AGAIN = (PageTokenExpired, RestatedWhileReading, NegativeSpeedDifference)
 class Source:
     """Where pages come from and where they go. `open_key` decrypts one tenant's key, in memory.
 
+    `reads` says which of Anthropic's two sources cost and usage come from.
     No tenant may take longer than `tenant_seconds` for one report: a source that drips must not hold the others up.
     """
 
@@ -61,6 +71,12 @@ class Source:
     open_key: Callable[[Tenant], OpenedKey]
     run_id: str
     tenant_seconds: float = 900.0
+    reads: DataSource = DataSource.REPORTS
+
+    def is_newer(self, report: Report) -> bool:
+        """Whether `report` is read from the analytics endpoints."""
+        in_use = self.reads is DataSource.ANALYTICS and report is not Report.ORGANIZATION
+        return in_use or report is Report.ANALYTICS
 
 
 async def extract(
@@ -70,7 +86,7 @@ async def extract(
     """Fetch `report` over `window` for every tenant; failures are recorded and told, never raised."""
     outcome = Outcome(tenants=len(tenants))
     waiting = iter(tenants)
-    tally = Tally(progress, len(tenants), _pages_to_expect(report, window))
+    tally = Tally(progress, len(tenants), _pages_to_expect(source, report, window))
 
     async def work() -> None:
         for tenant in waiting:
@@ -86,10 +102,11 @@ async def extract(
     return outcome
 
 
-def _pages_to_expect(report: Report, window: Window) -> int:
+def _pages_to_expect(source: Source, report: Report, window: Window) -> int:
     """Full pages over the window, every reading: what progress is measured against."""
-    each = 1 if report is Report.ORGANIZATION else ceil(len(window.days) / MAX_BUCKETS)
-    return len(_queries(report, window)) * each
+    is_one_page = report is Report.ORGANIZATION or source.is_newer(report)
+    each = 1 if is_one_page else ceil(len(window.days) / MAX_BUCKETS)
+    return len(_queries(source, report, window)) * each
 
 
 async def _extract_one(
@@ -107,9 +124,12 @@ async def _extract_one(
             session = source.api.session(opened.key)
             me = await session.whoami()
             _require_same_organization(tenant, me)
-            fetched = Fetched(_answerable(report, window, me.server_date), me.organization_id, tally=tally)
+            if source.is_newer(report) and (early := out_of_reach(window, me.server_date)):
+                outcome.find(tenant.slug, early)
+            days = _answerable(source, report, window, me.server_date)
+            fetched = Fetched(days, me.organization_id, tally=tally)
             if fetched.window:
-                fetched = await _read_twice_at_most(session, report, fetched)
+                fetched = await _read_twice_at_most(session, _queries(source, report, days), fetched)
             outcome.find(tenant.slug, *session.notices, *fetched.findings)
     except TimeoutError:
         fault = f"{report} took longer than {source.tenant_seconds:.0f} seconds; nothing of it counts, sync again"
@@ -146,39 +166,44 @@ def _require_same_organization(tenant: Tenant, me: WhoAmI) -> None:
         )
 
 
-def _answerable(report: Report, window: Window, server_now: datetime) -> Window:
+def _answerable(source: Source, report: Report, window: Window, server_now: datetime) -> Window:
     """The days the source answers for at its own clock. `organization` has no usage date: its day stands for it."""
     if report is Report.ORGANIZATION:
         return Window(server_now.date(), server_now.date() + timedelta(days=1))
-    return completed(window, server_now) if report is Report.COST else begun(window, server_now)
+    days = begun(window, server_now) if report is Report.USAGE else completed(window, server_now)
+    return answerable(days, server_now) if source.is_newer(report) else days
 
 
-def _queries(report: Report, window: Window) -> Sequence[Query]:
+def _queries(source: Source, report: Report, window: Window) -> Sequence[Query]:
     if report is Report.ORGANIZATION:
         return tuple(organization_queries())
+    if report is Report.ANALYTICS:
+        return tuple(comparison_queries(window))
+    if source.is_newer(report):
+        return tuple(analytics_cost_queries(window) if report is Report.COST else analytics_usage_queries(window))
     return (cost_query(window),) if report is Report.COST else usage_queries(window)
 
 
-async def _read_twice_at_most(session: OrganizationSession, report: Report, empty: Fetched) -> Fetched:
+async def _read_twice_at_most(session: OrganizationSession, queries: Sequence[Query], empty: Fetched) -> Fetched:
     """Read the window; once more from the start when the source changed under the reading."""
     try:
-        return await _read_window(session, report, empty, READ_AGAIN)
+        return await _read_window(session, queries, empty, READ_AGAIN)
     except READ_AGAIN as fault:
         again = f"read twice: {fault}"
     if empty.tally:
         empty.tally.step(-empty.raw.pages)
     fresh = Fetched(empty.window, empty.organization_id, findings=[again], tally=empty.tally)
-    return await _read_window(session, report, fresh, ())
+    return await _read_window(session, queries, fresh, ())
 
 
 async def _read_window(
-    session: OrganizationSession, report: Report, fetched: Fetched, passed_on: tuple[type[TenantStopped], ...]
+    session: OrganizationSession, queries: Sequence[Query], fetched: Fetched, passed_on: tuple[type[TenantStopped], ...]
 ) -> Fetched:
     """All readings of the window, parsed once to prove them readable; faults other than `passed_on` keep the pages."""
     try:
-        for query in _queries(report, fetched.window):
-            if await _read_reading(session, query, fetched):
-                fetched.readings.append(query.reading)
+        for reading, parts in groupby(queries, key=lambda query: query.reading):
+            if all([await _read_reading(session, query, fetched) for query in parts]):
+                fetched.readings.append(reading)
         fetched.finish()
     except passed_on:
         raise

@@ -13,9 +13,8 @@ import sqlalchemy as sa
 from stax_pipeline import __version__
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.domain.extraction import RawPage, Reading, Report, Window
-from stax_pipeline.domain.readings import UsageReader
+from stax_pipeline.domain.readings import COSTS, UsageReader
 from stax_pipeline.domain.time import day_end
-from stax_pipeline.domain.usage import disagreements
 from stax_pipeline.resources.lake.raw import RawHeader, RawWriter, store_raw
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse.engine import WarehouseFault, plain_faults
@@ -48,16 +47,19 @@ class Fetched:
         self.moment = min(self.moment or page.server_date, page.server_date)
         self.raw.add(page)
         self.rows += page.rows
-        if page.reading is Reading.COST:
+        if page.reading in COSTS:
             self.proof.cost(page)
-        elif page.reading in (Reading.ALL, Reading.FAST, Reading.BY_KEY):
+        else:
             self.proof.add(page)
+        if self.proof.refreshed_at:  # the source says itself that its data is older than its answer
+            self.moment = min(self.moment, self.proof.refreshed_at)
 
     def finish(self) -> None:
-        """Note what is odd about the whole. Raises NegativeSpeedDifference."""
+        """Note what is odd about the whole. Raises NegativeSpeedDifference, ContractBroken."""
+        self.proof.names.require()
         self.findings += _unknown(self.proof.unknown)
         moment = self.moment or datetime.now(UTC)
-        apart = {day for day, _ in disagreements(self.proof.lines(), self.proof.by_key()) if day_end(day) <= moment}
+        apart = {day for day, _ in self.proof.disagreements() if day_end(day) <= moment}
         if apart:
             days = ", ".join(day.isoformat() for day in sorted(apart))
             self.findings.append(f"readings all and by_key disagree on {days}")

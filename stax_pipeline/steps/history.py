@@ -6,7 +6,7 @@ The past is read from the raw pages that were kept, and priced by what was recor
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import pairwise
@@ -28,7 +28,7 @@ from stax_pipeline.resources.lake.raw import read_raw
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.agreements import read_terms
-from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, covered, in_order
+from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, covered, newest_by_day
 from stax_pipeline.resources.warehouse.prices import read_book
 from stax_pipeline.resources.warehouse.publish import read_days
 from stax_pipeline.resources.warehouse.tenants import Tenant
@@ -81,36 +81,13 @@ def held_at(archive: Archive, tenant: Tenant, window: Window, instant: datetime)
     usage: list[UsageLine] = []
     coverage: dict[Report, dict[date, Covered]] = {Report.COST: {}, Report.USAGE: {}}
     for report, current in coverage.items():
-        for extraction, days in _current_at(archive, tenant, report, window, instant):
+        for extraction, days in newest_by_day(archive.connection, tenant.tenant_id, report, window, instant):
             if report is Report.COST:
                 costs += read_costs(archive.lake, extraction, days)
             else:
                 usage += read_usages(archive.lake, extraction, days)[0]
             current.update((row.usage_date, row) for row in coverage_of(extraction, days, {}, archive.settle))
     return Held(sorted(costs), sorted(usage), coverage[Report.COST], coverage[Report.USAGE])
-
-
-def _current_at(
-    archive: Archive, tenant: Tenant, report: Report, window: Window, instant: datetime
-) -> Iterator[tuple[Extraction, list[date]]]:
-    current: dict[date, Extraction] = {}
-    for extraction in in_order(archive.connection, tenant.tenant_id, report, window, instant):
-        current.update((day, extraction) for day in renewed(extraction, window, current))
-    days: dict[Extraction, list[date]] = defaultdict(list)
-    for day, extraction in sorted(current.items()):
-        days[extraction].append(day)
-    yield from days.items()
-
-
-def renewed(
-    extraction: Extraction, window: Window, current: Mapping[date, Extraction] | Mapping[date, Covered]
-) -> list[date]:
-    """Days of the window for which an extraction recorded after the `current` ones becomes the current one."""
-    return [
-        day
-        for day in window.days
-        if day in extraction.window and (day not in current or current[day].extracted_at <= extraction.extracted_at)
-    ]
 
 
 def spend_of(held: Held, terms: Terms, settle: timedelta) -> list[SpendLine]:

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple, Protocol
 import sqlalchemy as sa
 
 from stax_pipeline.domain.cost import CostLine
-from stax_pipeline.domain.extraction import Report, Window
+from stax_pipeline.domain.extraction import DataSource, Report, Window
 from stax_pipeline.domain.restatement import Later, Restatement, Subject, restated_cost, restated_usage
 from stax_pipeline.domain.usage import KeyUsageLine, UsageLine
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.engine import plain_faults
-from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, in_order
+from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, in_order, renewed
 from stax_pipeline.resources.warehouse.publish import TableRows, cover, lock_tenant, replace_days
 from stax_pipeline.resources.warehouse.restatements import replace_restatements
 from stax_pipeline.resources.warehouse.tenants import Tenant
@@ -31,6 +31,7 @@ from stax_pipeline.steps.analytics import (
     publish_spend,
     publish_spend_by_key,
 )
+from stax_pipeline.steps.compare import publish_comparison
 from stax_pipeline.steps.history import (
     Archive,
     count_by_day,
@@ -39,7 +40,6 @@ from stax_pipeline.steps.history import (
     price_restatements,
     read_costs,
     read_usages,
-    renewed,
 )
 from stax_pipeline.steps.isolation import Outcome, Progress, Tally, reason
 from stax_pipeline.steps.organization import replay_organization
@@ -80,13 +80,15 @@ class _Replayed:
     restated: list[Restatement] = field(default_factory=list)
 
 
-def replay(books: Books, tenants: Sequence[Tenant], window: Window, tell: Tell) -> Iterator[Outcome]:
-    """Rebuild every table over the window, step by step."""
+def replay(books: Books, reads: DataSource, tenants: Sequence[Tenant], window: Window, tell: Tell) -> Iterator[Outcome]:
+    """Rebuild every table over the window, step by step; the comparison of sources where the setting asks for one."""
     yield replay_lines(books, tenants, window, tell("replaying reports"))
     yield replay_organization(books.engine, books.lake, tenants, tell("replaying names", "tenants"))
     yield publish_spend(books, tenants, window, tell("building spend"))[0]
     yield publish_spend_by_key(books, tenants, window, tell("building spend by key"))
     yield publish_reconciliation(books, tenants, window, tell("reconciling"))
+    if reads is not DataSource.REPORTS:
+        yield publish_comparison(books.engine, books.lake, reads, tenants, window, tell("comparing sources", "tenants"))
 
 
 def replay_lines(books: Books, tenants: Sequence[Tenant], window: Window, progress: Progress) -> Outcome:

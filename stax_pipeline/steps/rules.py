@@ -191,6 +191,20 @@ PRICE_BOOK_MATCHES_BILL = Rule(
     0.2,
 )
 
+SOURCES_AGREE = Rule(  # not among RULES: it holds only where both sources are read
+    "sources_agree",
+    "source_comparison",
+    "The reports and the newer source tell the same dollars and tokens on every day that is complete in both.",
+    ("tenant", "usage_date", "reports_usd", "analytics_usd", "difference_usd", "difference_tokens"),
+    f"""
+    select slug, usage_date, reports_usd, analytics_usd, difference_usd, difference_tokens
+    from stax.source_differences
+    where {WINDOW} and (difference_usd <> 0 or difference_tokens <> 0)
+    order by 1, 2
+    """,
+    1.0,
+)
+
 FRESHNESS = (DATA_IS_FRESH, NO_DAY_COMPLETE_BEFORE_LAG)
 RULES = (
     *FRESHNESS,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.extraction import DataSource
 from stax_pipeline.settings import read_settings
 
 SECRET = "s3cr3t-canary"
@@ -20,7 +21,7 @@ def test_nothing_set_is_a_complete_configuration() -> None:
     assert found.lake == str(found.home / "lake")
     assert found.anthropic_base_url == "https://api.anthropic.com"
     assert (found.lookback_days, found.settle, found.refresh_minutes) == (7, timedelta(hours=24), 0)
-    assert found.start_date == date(2025, 8, 18)
+    assert (found.start_date, found.source) == (date(2025, 8, 18), DataSource.REPORTS)
     assert found.master_key == "" and found.master_key_file is None
 
 
@@ -31,13 +32,14 @@ def test_everything_can_be_set() -> None:
             "STAX_MASTER_KEY": "k", "STAX_MASTER_KEY_FILE": "/run/key", "STAX_CONCURRENCY": "64",
             "STAX_LOOKBACK_DAYS": "30", "STAX_SETTLE_HOURS": "0", "STAX_REFRESH_MINUTES": "5",
             "STAX_START_DATE": "2026-01-01", "STAX_ANTHROPIC_BASE_URL": "https://proxy.example.org/",
-            "STAX_DAGSTER_URL": "postgres://u@h/e",
+            "STAX_DAGSTER_URL": "postgres://u@h/e", "STAX_SOURCE": "both",
         }
     )  # fmt: skip
     assert (found.home, found.lake, found.master_key_file) == (Path("/srv/stax"), "s3://lake", Path("/run/key"))
     assert not found.embedded
     assert found.database_url == "postgresql+psycopg2://u:p@h:5432/d"
     assert found.dagster_url == "postgresql+psycopg2://u@h/e"
+    assert found.source is DataSource.BOTH
     assert (found.concurrency, found.lookback_days, found.settle_hours, found.refresh_minutes) == (64, 30, 0, 5)
     assert (found.start_date, found.anthropic_base_url) == (date(2026, 1, 1), "https://proxy.example.org")
 
@@ -56,6 +58,8 @@ def test_everything_can_be_set() -> None:
         ("STAX_LOOKBACK_DAYS", "366", "a whole number from 1 to 365"),
         ("STAX_SETTLE_HOURS", "721", "a whole number from 0 to 720"),
         ("STAX_SETTLE_HOURS", "1 day", "a whole number from 0 to 720"),
+        ("STAX_SOURCE", "report", "one of reports, analytics, both"),
+        ("STAX_SOURCE", "BOTH", "one of reports, analytics, both"),
         ("STAX_REFRESH_MINUTES", "45", "one of 0, 5, 10, 15, 20, 30, 60, 120"),
         ("STAX_START_DATE", "yesterday", "a date like 2025-08-18"),
         ("STAX_START_DATE", "2026-02-29", "a date like 2025-08-18"),

@@ -18,7 +18,10 @@ from stax_pipeline.resources.warehouse.tables import metadata
 from stax_pipeline.settings import read_settings
 from stax_pipeline_tests.conftest import Installation, installed
 
-VIEWS = {"usage_tokens", "spend_daily", "spend_monthly", "freshness", "completeness", "focus_cost_and_usage"}
+VIEWS = {
+    "usage_tokens", "spend_daily", "spend_monthly", "freshness", "completeness", "focus_cost_and_usage",
+    "source_differences",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

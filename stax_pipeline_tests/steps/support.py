@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from stax_pipeline.domain.extraction import Report, Window
+from stax_pipeline.domain.extraction import DataSource, Report, Window
 from stax_pipeline.domain.prices import shipped_prices
 from stax_pipeline.resources.admin_api import admin_api
 from stax_pipeline.resources.tenant_secrets import master_keys, open_key
@@ -23,6 +23,7 @@ from stax_pipeline.resources.warehouse.tenants import Tenant, tenants_to_sync
 from stax_pipeline.simulator import Organization, realistic_organization, truth
 from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.steps.analytics import Books, publish_reconciliation, publish_spend, publish_spend_by_key
+from stax_pipeline.steps.compare import publish_comparison
 from stax_pipeline.steps.extract import Source, extract
 from stax_pipeline.steps.isolation import Outcome
 from stax_pipeline.steps.normalize import Stores, publish_cost, publish_usage
@@ -32,6 +33,7 @@ from stax_pipeline_tests.conftest import Installation, installed
 TODAY = date(2026, 11, 22)
 DAYS = Window(date(2026, 11, 19), date(2026, 11, 23))  # three complete days and the open one
 FIRST, LAST = DAYS.start, TODAY - timedelta(days=1)
+REPORTS = (Report.COST, Report.USAGE, Report.ORGANIZATION)
 COST, USAGE = "/v1/organizations/cost_report", "/v1/organizations/usage_report/messages"
 Row = dict[str, Any]
 ORGANIZATION_TABLES = ("workspaces", "api_keys", "members")
@@ -77,15 +79,18 @@ class Ran:
 
 def sync(
     made: Installation, window: Window = DAYS, *slugs: str, accept_shrink: bool = False,
-    reports: Iterable[Report] = tuple(Report),
+    reports: Iterable[Report] = REPORTS,
 ) -> Ran:  # fmt: skip
-    """Every step of a run over `window`, in the order of the graph; `reports` are those that are extracted."""
+    """Every step of a run over `window`, in the order of the graph; `reports` are those that are extracted, the newer
+    source beside them where the settings say so.
+    """
     ran = Ran()
+    reads = made.settings.source
     with made.engine.begin() as connection:
         record_prices(connection, shipped_prices())
         book = read_book(connection)
         tenants = tenants_to_sync(connection, slugs)
-    for report in reports:
+    for report in (*reports, *([Report.ANALYTICS] if reads is DataSource.BOTH else [])):
         ran.steps[report] = fetch(made, report, tenants, window)
     settle = made.settings.settle
     stores, books = Stores(made.engine, made.lake, settle, accept_shrink), Books(made.engine, made.lake, book, settle)
@@ -95,6 +100,8 @@ def sync(
     ran.steps["spend"] = publish_spend(books, tenants, window)[0]
     ran.steps["by_key"] = publish_spend_by_key(books, tenants, window)
     ran.steps["reconciliation"] = publish_reconciliation(books, tenants, window)
+    if reads is not DataSource.REPORTS:
+        ran.steps["comparison"] = publish_comparison(made.engine, made.lake, reads, tenants, window)
     return ran
 
 
@@ -112,7 +119,8 @@ def fetch(made: Installation, report: Report, tenants: list[Tenant], window: Win
 
     async def work() -> Outcome:
         async with admin_api(made.settings.anthropic_base_url, concurrency=4, sleep=at_once) as api:
-            return await extract(Source(api, made.engine, made.lake, opened, "run-1"), report, tenants, window, 4)
+            source = Source(api, made.engine, made.lake, opened, "run-1", reads=made.settings.source)
+            return await extract(source, report, tenants, window, 4)
 
     return asyncio.run(work())
 

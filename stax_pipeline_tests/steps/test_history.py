@@ -69,7 +69,7 @@ def replayed(made: Installation) -> list[Outcome]:
     with made.engine.connect() as connection:
         tenants, book = all_tenants(connection), read_book(connection)
     books = Books(made.engine, made.lake, book, made.settings.settle)
-    return list(replay(books, tenants, DAYS, lambda stage, unit="tenant-days": no_progress))
+    return list(replay(books, made.settings.source, tenants, DAYS, lambda stage, unit="tenant-days": no_progress))
 
 
 def restated(made: Installation, subject: str) -> list[Any]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stax_pipeline.cli.summary import Sum
 
 TENANTS = ("acme", "globex")
-KEPT = frozenset({"STAX_POSTGRES_BIN", "STAX_DEBUG", "STAX_CONCURRENCY"})
+KEPT = frozenset({"STAX_POSTGRES_BIN", "STAX_DEBUG", "STAX_CONCURRENCY", "STAX_SOURCE"})
 
 
 class Simulated(NamedTuple):

@@ -65,7 +65,7 @@ def _replay(
         click.echo("Nothing was ever fetched: there is nothing to replay.", err=True)
         return _failures(outcomes)
     books = Books(engine, lake, _book(engine), settings.settle)
-    outcomes += rebuild_tables(books, tenants, window, _tell)
+    outcomes += rebuild_tables(books, settings.source, tenants, window, _tell)
     shown = _tell("writing Parquet", "tables")
     for done, table in enumerate(tables.DAILY, start=1):
         rebuild(engine, lake, table, window)

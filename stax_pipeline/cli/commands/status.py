@@ -25,7 +25,7 @@ select t.slug, coalesce(f.usage_data_through, last.usage) as usage_data_through,
        (select concat(e.report, ' at ', to_char(e.recorded_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI'), ' UTC: ',
                       e.error)
         from stax.extractions e
-        where e.tenant_id = t.tenant_id and e.error is not null
+        where e.tenant_id = t.tenant_id and e.error is not null and e.report <> 'analytics'
           and not exists (select 1 from stax.extractions later
                           where later.tenant_id = e.tenant_id and later.report = e.report and later.error is null
                             and later.recorded_at > e.recorded_at)

@@ -85,10 +85,15 @@ def _ties(connection: sa.Connection, settings: Settings, window: Window) -> Iter
     from stax_pipeline.domain.errors import StaxError
     from stax_pipeline.resources.lake.store import Lake
     from stax_pipeline.resources.warehouse.tenants import all_tenants
-    from stax_pipeline.steps.tie import cost_gaps, usage_gaps
+    from stax_pipeline.steps.tie import cost_gaps, set_aside_gaps, usage_gaps
 
     lake = Lake(settings.lake)
-    for name, gaps in (("cost_lines_tie_to_report", cost_gaps), ("usage_lines_tie_to_report", usage_gaps)):
+    ties = {
+        "cost_lines_tie_to_report": cost_gaps,
+        "usage_lines_tie_to_report": usage_gaps,
+        "set_aside_ties_to_report": set_aside_gaps,
+    }
+    for name, gaps in ties.items():
         found = 0
         for tenant in all_tenants(connection):
             try:

@@ -19,6 +19,7 @@ from typing import Generic, TypeVar
 
 from stax_pipeline import __version__
 from stax_pipeline.domain.admin_key import AdminKey
+from stax_pipeline.domain.analytics_page import AnalyticsPage
 from stax_pipeline.domain.envelope import Envelope, ListPage
 from stax_pipeline.domain.errors import ContractBroken, KeyRefused, RequestRejected
 from stax_pipeline.domain.extraction import API_VERSION, Query, RawPage
@@ -30,7 +31,7 @@ from stax_pipeline.resources.admin_api.answers import (
     request_id_of,
     strange,
 )
-from stax_pipeline.resources.admin_api.paging import ListPager, Pager, PageTokenExpired, ReportPager, row_count
+from stax_pipeline.resources.admin_api.paging import Pager, PageTokenExpired, pager_of, row_count
 from stax_pipeline.resources.admin_api.retry import Retrying, Trouble
 from stax_pipeline.resources.admin_api.transport import (
     LOGGER,
@@ -49,7 +50,7 @@ Now = Callable[[], datetime]
 Sleep = Callable[[float], Awaitable[object]]
 Random = Callable[[], float]
 T = TypeVar("T")
-P = TypeVar("P", Envelope, ListPage)
+P = TypeVar("P", Envelope, ListPage, AnalyticsPage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +155,9 @@ class OrganizationSession:
 
     async def first_page(self, query: Query) -> RawPage:
         """One validated page of `query`, without its successors: the live test of a key."""
-        if query.window is None:
-            return await self._first_page(query, ListPager())
-        return await self._first_page(query, ReportPager(query.window))
+        pager = pager_of(query)
+        request = _Request(query.path, query.params, _headers(query.betas))
+        return _raw(query, 1, request, await self._read(request, pager.parse))
 
     def walk(self, query: Query) -> AsyncIterator[RawPage]:
         """The pages of one reading as they arrive; an empty window makes no request.
@@ -164,13 +165,7 @@ class OrganizationSession:
         The walk counts only when it ends by itself. PageTokenExpired and RestatedWhileReading mean that its pages are
         to be dropped and the window read once more; any other error stops the tenant.
         """
-        if query.window is None:
-            return self._walk(query, ListPager())
-        return self._walk(query, ReportPager(query.window))
-
-    async def _first_page(self, query: Query, pager: Pager[P]) -> RawPage:
-        request = _Request(query.path, query.params, _headers(query.betas))
-        return _raw(query, 1, request, await self._read(request, pager.parse))
+        return self._walk(query, pager_of(query))
 
     async def _walk(self, query: Query, pager: Pager[P]) -> AsyncIterator[RawPage]:
         if query.window is not None and not query.window:

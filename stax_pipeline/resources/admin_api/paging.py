@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import date
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from stax_pipeline.domain.analytics_page import AnalyticsPage, RowCheck, dimensions_of, parse_analytics_page
 from stax_pipeline.domain.envelope import (
     Envelope,
     ListPage,
@@ -18,20 +19,23 @@ from stax_pipeline.domain.envelope import (
     parse_report_page,
 )
 from stax_pipeline.domain.errors import ContractBroken
-from stax_pipeline.domain.extraction import Window
+from stax_pipeline.domain.extraction import Query, Window
 
 MAX_EMPTY_PAGES = 10  # in a row; a page may be empty mid-way, but not for ever
 MAX_LIST_PAGES = 1000  # a million workspaces, keys or members
+MAX_ROW_PAGES = 5000  # five million rows in 31 days
 
-T = TypeVar("T", Envelope, ListPage)
+T = TypeVar("T", Envelope, ListPage, AnalyticsPage)
 
 
 class PageTokenExpired(ContractBroken):
     """400 for a page token in the middle of a walk. Drop this walk's pages and read the window once more."""
 
 
-def row_count(page: Envelope | ListPage) -> int:
+def row_count(page: Envelope | ListPage | AnalyticsPage) -> int:
     """The report rows, or list entries, on one page."""
+    if isinstance(page, AnalyticsPage):
+        return len(page.rows)
     return len(page.items) if isinstance(page, ListPage) else sum(len(bucket.results) for bucket in page.buckets)
 
 
@@ -128,3 +132,41 @@ class ListPager(Pager[ListPage]):
 
     def finish(self, today: date) -> None:
         """A list has no days to cover."""
+
+
+class RowPager(Pager[AnalyticsPage]):
+    """The walk of the newer source over a window, by rows.
+
+    Days without a row are empty days: nothing tells a day that was left out from a day without use.
+    """
+
+    parameter = "page"
+
+    def __init__(self, window: Window, dimensions: tuple[str, ...]) -> None:
+        super().__init__(MAX_ROW_PAGES)
+        self._window = window
+        self._dimensions = dimensions
+        self._check = RowCheck()
+
+    def parse(self, body: str) -> AnalyticsPage:
+        return parse_analytics_page(body, self._window, self._dimensions)
+
+    def accept(self, page: AnalyticsPage) -> str | None:
+        new = len(self._check.fresh(page.rows))
+        return self._step(entries=len(page.rows), new=new, cursor=page.next_page)
+
+    def finish(self, today: date) -> None:
+        """There are no buckets to count."""
+
+    def notices(self) -> list[str]:
+        count = self._check.repeated
+        return [f"{count} rows came twice, word for word; each counts once"] if count else []
+
+
+def pager_of(query: Query) -> Pager[Any]:
+    """The guard that fits the query's walk."""
+    if query.window is None:
+        return ListPager()
+    if query.reading.is_analytics:
+        return RowPager(query.window, dimensions_of(query.params))
+    return ReportPager(query.window)

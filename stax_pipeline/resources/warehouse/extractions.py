@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -102,6 +104,30 @@ def in_order(
         (e for e in found if e.recorded_at and (until is None or e.recorded_at <= until)),
         key=lambda e: (e.recorded_at, e.extracted_at),
     )
+
+
+def newest_by_day(
+    connection: sa.Connection, tenant_id: UUID, report: Report, window: Window, until: datetime | None = None
+) -> list[tuple[Extraction, list[date]]]:
+    """The extractions that are newest for some day of the window, each with those days, as of `until` (UTC)."""
+    current: dict[date, Extraction] = {}
+    for extraction in in_order(connection, tenant_id, report, window, until):
+        current.update((day, extraction) for day in renewed(extraction, window, current))
+    days: dict[Extraction, list[date]] = defaultdict(list)
+    for day, extraction in sorted(current.items()):
+        days[extraction].append(day)
+    return list(days.items())
+
+
+def renewed(
+    extraction: Extraction, window: Window, current: Mapping[date, Extraction] | Mapping[date, Covered]
+) -> list[date]:
+    """Days of the window for which an extraction recorded after the `current` ones becomes the current one."""
+    return [
+        day
+        for day in window.days
+        if day in extraction.window and (day not in current or current[day].extracted_at <= extraction.extracted_at)
+    ]
 
 
 def raw_uris(connection: sa.Connection, tenant_id: UUID) -> set[str]:

@@ -5,6 +5,7 @@ schemas, Dagster's column schemas and `docs/tables.md`.
 from stax_pipeline.resources.warehouse.columns import metadata
 from stax_pipeline.resources.warehouse.tables.agreements import commitments, contract_rates, invoices
 from stax_pipeline.resources.warehouse.tables.analytics import list_prices, reconciliation, spend, spend_by_key
+from stax_pipeline.resources.warehouse.tables.comparison import source_comparison
 from stax_pipeline.resources.warehouse.tables.history import restatements
 from stax_pipeline.resources.warehouse.tables.normalized import (
     api_keys,
@@ -34,6 +35,7 @@ __all__ = [
     "metadata",
     "reconciliation",
     "restatements",
+    "source_comparison",
     "spend",
     "spend_by_key",
     "tenants",

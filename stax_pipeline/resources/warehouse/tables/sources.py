@@ -74,13 +74,16 @@ extractions = table(
         nullable=False,
         comment="The tenant",
     ),
-    text("report", "cost_report, usage_report or organization"),
+    text("report", "cost_report, usage_report, organization, or analytics (read for comparison alone)"),
     day(
         "window_start",
         "First usage date asked for; the extraction day for organization",
     ),
     day("window_end", "The day after the last one asked for"),
-    instant("extracted_at", "Earliest Date header of its pages: the source's clock"),
+    instant(
+        "extracted_at",
+        "Earliest Date header of its pages, or the newer source's data_refreshed_at where that is earlier",
+    ),
     count("pages", "Pages kept"),
     count("rows", "Report rows on those pages"),
     text("sha256", "Hash of the raw object"),
