@@ -187,7 +187,13 @@ def _at_speed(used: dict[MeetingKey, list[Tokens]], told: str, billed: str) -> d
 
 
 def _is_discounted(evidence: _Evidence) -> bool:
-    """Whether every kind of token was billed at the same share of its list price, below the whole."""
+    """Whether every kind of token was billed at the same share of its list price, below the whole.
+
+    Or at the list price itself, where a recorded rate says that it should not be.
+    """
+    listed = [priced.listed for priced in evidence.priced.values()]
+    if _agrees((_total(one.low for one in listed), _total(one.high for one in listed)), evidence.reported):
+        return True
     shares = list(_shares_of_list(evidence))
     return len(shares) > 1 and max(shares) < NO_DISCOUNT and EXACT.subtract(max(shares), min(shares)) <= ALIKE
 

@@ -114,6 +114,12 @@ class TestCauses:
         lines = [cost("3.4"), cost("17", OUTPUT)], [usage(MILLION, output_tokens=MILLION)]
         assert reconcile(*lines, Terms(book(), ContractRates.of([rate])), frozenset())[0].cause == "contract discount"
 
+    def test_a_recorded_rate_that_the_bill_does_not_know(self) -> None:
+        rate = ContractRate("claude-*", "*", "*", DAY, None, Decimal("0.15"), None)
+        own = Terms(book(), ContractRates.of([rate]))
+        found = reconcile([cost("4")], [usage(MILLION)], own, frozenset())[0]
+        assert (found.ratio, found.cause) == (Decimal("0.85"), "contract discount")
+
     def test_what_was_billed_agrees_and_the_rest_was_not_billed(self) -> None:
         found = row(cost("4"), usage(MILLION, output_tokens=MILLION))
         assert (found.ratio, found.cause) == (6, "unbilled tokens")
