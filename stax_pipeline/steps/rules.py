@@ -13,6 +13,7 @@ from stax_pipeline.steps.conservation import (
     USAGE_READINGS_AGREE,
 )
 from stax_pipeline.steps.rule import WINDOW, Rule
+from stax_pipeline.steps.view_rules import VIEW_RULES
 
 DATA_IS_FRESH = Rule(
     "data_is_fresh",
@@ -220,4 +221,5 @@ RULES = (
     EVERY_TOKEN_PRICED,
     EVERY_USAGE_BILLED,
     PRICE_BOOK_MATCHES_BILL,
+    *VIEW_RULES,
 )

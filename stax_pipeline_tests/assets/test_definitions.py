@@ -26,13 +26,14 @@ CHECKS = {
     "spend": {
         "data_is_fresh", "no_day_complete_before_lag", "spend_ties_to_cost_lines", "spend_ties_to_usage_lines",
         "spend_is_current", "every_cost_line_met", "every_extraction_published", "every_token_priced",
-        "every_usage_billed", "focus_ties_to_spend",
+        "every_usage_billed", "views_tie_to_tables", "invoices_match", "commitments_tie_to_fee",
+        "focus_ties_to_spend",
     },
     "raw_usage_report": {"all_tenants_extracted"},
     "usage_by_key": {"usage_readings_agree"},
     "spend_by_key": {"spend_by_key_ties_to_spend"},
     "reconciliation": {"price_book_matches_bill"},
-    "cost_lines": {"cost_lines_tie_to_report"},
+    "cost_lines": {"cost_lines_tie_to_report", "restatements_tie_to_cost_lines"},
     "usage_lines": {"usage_lines_tie_to_report"},
 }  # fmt: skip
 ASSETS = defs.resolve_asset_graph()

@@ -19,8 +19,9 @@ from stax_pipeline.settings import read_settings
 from stax_pipeline_tests.conftest import Installation, installed
 
 VIEWS = {
-    "usage_tokens", "spend_daily", "spend_monthly", "freshness", "completeness", "focus_cost_and_usage",
-    "source_differences",
+    "usage_tokens", "spend_daily", "spend_monthly", "freshness", "completeness", "invoice_check", "invoice_differences",
+    "commitment_utilisation", "cache_savings", "tier_mix", "effective_prices", "spend_by_key_daily", "error_bar",
+    "restated_days", "focus_cost_and_usage", "source_differences",
 }  # fmt: skip
 
 

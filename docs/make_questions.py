@@ -1,0 +1,300 @@
+"""Writes `docs/questions.md`, questions with the SQL and the answer: python docs/make_questions.py > docs/questions.md
+
+The answers are those of the simulated `acme` and `globex` on fixed days, asked as the role `stax_analyst`; a test
+compares this text with the file. What the page's operator records and what happens to him is in `live_a_month`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from textwrap import fill
+from typing import NamedTuple
+from unittest.mock import patch
+
+import sqlalchemy as sa
+
+from stax_pipeline.domain.extraction import Window
+from stax_pipeline.resources import embedded_postgres
+from stax_pipeline.resources.warehouse.engine import connect_engine
+from stax_pipeline.resources.warehouse.migrate import upgrade
+from stax_pipeline.resources.warehouse.roles import logins
+from stax_pipeline.settings import read_settings
+from stax_pipeline.simulator import Simulator, demo_organizations
+from stax_pipeline_tests.conftest import Installation, passable_home
+from stax_pipeline_tests.steps.support import execute, sync, two_tenants
+
+HEAD = """# Questions, and the SQL that answers them
+
+Copy a query into `stax sql "…"` or any Postgres client. The answers below are those of the demo's two made-up tenants,
+computed by `python docs/make_questions.py`; a test runs every query as the role `stax_analyst` and compares. The use of
+a day depends on the day alone, so a `make demo` that covers the days asked for gives the same dollars and tokens. What
+the operator of this page recorded besides (two invoices, a commitment) and a day that was read twice, `make demo` does
+not have. Dollars are exact in the warehouse and rounded here to read well; days are UTC days.
+"""
+NOW, EARLIER = datetime(2026, 11, 22, 12, tzinfo=UTC), datetime(2026, 11, 14, 12, tzinfo=UTC)
+DAYS = Window(date(2026, 10, 1), date(2026, 11, 23))
+RESTATED = Window(date(2026, 11, 12), date(2026, 11, 13))
+
+
+class Question(NamedTuple):
+    """`reading` says in one line how to read the answer."""
+
+    words: str
+    query: str
+    reading: str
+
+
+QUESTIONS = (
+    Question(
+        "What did each workspace cost this month?",
+        """
+select slug, workspace_name,
+       round(sum(cost_usd) filter (where cost_source = 'reported'), 2) as reported_usd,
+       round(sum(cost_usd) filter (where cost_source = 'priority-reconstructed'), 2) as priority_usd,
+       round(sum(cost_usd), 2) as total_usd, sum(tokens) as tokens
+from stax.spend_daily
+where usage_date between '2026-11-01' and '2026-11-20'
+group by slug, workspace_name
+order by slug, total_usd desc nulls last""",
+        "`reported_usd` is Anthropic's own figure; `priority_usd` is in no cost report and never mixed with it. Empty: "
+        "the workspace had none. A row without a workspace is the unused part of a commitment.",
+    ),
+    Question(
+        "How far does the data reach, and may I trust the last days?",
+        """
+select slug, to_char(data_through at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as data_through_utc, complete_through,
+       count(*) filter (where cost_state = 'complete' and usage_state = 'complete') as complete_days,
+       count(*) filter (where restated) as restated_days
+from stax.freshness join stax.completeness using (slug, tenant_id)
+where usage_date between '2026-11-01' and '2026-11-20'
+group by slug, data_through, complete_through
+order by slug""",
+        "Usage is known up to the first instant; dollars are whole up to the day beside it. `completeness` is the grid "
+        "of days behind it: 20 of 20 here, read on 22 November at noon.",
+    ),
+    Question(
+        "Which models and tiers does the money go to?",
+        """
+select model, service_tier, round(sum(effective_cost_usd), 2) as effective_usd, sum(tokens) as tokens,
+       round(sum(effective_cost_usd) / sum(sum(effective_cost_usd)) over (), 4) as dollar_ratio
+from stax.tier_mix
+where slug = 'acme' and usage_date between '2026-11-01' and '2026-11-20'
+group by model, service_tier
+order by effective_usd desc nulls last
+limit 8""",
+        "`dollar_ratio` is the share of all dollars, web search and code execution included. `speed`, `context_window` "
+        "and `inference_geo` can be grouped by in the same way.",
+    ),
+    Question(
+        "What is our Priority Tier use worth, and how far can that figure be trusted?",
+        """
+select s.slug, s.model, round(sum(s.cost_usd), 2) as priority_usd, min(b.lowest_ratio) as lowest_ratio,
+       max(b.highest_ratio) as highest_ratio, max(b.days_outside) as days_outside
+from stax.spend_monthly s
+join stax.error_bar b using (tenant_id, month, model)
+where s.month = '2026-11-01' and s.cost_source = 'priority-reconstructed' and b.service_tier = 'standard'
+group by s.slug, s.model
+order by s.slug, priority_usd desc""",
+        "The two ratios are the lowest and highest day of priced ÷ reported for the same model's standard tokens: 1 "
+        "means that the price book gives the bill to the last digit. Where no cost report can check, this is what can.",
+    ),
+    Question(
+        "Did the cache save money, or cost some?",
+        """
+select model, round(sum(cache_read_tokens) / sum(input_tokens), 4) as hit_ratio,
+       round(sum(saved_by_reads_usd), 2) as saved_by_reads_usd,
+       round(sum(paid_for_writes_usd), 2) as paid_for_writes_usd, round(sum(net_saved_usd), 2) as net_saved_usd
+from stax.cache_savings
+where slug = 'globex' and usage_date between '2026-11-01' and '2026-11-20'
+group by model
+order by net_saved_usd desc""",
+        "Against the same tokens as uncached input at list price. A negative `net_saved_usd` says that more was paid "
+        "for writing the cache than reading it brought back.",
+    ),
+    Question(
+        "What does a million tokens really cost us?",
+        """
+select model, service_tier,
+       round(1000000 * sum(list_cost_usd) / sum(tokens), 4) as list_usd_per_million_tokens,
+       round(1000000 * sum(effective_cost_usd) / sum(tokens), 4) as effective_usd_per_million_tokens
+from stax.effective_prices
+where slug = 'acme' and usage_date between '2026-11-01' and '2026-11-20'
+group by model, service_tier
+having sum(tokens) > 100000000
+order by effective_usd_per_million_tokens desc
+limit 8""",
+        "All token types together, so the mix counts: cache reads pull the price down. On Priority the two differ "
+        "where a commitment's fee, used and unused, is spread over its tokens.",
+    ),
+    Question(
+        "Who spent the most?",
+        """
+select who, workspace_name, api_key_status, round(sum(effective_cost_usd), 2) as effective_usd, sum(tokens) as tokens
+from stax.spend_by_key_daily
+where slug = 'acme' and usage_date between '2026-11-01' and '2026-11-20'
+group by who, workspace_name, api_key_status
+order by effective_usd desc
+limit 8""",
+        "Tokens per key are the source's; dollars are split by them, because no report tells dollars per key.",
+    ),
+    Question(
+        "What changed since we last looked?",
+        """
+select slug, usage_date, subject, changes, round(old_usd, 2) as old_usd, round(new_usd, 2) as new_usd,
+       round(difference_usd, 2) as difference_usd, reasons
+from stax.restated_days
+where usage_date between '2026-11-01' and '2026-11-20'
+order by slug, usage_date, subject""",
+        "The source told other dollars for this day when it was read again. `restatements` has every line of it; "
+        "`last_seen_at > …` in this view asks for what changed since an instant.",
+    ),
+    Question(
+        "Does the invoice match?",
+        """
+select slug, month, invoice_usd, round(expected_usd, 2) as expected_usd, round(difference_usd, 2) as difference_usd,
+       days_complete, error_bar, status, note
+from stax.invoice_check
+where month = '2026-10-01'
+order by slug""",
+        "`expected_usd` is what was reported and the fees of commitments. Half a cent apart is a match; up to 0.1 % is "
+        "said as such; above that it differs, and the next question asks why.",
+    ),
+    Question(
+        "Which days and models can explain an invoice that differs?",
+        """
+select kind, model, count(*) as days, round(sum(usd), 2) as usd
+from stax.invoice_differences
+where slug = 'globex' and month = '2026-10-01'
+group by kind, model
+order by kind, usd desc""",
+        "Nothing is missing and no price is off: what the reports lack is Priority, and its dollars are the size of "
+        "the difference above.",
+    ),
+    Question(
+        "What was left unused of the commitment?",
+        """
+select commitment_id, direction, utilisation_ratio, round(fee_usd, 2) as fee_usd,
+       round(unused_fee_usd, 2) as unused_fee_usd, round(reconstructed_usd, 2) as reconstructed_usd,
+       round(effective_usd_per_million_tokens, 4) as effective_usd_per_million_tokens
+from stax.commitment_utilisation
+where slug = 'acme' and period = 'month' and period_start = '2026-11-01'
+order by direction""",
+        "The fee of the days loaded, beside what the same tokens list for: the commitment pays where "
+        "`reconstructed_usd` is the larger.",
+    ),
+    Question(
+        "What do web search, code execution and sessions cost?",
+        """
+select slug, cost_type, round(sum(cost_usd), 2) as cost_usd,
+       round(sum(cost_usd) filter (where usage_date = '2026-11-20'), 2) as last_day_usd
+from stax.spend_daily
+where cost_type <> 'tokens' and usage_date between '2026-11-01' and '2026-11-20'
+group by slug, cost_type
+order by slug, cost_usd desc""",
+        "Code execution and sessions are on the cost report alone; no usage report counts their hours.",
+    ),
+    Question(
+        "Which day cost more than its weekday usually does?",
+        """
+with days as (
+    select slug, usage_date, sum(cost_usd) as usd
+    from stax.spend_daily
+    where usage_date between '2026-11-01' and '2026-11-20'
+    group by slug, usage_date
+),
+compared as (
+    select *, lag(usd, 7) over (partition by slug order by usage_date) as week_before from days
+)
+select slug, usage_date, to_char(usage_date, 'FMDay') as weekday, round(usd, 2) as usd,
+       round(week_before, 2) as week_before_usd, round(usd / week_before, 3) as ratio
+from compared
+where week_before is not null
+order by ratio desc
+limit 5""",
+        "Compared with the same weekday a week before: against yesterday every Monday would be a spike.",
+    ),
+)
+
+
+@contextmanager
+def live_a_month(home: Path) -> Iterator[Installation]:
+    """`acme` and `globex` over the days of the page. On one day acme's first reading showed dollars 4 % too low; its
+    Priority use of one model is under a commitment; both have an invoice for October.
+    """
+    acme, globex = demo_organizations()
+    with two_tenants(home, acme, globex, now=EARLIER) as made:
+        _record_agreements(made)
+        cheaper = Simulator([replace(acme, discount=Decimal("0.04")), globex], clock=made.clock)
+        with cheaper, patch.dict(os.environ, {"STAX_ANTHROPIC_BASE_URL": cheaper.base_url}):
+            sync(made, RESTATED)
+        made.clock.now = NOW
+        sync(made, DAYS)
+        yield made
+
+
+def _record_agreements(made: Installation) -> None:
+    whose = "from stax.tenants where slug = :slug"
+    execute(
+        made,
+        "insert into stax.commitments (commitment_id, recorded_at, tenant_id, model, input_tokens_per_minute, "
+        "output_tokens_per_minute, fee_usd, starts_on, ends_on) select 'acme-sonnet-november', now(), tenant_id, "
+        f"'claude-sonnet-4-5-20250929', 45000, 8000, 6900, '2026-11-01', '2026-11-30' {whose}",
+        slug="acme",
+    )
+    for slug, usd, note in (("acme", "37585.45", "INV-1042"), ("globex", "13593.97", "INV-2077, to be clarified")):
+        execute(
+            made,
+            "insert into stax.invoices (tenant_id, month, recorded_at, amount_usd, note) "
+            f"select tenant_id, '2026-10-01', now(), cast(:usd as numeric), :note {whose}",
+            slug=slug,
+            usd=usd,
+            note=note,
+        )
+
+
+def questions_markdown(made: Installation) -> str:
+    """The page, every query asked as the analyst."""
+    engine = connect_engine(logins(made.settings).analyst)
+    try:
+        with engine.connect() as connection:
+            return HEAD + "".join(
+                f"\n## {number}. {question.words}\n\n```sql{question.query};\n```\n\n"
+                f"{_table(connection.execute(sa.text(question.query)))}\n{fill(question.reading, 120)}\n"
+                for number, question in enumerate(QUESTIONS, start=1)
+            )
+    finally:
+        engine.dispose()
+
+
+def _table(result: sa.CursorResult[tuple[object, ...]]) -> str:
+    rows = list(result)
+    lines = [list(result.keys()), ["---:" if _is_numeric(rows, n) else "---" for n in range(len(result.keys()))]]
+    lines += [[_text(value) for value in row] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _is_numeric(rows: list[sa.Row[tuple[object, ...]]], column: int) -> bool:
+    return bool(rows) and all(isinstance(row[column], int | Decimal | None) for row in rows)
+
+
+def _text(value: object) -> str:
+    return "" if value is None else f"{value:,f}" if isinstance(value, Decimal) else str(value)
+
+
+def main() -> None:
+    with passable_home() as home:
+        settings = read_settings({"STAX_HOME": str(home)})
+        with embedded_postgres.running(settings.postgres_home):
+            upgrade(settings)
+            with live_a_month(home) as made:
+                print(questions_markdown(made), end="")
+
+
+if __name__ == "__main__":
+    main()

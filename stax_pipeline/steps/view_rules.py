@@ -1,0 +1,149 @@
+"""Rules of what people read and sign: views hold what their tables hold, invoices match, fees and changes add up.
+
+Each is a query whose rows are the violations.
+"""
+
+from __future__ import annotations
+
+from stax_pipeline.steps.rule import WINDOW, Rule
+
+_SPEND = "sum(quantity) filter (where unit = 'tokens'), sum(cost_usd), sum(effective_cost_usd)"
+_VIEW = "sum(tokens), sum(cost_usd), sum(effective_cost_usd)"
+_BY_KEY = "sum(quantity) filter (where cost_type = 'tokens'), sum(cost_usd), sum(effective_cost_usd)"
+_INPUT = (
+    "uncached_input_tokens + cache_read_input_tokens + cache_creation_5m_input_tokens + cache_creation_1h_input_tokens"
+)
+_NO_DOLLARS = "null::numeric, null::numeric"
+_WHOLE_MONTHS = ":end - :start >= 28 and {0} >= :start and ({0} + interval '1 month')::date <= :end"
+_MONTH = "date_trunc('month', usage_date)::date"
+
+
+def _sums(name: str, figures: str, source: str, day: str = "usage_date", where: str = WINDOW) -> str:
+    return f"select '{name}', tenant_id, {day}, {figures} from stax.{source} where {where} group by 2, 3"
+
+
+_HELD = " union all ".join(
+    (
+        _sums("spend_daily", _SPEND, "spend"),
+        _sums("tier_mix", _SPEND, "spend"),
+        _sums("effective_prices", _SPEND, "spend", where=f"{WINDOW} and cost_type = 'tokens'"),
+        _sums("spend_monthly", _SPEND, "spend", _MONTH, f"{WINDOW} and {_WHOLE_MONTHS.format(_MONTH)}"),
+        _sums("spend_by_key_daily", _BY_KEY, "spend_by_key"),
+        _sums("usage_tokens", f"sum({_INPUT} + output_tokens), {_NO_DOLLARS}", "usage_lines"),
+        _sums("cache_savings", f"sum({_INPUT}), {_NO_DOLLARS}", "usage_lines"),
+    )
+)
+_SHOWN = " union all ".join(
+    (
+        _sums("spend_daily", _VIEW, "spend_daily"),
+        _sums("tier_mix", _VIEW, "tier_mix"),
+        _sums("effective_prices", _VIEW, "effective_prices"),
+        _sums("spend_monthly", _VIEW, "spend_monthly", "month", _WHOLE_MONTHS.format("month")),
+        _sums("spend_by_key_daily", _VIEW, "spend_by_key_daily"),
+        _sums("usage_tokens", f"sum(tokens), {_NO_DOLLARS}", "usage_tokens"),
+        _sums("cache_savings", f"sum(input_tokens), {_NO_DOLLARS}", "cache_savings"),
+    )
+)
+
+VIEWS_TIE_TO_TABLES = Rule(
+    "views_tie_to_tables",
+    "spend",
+    "Per tenant and day (spend_monthly: whole months of the window), the views that people sum hold the tokens and "
+    "dollars of their tables to the last digit.",
+    ("tenant", "day", "view", "table_tokens", "view_tokens", "table_usd", "view_usd", "table_effective_usd",
+     "view_effective_usd"),
+    f"""
+    with held (shown_by, tenant_id, day, tokens, usd, effective_usd) as ({_HELD}),
+         shown (shown_by, tenant_id, day, tokens, usd, effective_usd) as ({_SHOWN})
+    select t.slug, day, shown_by, h.tokens, v.tokens, h.usd, v.usd, h.effective_usd, v.effective_usd
+    from held h full join shown v using (shown_by, tenant_id, day) left join stax.tenants t using (tenant_id)
+    where (h.tokens, h.usd, h.effective_usd) is distinct from (v.tokens, v.usd, v.effective_usd)
+    order by 1, 2, 3
+    """,
+)  # fmt: skip
+
+INVOICES_MATCH = Rule(
+    "invoices_match",
+    "spend",
+    "Every recorded invoice of a complete month lies within 0.1 % of the reported dollars plus commitment fees; "
+    "invoice_differences names the days and models that can explain one that does not. Looks at every month, whatever "
+    "days the run is about: an invoice comes when its month is over.",
+    ("tenant", "month", "invoice_usd", "expected_usd", "difference_usd"),
+    """
+    select slug, month, invoice_usd, expected_usd, difference_usd
+    from stax.invoice_check
+    where invoice_usd is not null and status = 'differs'
+    order by 1, 2
+    """,
+    1.0,
+)
+
+
+def _fee_until(days: str) -> str:
+    """USD of the term's first `days` days, half-even to 18 decimals, in whole numbers throughout: exact."""
+    units = f"c.fee_usd * ({days}) * 1e18"
+    whole = f"div({units}, c.days)"
+    twice = f"2 * ({units} - {whole} * c.days)"
+    up = f"case when {twice} > c.days or ({twice} = c.days and mod({whole}, 2) = 1) then 1 else 0 end"
+    return f"({whole} + {up}) * 0.000000000000000001"
+
+
+COMMITMENTS_TIE_TO_FEE = Rule(
+    "commitments_tie_to_fee",
+    "spend",
+    "On every complete day of a recorded commitment, its used and unused dollars sum to the day's fee to the last "
+    "digit, and no line names a commitment that is not in force.",
+    ("tenant", "usage_date", "commitment_id", "fee_usd", "effective_cost_usd"),
+    f"""
+    with fees as (
+        select c.tenant_id, v.usage_date, c.commitment_id,
+               {_fee_until("v.usage_date - c.starts_on + 1")} - {_fee_until("v.usage_date - c.starts_on")} as usd
+        from (select *, (ends_on - starts_on + 1)::numeric as days from stax.commitments where superseded_at is null) c
+        join stax.coverage v
+          on v.tenant_id = c.tenant_id and v.usage_date between c.starts_on and c.ends_on
+        where v.report = 'usage_report' and v.state = 'complete' and v.usage_date >= :start and v.usage_date < :end
+    ),
+    borne as (
+        select tenant_id, usage_date, commitment_id, sum(effective_cost_usd) as usd
+        from stax.spend
+        where {WINDOW} and commitment_id <> ''
+          and not exists (select 1 from stax.coverage v
+                          where v.tenant_id = spend.tenant_id and v.usage_date = spend.usage_date
+                            and v.report = 'usage_report' and v.state <> 'complete')
+        group by 1, 2, 3
+    )
+    select t.slug, usage_date, commitment_id, f.usd, b.usd
+    from fees f full join borne b using (tenant_id, usage_date, commitment_id) join stax.tenants t using (tenant_id)
+    where f.usd is distinct from b.usd
+    order by 1, 2, 3
+    """,
+)
+
+_LINE = "workspace_id, description, cost_type, token_type, model, service_tier, context_window, inference_geo"
+
+RESTATEMENTS_TIE_TO_COST_LINES = Rule(
+    "restatements_tie_to_cost_lines",
+    "cost_lines",
+    "The last recorded change of a reported figure says what the cost lines say now, 0 where they are gone.",
+    ("tenant", "usage_date", "workspace_id", "model", "token_type", "restated_usd", "cost_lines_usd"),
+    f"""
+    with said as (
+        select distinct on (tenant_id, usage_date, {_LINE}) tenant_id, usage_date, {_LINE}, new_usd
+        from stax.restatements
+        where {WINDOW} and subject = 'cost'
+        order by tenant_id, usage_date, {_LINE}, seen_at desc
+    ),
+    held as (
+        select tenant_id, usage_date, {_LINE}, sum(amount_usd) as usd
+        from stax.cost_lines
+        where {WINDOW}
+        group by tenant_id, usage_date, {_LINE}
+    )
+    select t.slug, usage_date, workspace_id, model, token_type, s.new_usd, coalesce(h.usd, 0)
+    from said s left join held h using (tenant_id, usage_date, {_LINE}) join stax.tenants t using (tenant_id)
+    where s.new_usd is distinct from coalesce(h.usd, 0)
+    order by 1, 2, 3, 4, 5
+    """,
+)
+
+VIEW_RULES = (VIEWS_TIE_TO_TABLES, INVOICES_MATCH, COMMITMENTS_TIE_TO_FEE, RESTATEMENTS_TIE_TO_COST_LINES)

@@ -1,0 +1,225 @@
+"""What was spent and what it bought, against rows made by hand."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stax_pipeline.domain.prices import Usage, shipped_prices
+from stax_pipeline.domain.prices.book import ALIASES, PriceBook
+from stax_pipeline.migrations.views_0005 import view
+from stax_pipeline.resources.warehouse.prices import record_prices
+from stax_pipeline_tests.migrations.conftest import DAY, Warehouse
+
+READ, WRITE_5M, WRITE_1H = (
+    "cache_read_input_tokens", "cache_creation.ephemeral_5m_input_tokens", "cache_creation.ephemeral_1h_input_tokens",
+)  # fmt: skip
+BOOK = PriceBook.of(shipped_prices())
+
+
+class TestCacheSavings:
+    QUERY = "select * from stax.cache_savings"
+
+    def test_reads_save_and_writes_cost(self, warehouse: Warehouse) -> None:
+        """Opus 4.8: uncached $5, read $0.50, writes $6.25 and $10 per million."""
+        record_prices(warehouse.connection, shipped_prices())
+        warehouse.add(
+            "usage_lines", workspace_id="default", model="claude-opus-4-8", service_tier="standard",
+            context_window="0-200k", inference_geo="global", speed="standard", uncached_input_tokens=1_000_000,
+            cache_read_input_tokens=2_000_000, cache_creation_5m_input_tokens=400_000,
+            cache_creation_1h_input_tokens=600_001, output_tokens=9,
+        )  # fmt: skip
+        found = warehouse.row(self.QUERY)
+        assert (found["slug"], found["usage_date"], found["workspace_name"]) == ("acme", DAY, "Default")
+        assert (found["input_tokens"], found["hit_ratio"]) == (4_000_001, Decimal("0.500000"))
+        assert found["saved_by_reads_usd"] == Decimal("9")
+        assert found["paid_for_writes_usd"] == Decimal("3.500005")
+        assert found["net_saved_usd"] == Decimal("5.499995")
+
+    def test_what_is_written_and_not_read_loses(self, warehouse: Warehouse) -> None:
+        record_prices(warehouse.connection, shipped_prices())
+        warehouse.add(
+            "usage_lines", model="claude-opus-4-8", service_tier="batch", inference_geo="us", workspace_id="w",
+            cache_read_input_tokens=1, cache_creation_1h_input_tokens=1_000_000,
+        )  # fmt: skip
+        found = warehouse.row(self.QUERY)
+        assert found["paid_for_writes_usd"] == Decimal("2.75")  # ($10 − $5) × 0.5 × 1.1
+        assert found["net_saved_usd"] == Decimal("0.000002475") - Decimal("2.75")
+        assert found["context_window"] is found["speed"] is None
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            {"model": "claude-unheard-of", "service_tier": "standard"},
+            {"model": "claude-opus-4-8", "service_tier": "flex"},
+            {"model": "claude-opus-4-8", "service_tier": "standard", "usage_date": date(2026, 5, 27)},
+            {"model": "claude-opus-4-8", "service_tier": "standard", "speed": "fast", "usage_date": date(2026, 5, 28)},
+        ],
+    )
+    def test_without_a_price_nothing_is_guessed(self, warehouse: Warehouse, line: dict[str, object]) -> None:
+        record_prices(warehouse.connection, [price for price in shipped_prices() if price.speed == "standard"])
+        warehouse.add("usage_lines", cache_read_input_tokens=5, **line)
+        found = warehouse.row(self.QUERY)
+        assert found["saved_by_reads_usd"] is found["net_saved_usd"] is found["price_source"] is None
+        assert found["paid_for_writes_usd"] == 0
+        assert found["hit_ratio"] == 1
+
+    def test_a_superseded_price_is_not_used(self, warehouse: Warehouse) -> None:
+        record_prices(warehouse.connection, shipped_prices())
+        superseded = (
+            "insert into stax.list_prices select (jsonb_populate_record(p, jsonb_build_object('usd_per_unit', 99, "
+            "'recorded_at', '2026-01-01', 'superseded_at', '2026-01-02'))).* from stax.list_prices p"
+        )
+        warehouse.connection.execute(sa.text(superseded))
+        warehouse.add(
+            "usage_lines", model="claude-opus-4-8", service_tier="standard", cache_read_input_tokens=1_000_000
+        )
+        assert warehouse.row(self.QUERY)["saved_by_reads_usd"] == Decimal("4.5")
+
+    def test_the_aliases_are_those_of_the_price_book(self, warehouse: Warehouse) -> None:
+        found = warehouse.rows(f"select alias, id from {view.ALIASES} as a (alias, id)")
+        assert {row["alias"]: row["id"] for row in found} == ALIASES
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        model=st.sampled_from(sorted({p.model for p in BOOK.prices} | ALIASES.keys() | {"claude-other"})),
+        day=st.dates(date(2025, 6, 1), date(2026, 12, 31)),
+        tier=st.sampled_from(["", "standard", "batch", "priority", "flex"]),
+        window=st.sampled_from(["", "0-200k", "200k-1M"]),
+        geo=st.sampled_from(["", "global", "us", "not_available"]),
+        speed=st.sampled_from(["", "standard", "fast"]),
+        counts=st.tuples(*[st.integers(0, 10**10)] * 3),
+    )
+    def test_its_prices_are_those_of_the_code(
+        self, warehouse: Warehouse, model: str, day: date, tier: str, window: str, geo: str, speed: str,
+        counts: tuple[int, int, int],
+    ) -> None:  # fmt: skip
+        def usd(token_type: str, tokens: int) -> Decimal | None:
+            price = BOOK.token_price(Usage(day, model, token_type, tier or "standard", window, geo, speed))
+            return price and price.amount(tokens)[0]
+
+        def more(token_type: str, tokens: int, than: str) -> Decimal | None:
+            one, other = usd(token_type, tokens), usd(than, tokens)
+            return Decimal(0) if not tokens else None if one is None or other is None else one - other
+
+        with warehouse.connection.begin_nested() as point:
+            record_prices(warehouse.connection, shipped_prices())
+            warehouse.add(
+                "usage_lines", usage_date=day, model=model, service_tier=tier, context_window=window,
+                inference_geo=geo, speed=speed, cache_read_input_tokens=counts[0],
+                cache_creation_5m_input_tokens=counts[1], cache_creation_1h_input_tokens=counts[2],
+            )  # fmt: skip
+            found = warehouse.row(self.QUERY)
+            point.rollback()
+        uncached = "uncached_input_tokens"
+        short, long = more(WRITE_5M, counts[1], uncached), more(WRITE_1H, counts[2], uncached)
+        assert found["saved_by_reads_usd"] == more(uncached, counts[0], READ)
+        assert found["paid_for_writes_usd"] == (None if short is None or long is None else short + long)
+
+
+class TestTierMix:
+    def test_shares_of_the_day_and_new_values_as_themselves(self, warehouse: Warehouse) -> None:
+        warehouse.add_spend("6", quantity=300, speed="standard", context_window="0-200k", inference_geo="global")
+        warehouse.add_spend("1.5", quantity=100, service_tier="flex_discount", speed="ludicrous")
+        warehouse.add_spend("0.5", cost_type="web_search", token_type="", unit="requests", quantity=50, model="",
+                            service_tier="")  # fmt: skip
+        warehouse.add_spend("99", quantity=1, usage_date=DAY + timedelta(days=1))
+        found = warehouse.rows("select * from stax.tier_mix where usage_date = :day order by cost_usd desc", day=DAY)
+        assert [(r["service_tier"], r["speed"], r["context_window"], r["cost_type"]) for r in found] == [
+            ("standard", "standard", "0-200k", "tokens"), ("flex_discount", "ludicrous", None, "tokens"),
+            (None, None, None, "web_search"),
+        ]  # fmt: skip
+        assert [(r["tokens"], r["cost_usd"], r["tokens_ratio"], r["effective_cost_ratio"]) for r in found] == [
+            (300, 6, Decimal("0.75"), Decimal("0.75")), (100, Decimal("1.5"), Decimal("0.25"), Decimal("0.1875")),
+            (None, Decimal("0.5"), None, Decimal("0.0625")),
+        ]  # fmt: skip
+
+
+class TestEffectivePrices:
+    def test_unbilled_tokens_lower_it_unpriced_ones_are_left_out(self, warehouse: Warehouse) -> None:
+        warehouse.add_spend("3", quantity=100_000, list_cost_usd="4")
+        warehouse.add_spend("0", "unbilled", quantity=50_000, list_cost_usd="2")
+        warehouse.add_spend(None, "unpriced", quantity=1_000_000)
+        found = warehouse.row("select * from stax.effective_prices")
+        assert (found["tokens"], found["cost_usd"], found["list_cost_usd"]) == (1_150_000, 3, 6)
+        assert found["usd_per_million_tokens"] == found["effective_usd_per_million_tokens"] == 20
+        assert found["list_usd_per_million_tokens"] == 40
+
+    def test_what_a_commitment_left_unused_weighs_on_the_used(self, warehouse: Warehouse) -> None:
+        warehouse.add_spend("5", "priority-reconstructed", service_tier="priority", quantity=500_000,
+                            effective_cost_usd="3", commitment_id="c")  # fmt: skip
+        warehouse.add_spend("0", "commitment-unused", service_tier="priority", effective_cost_usd="1",
+                            commitment_id="c", workspace_id="")  # fmt: skip
+        found = warehouse.row("select * from stax.effective_prices")
+        assert (found["usd_per_million_tokens"], found["effective_usd_per_million_tokens"]) == (10, 8)
+
+    def test_services_have_no_price_per_token(self, warehouse: Warehouse) -> None:
+        warehouse.add_spend("1", cost_type="code_execution", token_type="", unit="hours")
+        assert warehouse.rows("select * from stax.effective_prices") == []
+
+
+class TestSpendByKey:
+    def test_everybody_has_a_name(self, warehouse: Warehouse) -> None:
+        warehouse.add("api_keys", api_key_id="apikey_1", name="jobs", status="archived")
+        warehouse.add("members", member_id="user_1", name="Ada", email="ada@acme.example")
+        warehouse.add("members", member_id="user_2")
+        for key, account in (
+            ("apikey_1", ""), ("apikey_9", ""), ("", "user_1"), ("", "user_2"), ("apikey_1", "user_1"), ("", ""),
+            ("unattributed", ""),
+        ):  # fmt: skip
+            warehouse.add("spend_by_key", workspace_id="default", api_key_id=key, account_id=account, model="m",
+                          cost_type="tokens", token_type="output_tokens", cost_source="reported", quantity=7,
+                          cost_usd="2")  # fmt: skip
+        found = {(r["api_key_id"], r["account_id"]): r for r in warehouse.rows("select * from stax.spend_by_key_daily")}
+        assert {key: row["who"] for key, row in found.items()} == {
+            ("apikey_1", None): "jobs", ("apikey_9", None): "apikey_9", (None, "user_1"): "Ada",
+            (None, "user_2"): "user_2", ("apikey_1", "user_1"): "Ada with jobs",
+            (None, None): "without an API key (Console or service account)",
+            ("unattributed", None): "not split: the source tells no key",
+        }  # fmt: skip
+        gone = found["apikey_1", None]
+        assert (gone["api_key_status"], gone["workspace_name"], gone["tokens"]) == ("archived", "Default", 7)
+        assert found[None, "user_1"]["account_email"] == "ada@acme.example"
+        assert found[None, "user_2"]["account_email"] is None
+
+    def test_what_nobody_used_is_nobodys(self, warehouse: Warehouse) -> None:
+        warehouse.add("spend_by_key", api_key_id="unattributed", cost_type="tokens", cost_source="commitment-unused",
+                      cost_usd="0", effective_cost_usd="3")  # fmt: skip
+        found = warehouse.row("select * from stax.spend_by_key_daily")
+        assert (found["who"], found["workspace_id"]) == ("nobody: the unused part of a commitment", None)
+
+    def test_searches_are_no_tokens(self, warehouse: Warehouse) -> None:
+        warehouse.add("spend_by_key", cost_type="web_search", cost_source="reported", quantity=3, cost_usd="0.03")
+        found = warehouse.row("select * from stax.spend_by_key_daily")
+        assert (found["tokens"], found["web_search_requests"], found["model"]) == (None, 3, None)
+
+
+class TestMonths:
+    def test_months_meet_where_they_should(self, warehouse: Warehouse) -> None:
+        for day, usd in ((date(2026, 9, 30), "1"), (date(2026, 10, 1), "2"), (date(2026, 10, 31), "4")):
+            warehouse.add_spend(usd, usage_date=day, quantity=10)
+        found = warehouse.rows("select month, cost_usd, tokens, error_bar from stax.spend_monthly order by 1")
+        assert [tuple(row.values()) for row in found] == [
+            (date(2026, 9, 1), 1, 10, None), (date(2026, 10, 1), 6, 20, None),
+        ]  # fmt: skip
+
+    def test_the_error_bar_stands_beside_reconstructed_dollars(self, warehouse: Warehouse) -> None:
+        """Of the month's days that can be compared, for the dated id of an alias."""
+        model = "claude-opus-4-5-20251101"
+        for tier, priced, reported, day in (
+            ("standard", "11", "10", 10), ("batch", "20", "20", 10), ("standard", "5", "0", 11),
+        ):  # fmt: skip
+            warehouse.add("reconciliation", usage_date=date(2026, 11, day), model=model, service_tier=tier,
+                          priced_usd=priced, reported_usd=reported,
+                          ratio=Decimal(priced) / Decimal(reported) if reported != "0" else None)  # fmt: skip
+        warehouse.add("reconciliation", usage_date=date(2026, 12, 1), model=model, service_tier="batch",
+                      priced_usd="90", reported_usd="9", ratio="10")  # fmt: skip
+        warehouse.add_spend("3", "priority-reconstructed", model="claude-opus-4-5", service_tier="priority")
+        warehouse.add_spend("4", model=model)
+        found = warehouse.rows("select cost_usd, error_bar from stax.spend_monthly order by 1")
+        assert [tuple(row.values()) for row in found] == [(3, Decimal("1.033333")), (4, None)]
