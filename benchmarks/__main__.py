@@ -49,6 +49,10 @@ def _line(result: dict[str, float | str | dict[str, float]]) -> str:
 
 
 def _ratios(by_case: dict[str, dict[str, float]]) -> None:
+    for name, result in by_case.items():
+        if "replay_seconds" in result:
+            print(f"time, {name}, replay ÷ sync: {result['replay_seconds'] / result['seconds']:.2f}")
+
     def ratio(a: str, b: str, figure: str, words: str) -> None:
         if a in by_case and b in by_case:
             print(f"{words}: {by_case[a][figure] / by_case[b][figure]:.2f}")

@@ -33,11 +33,16 @@ from stax_pipeline.domain.extraction import Window, cost_query, usage_queries
 from stax_pipeline.domain.time import trailing_window
 from stax_pipeline.resources.dagster import loader_engine
 from stax_pipeline.resources.key_encryption import seal
+from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.tenant_secrets import ensure_master_key
+from stax_pipeline.resources.warehouse.prices import read_book
 from stax_pipeline.resources.warehouse.roles import logins
 from stax_pipeline.resources.warehouse.tables import metadata
-from stax_pipeline.resources.warehouse.tenants import StoredKey, Tenant, add_tenant, store_key
+from stax_pipeline.resources.warehouse.tenants import StoredKey, Tenant, add_tenant, all_tenants, store_key
 from stax_pipeline.settings import CHECKOUT, read_settings
+from stax_pipeline.steps.analytics import Books
+from stax_pipeline.steps.isolation import no_progress
+from stax_pipeline.steps.replay import replay
 
 
 @contextmanager
@@ -109,15 +114,29 @@ def measure(name: str, case: Case) -> dict[str, object]:
                 instance=instance, tags=range_tags(window), run_config=config
             )
         seconds = time.perf_counter() - started
-    with engine.connect() as connection:
-        rows = connection.execute(sa.text("select sum(rows) from stax.extractions where error is null")).scalar_one()
     assert ran.success
     shares = {stage: spent / seconds for stage, spent in stages.seconds.items()}
     shares["dagster"] = 1 - sum(shares.values())
+    peak = peak_mb()
+    with engine.connect() as connection:
+        rows = connection.execute(sa.text("select sum(rows) from stax.extractions where error is null")).scalar_one()
     return {
         "case": name, "seconds": seconds, "rows": int(rows), "rows_per_second": int(rows) / seconds,
-        "peak_mb": peak_mb(), "grown_mb": peak_mb() - before, "shares": shares,
+        "peak_mb": peak, "grown_mb": peak - before, "shares": shares,
+        **({"replay_seconds": replayed(engine, window)} if case.replayed else {}),
     }  # fmt: skip
+
+
+def replayed(engine: sa.Engine, window: Window) -> float:
+    """Seconds that it takes to rebuild the same days from the raw pages."""
+    settings = read_settings()
+    with engine.connect() as connection:
+        tenants, book = all_tenants(connection), read_book(connection)
+    books = Books(engine, Lake(settings.lake), book, settings.settle)
+    started = time.perf_counter()
+    outcomes = list(replay(books, settings.source, tenants, window, lambda stage, unit="": no_progress))
+    assert not any(outcome.failures for outcome in outcomes)
+    return time.perf_counter() - started
 
 
 def main() -> None:

@@ -81,7 +81,7 @@ def watch_product() -> None:
     from stax_pipeline.resources.admin_api import client, paging
     from stax_pipeline.resources.lake import parquet
     from stax_pipeline.resources.warehouse import copy, publish
-    from stax_pipeline.steps import analytics, extract, fetched, normalize
+    from stax_pipeline.steps import analytics, extract, fetched, history, normalize
 
     watch("parse", (paging, "parse_report_page"), (paging.WalkCheck, "add"), (client, "_raw"))
     watch(
@@ -89,13 +89,13 @@ def watch_product() -> None:
         (readings.UsageReader, "add"),
         (readings.UsageReader, "cost"),
         (fetched.Fetched, "finish"),
-        (normalize, "read_cost"),
-        (normalize, "read_usage"),
+        (normalize, "read_costs"),
+        (normalize, "read_usages"),
     )
     watch("raw pages", (fetched.Fetched, "add"))
-    watch("join and price", (analytics, "spend_lines"), (analytics, "reconcile"), (analytics, "spend_by_key"))
-    watch("join and price", (normalize, "unit_fault"))
+    watch("join and price", (analytics, "spend_of"), (analytics, "reconcile"), (analytics, "spend_by_key"))
+    watch("join and price", (normalize, "unit_fault"), (normalize, "restated_cost"), (normalize, "restated_usage"))
     watch("postgres", (publish, "copy_in"), (parquet, "copy_out"), (publish, "read_days"))
-    watch("postgres", (analytics, "read_days"), (normalize, "read_days"), (copy, "copy_in"))
+    watch("postgres", (analytics, "read_days"), (history, "read_days"), (copy, "copy_in"))
     watch("parquet", (parquet, "_write_days"))
     watch("request", (extract.asyncio, "run"))
