@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -83,6 +84,23 @@ def _source(text: str) -> str:
     raise ValueError("an https:// address, or http:// on loopback: a key is never sent in clear")
 
 
+_HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address("127.0.0.1" if text.lower() == "localhost" else text.strip("[]")))
+    except ValueError:
+        raise ValueError("an IP address of this machine, such as 127.0.0.1, ::1 or 0.0.0.0") from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in text.split(","))
+    if not all(_HOST_NAME.fullmatch(name) for name in names):
+        raise ValueError("names under which a login in front serves the UI, such as stax.example.com, comma between")
+    return names
+
+
 def _path(text: str) -> Path:
     try:
         return Path(text).expanduser().absolute()
@@ -113,6 +131,8 @@ class Settings:
     refresh_minutes: int = 0
     start_date: date = date(2025, 8, 18)
     source: DataSource = DataSource.REPORTS
+    host: str = "127.0.0.1"
+    behind_login: tuple[str, ...] = ()
 
     @property
     def embedded(self) -> bool:
@@ -125,6 +145,12 @@ class Settings:
     @property
     def lake(self) -> str:
         return self.lake_url or str(self.home / "lake")
+
+    @property
+    def served_names(self) -> frozenset[str]:
+        """Names in a request's `Host` that Dagster's UI answers to: this machine's own, and those behind a login."""
+        own = {self.host} if ip_address(self.host).is_loopback else set()
+        return LOOPBACK | own | frozenset(self.behind_login)
 
     @property
     def settle(self) -> timedelta:
@@ -151,6 +177,13 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
     home = read("STAX_HOME", _path, default_home())
     file = read("STAX_MASTER_KEY_FILE", _path, None)
+    nobody: tuple[str, ...] = ()
+    host, behind_login = read("STAX_HOST", _address, "127.0.0.1"), read("STAX_BEHIND_LOGIN", _names, nobody)
+    if not (ip_address(host).is_loopback or behind_login):
+        raise WrongUse(
+            "STAX_HOST is not usable: it must be a loopback address such as 127.0.0.1, since Dagster's UI has no "
+            "login, unless STAX_BEHIND_LOGIN names the address under which a login in front of it serves it."
+        )
     return Settings(
         home=home,
         database_url=read("STAX_DATABASE_URL", _postgres, ""),
@@ -167,4 +200,6 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         refresh_minutes=read("STAX_REFRESH_MINUTES", _refresh, 0),
         start_date=read("STAX_START_DATE", _day, date(2025, 8, 18)),
         source=read("STAX_SOURCE", _data_source, DataSource.REPORTS),
+        host=host,
+        behind_login=behind_login,
     )

@@ -1,4 +1,4 @@
-"""The analyst's address in the form libpq takes. Analysts read only: nobody gets write access by copying it."""
+"""Addresses in the form libpq takes, of logins that read only: nobody gets write access by copying one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,23 @@ def analyst_url(settings: Settings, *options: str) -> str:
 
     `options` are the server's, as in `-cstatement_timeout=60s`.
     """
-    import sqlalchemy as sa
-
     from stax_pipeline.resources.warehouse.roles import logins
 
-    made = sa.make_url(logins(settings).analyst)
+    return _for_libpq(logins(settings).analyst, *options)
+
+
+def granted_url(settings: Settings, role: str) -> str:
+    """The same for a login that `stax grant` made. Raises WrongUse for any other."""
+    from stax_pipeline.domain.role_name import parse_role
+    from stax_pipeline.resources.warehouse.roles import granted_login
+
+    return _for_libpq(granted_login(settings, parse_role(role)))
+
+
+def _for_libpq(url: str, *options: str) -> str:
+    import sqlalchemy as sa
+
+    made = sa.make_url(url)
     given = made.normalized_query.get("options", ())
     query = {**made.query, "options": " ".join([*given, SEARCH_PATH, *options])}
     address = made.set(drivername="postgresql", query={}).render_as_string(hide_password=False)

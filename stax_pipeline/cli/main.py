@@ -27,6 +27,8 @@ COMMANDS = {
     "sql": ("sql", "One read-only query as the analyst"),
     "url": ("addresses", "The analyst's connection string, in the form psql takes"),
     "env": ("addresses", 'Exports for other tools: eval "$(stax env)", then dagster dev'),
+    "grant": ("grants", "Let a database login read some tenants alone"),
+    "revoke": ("grants", "Take tenants from such a login"),
     "rotate-key": ("keys", "Replace a tenant's admin key"),
     "disconnect": ("keys", "Destroy a tenant's key, and on request its data"),
     "rotate-master-key": ("keys", "Wrap every stored key by a new master key"),

@@ -15,6 +15,8 @@ from email.utils import format_datetime
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
@@ -26,6 +28,8 @@ from stax_pipeline.simulator.paging import Request, make_token, read_token
 from stax_pipeline.simulator.parameters import ApiError, Parameters, bad_request
 
 API_VERSION = "2023-06-01"
+LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+"""Names in `Host` that are answered: a page of another name that points here (DNS rebinding) is not."""
 _LOGGED_REQUESTS = 100_000
 ANALYTICS = {
     analytics_cost.PATH: analytics_cost.analytics_cost,
@@ -60,7 +64,8 @@ class Api:
 
     def app(self) -> Starlette:
         every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-        return Starlette(routes=[Route("/{path:path}", self._serve, methods=every)])
+        hosts = Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK, www_redirect=False)
+        return Starlette(routes=[Route("/{path:path}", self._serve, methods=every)], middleware=[hosts])
 
     async def _serve(self, http: HttpRequest) -> Response:
         self._count += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +77,18 @@ def processes_of(home: Path) -> list[str]:
     return found
 
 
+def listening(home: Path) -> set[str]:
+    """Addresses on which processes of the home take connections over the network."""
+    found = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            told = " ".join(process.cmdline()) + " " + process.environ().get("STAX_HOME", "")
+            of_the_home = str(home) in told or "stax_pipeline.simulator" in told
+            connections = process.net_connections("inet") if of_the_home else []
+            found |= {str(c.laddr.ip) for c in connections if c.status == psutil.CONN_LISTEN}
+    return found
+
+
 def address(printed: str) -> str:
     found = re.search(r"http://127\.0\.0\.1:\d+$", printed, re.MULTILINE)
     assert found
@@ -88,7 +102,10 @@ def test_demo_connects_fetches_sums_up_and_serves_until_it_is_interrupted(home: 
         assert re.search(rf"^{name} +3 +[\d,]+ +[1-9][\d,]*\.\d\d +[1-9][\d,]*\.\d\d ", printed, re.MULTILINE)
     with urllib.request.urlopen(f"{address(printed)}/server_info", timeout=10) as answer:
         assert answer.status == 200
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(urllib.request.Request(address(printed), headers={"Host": "evil.example"}), timeout=10)
     assert len(processes_of(home)) >= 6
+    assert listening(home) == {"127.0.0.1"}
     child.send_signal(signal.SIGINT)
     assert child.wait(60) == 0
     assert processes_of(home) == []
@@ -142,6 +159,16 @@ def test_down_ends_a_demo_that_still_fetches(home: Path, seconds: float) -> None
     assert child.wait(5) == 143
     assert "Traceback" not in (home / "printed").read_text()
     assert processes_of(home) == []
+
+
+def test_another_address_is_refused_before_anything_starts(home: Path) -> None:
+    refused = subprocess.run(
+        [*STAX, "up"], env={**environment(home), "STAX_HOST": "0.0.0.0"}, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2
+    assert "STAX_BEHIND_LOGIN" in refused.stderr
+    assert refused.stdout == ""
+    assert list(home.iterdir()) == []
 
 
 def test_down_kills_who_does_not_listen(tmp_path: Path) -> None:

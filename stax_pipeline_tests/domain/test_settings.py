@@ -180,3 +180,29 @@ def test_no_secret_is_in_the_message_of_a_wrong_value(name: str) -> None:
         read_settings({name: f"mysql://u:{SECRET}@h/d"})
     assert SECRET not in str(wrong.value)
     assert wrong.value.__cause__ is None and wrong.value.__suppress_context__
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "[::1]", "localhost"])
+def test_a_loopback_address_needs_no_login(host: str) -> None:
+    assert read_settings({"STAX_HOST": host}).host in ("127.0.0.1", "127.0.0.2", "::1")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "192.168.1.1", "2001:db8::1"])
+def test_any_other_address_is_refused_unless_a_login_in_front_is_declared(host: str) -> None:
+    with pytest.raises(WrongUse, match="^STAX_HOST is not usable: it must be a loopback .* unless STAX_BEHIND_LOGIN"):
+        read_settings({"STAX_HOST": host})
+    found = read_settings({"STAX_HOST": host, "STAX_BEHIND_LOGIN": "Stax.example.com, other"})
+    assert (found.host, found.behind_login) == (host, ("stax.example.com", "other"))
+    assert found.served_names == {"127.0.0.1", "localhost", "::1", "stax.example.com", "other"}
+
+
+@pytest.mark.parametrize("host", ["example.com", "127.0.0.1:80", "http://127.0.0.1", "1", "127.0.0.1 0.0.0.0"])
+def test_an_address_is_an_ip_address(host: str) -> None:
+    with pytest.raises(WrongUse, match="^STAX_HOST is not usable: it must be an IP address"):
+        read_settings({"STAX_HOST": host, "STAX_BEHIND_LOGIN": "a"})
+
+
+@pytest.mark.parametrize("names", ["yes,", "https://a", "a:80", "*", "*.example.com", "a b", "-a", ",", "é"])
+def test_a_login_is_declared_by_plain_names(names: str) -> None:
+    with pytest.raises(WrongUse, match="^STAX_BEHIND_LOGIN is not usable: it must be names"):
+        read_settings({"STAX_BEHIND_LOGIN": names})

@@ -77,6 +77,20 @@ def test_a_key_may_come_as_bearer(client: Client) -> None:
     assert client.http.get(ME, headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "127.0.0.2", "localhost.", "0.0.0.0"])
+def test_a_foreign_host_is_refused_before_the_key_is_looked_at(client: Client, host: str) -> None:
+    answer = client.get(ME, host=f"{host}:80")
+    assert answer.status_code == 400
+    assert "request-id" not in answer.headers
+    assert client.get(ME, host="localhost").status_code == 200
+
+
+def test_an_ipv6_loopback_is_served_by_its_name() -> None:
+    with Simulator(demo_organizations(), host="::1") as simulator:
+        headers = {"x-api-key": simulator.keys["acme"], "anthropic-version": "2023-06-01"}
+        assert httpx.get(simulator.base_url + ME, headers=headers, trust_env=False).status_code == 200
+
+
 def test_keys_can_be_revoked_and_rotated() -> None:
     with Simulator(demo_organizations(), clock=Clock()) as simulator:
         old, new = simulator.keys["acme"], simulator.issue_key("acme")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.errors import StaxError, WrongUse
 from stax_pipeline.resources.lake.store import Lake
+from stax_pipeline.resources.tenant_secrets import master_keys, open_key
+from stax_pipeline.resources.warehouse.tables import admin_keys
 from stax_pipeline.resources.warehouse.tenants import current_key, get_tenant, tenants_to_sync
 from stax_pipeline.settings import Settings
 from stax_pipeline.simulator import Simulator
+from stax_pipeline.tenants import disconnect as disconnecting
 from stax_pipeline.tenants.connect import connect
 from stax_pipeline.tenants.disconnect import disconnect, purge
 from stax_pipeline_tests.tenants.support import count, key_of
@@ -48,6 +51,34 @@ def test_a_new_tenant_of_the_same_name_is_another_tenant(
     assert second.is_new
     assert second.tenant.tenant_id != first.tenant.tenant_id
     assert second.generation == 1
+
+
+def test_the_key_of_the_old_tenant_does_not_open_for_the_new(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    first = connect(settings, engine, "acme", None, key_of(simulator, "acme")).tenant
+    with engine.connect() as connection:
+        old = current_key(connection, first).sealed
+    purge(engine, Lake(settings.lake), "acme")
+    second = connect(settings, engine, "acme", None, key_of(simulator, "globex")).tenant
+    with engine.begin() as connection:  # as from a backup
+        connection.execute(admin_keys.update().values(ciphertext=old.ciphertext, wrapped_data_key=old.wrapped_data_key))
+        with pytest.raises(StaxError, match="damaged or not of this tenant"):
+            open_key(connection, second, master_keys(settings))
+
+
+@pytest.mark.parametrize("stage", ["_delete_raw", "_published_days", "_delete_rows", "_rebuild_parquet"])
+def test_a_purge_killed_at_any_stage_has_destroyed_the_key_and_can_be_run_again(
+    settings: Settings, engine: sa.Engine, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    connect(settings, engine, "acme", None, key_of(simulator, "acme"))
+    with monkeypatch.context() as patched:
+        patched.setattr(disconnecting, stage, lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            purge(engine, Lake(settings.lake), "acme")
+    assert count(engine, "admin_keys", "ciphertext = '' and wrapped_data_key = ''") == count(engine, "admin_keys") == 1
+    assert purge(engine, Lake(settings.lake), "acme").left == {}
+    assert count(engine, "tenants") == count(engine, "admin_keys") == 0
 
 
 def test_an_unknown_tenant_cannot_be_removed(settings: Settings, engine: sa.Engine) -> None:

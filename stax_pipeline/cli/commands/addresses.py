@@ -27,13 +27,14 @@ def env() -> None:
 
 
 @click.command()
-def url() -> None:
+@click.option("--role", help="Of a login that `stax grant` made, instead of the analyst's.")
+def url(role: str | None) -> None:
     """Print the analyst's connection string (read only): psql "$(stax url)"."""
-    from stax_pipeline.cli.addresses import analyst_url
+    from stax_pipeline.cli.addresses import analyst_url, granted_url
 
     settings = read_settings()
     _start(settings)
-    click.echo(analyst_url(settings))
+    click.echo(granted_url(settings, role) if role else analyst_url(settings))
 
 
 def _start(settings: Settings) -> None:

@@ -11,11 +11,11 @@ from alembic.config import Config
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.resources.warehouse import roles
 from stax_pipeline.resources.warehouse.engine import connect_engine
+from stax_pipeline.resources.warehouse.grants import open_what_the_analyst_reads
 from stax_pipeline.settings import Settings
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 LEAST_VERSION = 150_000  # security_invoker views need Postgres 15
-_LOCK = 7_829_001  # one number for the whole product: migrations take turns
 
 
 def upgrade(settings: Settings) -> None:
@@ -26,7 +26,7 @@ def upgrade(settings: Settings) -> None:
         with engine.connect() as admin:
             _refuse_old_server(admin)
             with admin.begin():
-                admin.exec_driver_sql(f"select pg_advisory_xact_lock({_LOCK})")
+                roles.take_turns(admin)
                 if roles.may_create_roles(admin):
                     roles.create_roles(settings, admin)
                     if settings.embedded:
@@ -54,11 +54,12 @@ def _run(logins: roles.Logins) -> None:
     try:
         with engine.connect() as connection:
             config.attributes["connection"] = connection
-            config.attributes["loader"] = sa.make_url(logins.loader).username
-            config.attributes["analyst"] = sa.make_url(logins.analyst).username
-            connection.exec_driver_sql(f"select pg_advisory_lock({_LOCK})")
+            config.attributes["loader"] = roles.name_in(logins.loader)
+            config.attributes["analyst"] = roles.name_in(logins.analyst)
+            connection.exec_driver_sql(f"select pg_advisory_lock({roles.SCHEMA_LOCK})")
             connection.commit()
             command.upgrade(config, "head")
+            open_what_the_analyst_reads(connection, config.attributes["analyst"])
             connection.commit()
     finally:
         engine.dispose()

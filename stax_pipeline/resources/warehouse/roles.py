@@ -2,6 +2,7 @@
 
 `stax_owner` migrates, `stax_loader` loads, `stax_analyst` reads, `stax_dagster` owns Dagster's own schema. Where the
 given user may not create roles, the operator names them by `STAX_LOADER_URL`, `STAX_ANALYST_URL`, `STAX_DAGSTER_URL`.
+Logins of `stax grant` are made here too; what they see is `grants`' business.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from psycopg2 import sql
 
-from stax_pipeline.domain.errors import CannotStart
+from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.resources import embedded_postgres
 from stax_pipeline.settings import Settings
 
@@ -25,6 +26,8 @@ OWNER, LOADER, ANALYST, DAGSTER = (
     "stax_dagster",
 )
 DAGSTER_SCHEMA = "dagster"
+SCHEMA_LOCK = 7_829_001  # one number for the whole product: whoever changes the schema takes turns
+GRANTED_CONNECTIONS = 10  # of one granted login at a time, so that no tenant's reader keeps the loader out
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,16 @@ def logins(settings: Settings) -> Logins:
     )
 
 
+def name_in(url: str) -> str:
+    """The user of a connection URL."""
+    return sa.make_url(url).username or ""
+
+
+def take_turns(connection: sa.Connection) -> None:
+    """Wait for whoever changes the schema; the turn ends with the transaction."""
+    connection.exec_driver_sql(f"select pg_advisory_xact_lock({SCHEMA_LOCK})")
+
+
 def create_roles(settings: Settings, connection: sa.Connection) -> None:
     """Create the roles and schemas; run by a user who may. A role's password is made here and kept mode 0600.
 
@@ -81,10 +94,69 @@ def create_roles(settings: Settings, connection: sa.Connection) -> None:
         )
 
 
-def close_the_embedded_server(connection: sa.Connection) -> None:
-    """On our own server nobody but the product takes advisory locks or makes temporary tables.
+def create_login(settings: Settings, connection: sa.Connection, role: str) -> None:
+    """Make a login that may nothing yet; run by a user who may. Raises CannotStart for another one."""
+    if not may_create_roles(connection):
+        raise CannotStart(
+            f"There is no login {role}, and the user of STAX_DATABASE_URL may not create roles. Create it yourself "
+            f"(create role \"{role}\" login password '...'), then grant again."
+        )
+    file = _password_file(settings, role)
+    password = file.read_text() if file.exists() else _new_password(file)
+    connection.connection.cursor().execute(
+        sql.SQL(
+            "create role {} login nosuperuser nobypassrls nocreaterole nocreatedb connection limit {} password {}"
+        ).format(sql.Identifier(role), sql.Literal(GRANTED_CONNECTIONS), sql.Literal(password))
+    )
 
-    An analyst who held one of the product's locks would stop it. An operator's server is his to close.
+
+def exists(connection: sa.Connection, role: str) -> bool:
+    query = sa.text("select exists (select from pg_roles where rolname = :role)")
+    return bool(connection.execute(query, {"role": role}).scalar())
+
+
+def require_harmless(connection: sa.Connection, role: str, logins: Logins) -> None:
+    """Raise WrongUse for a login that row-level security would not hold, or that could become one that writes."""
+    ours = [name_in(url) for url in (logins.admin, logins.owner, logins.loader, logins.analyst, logins.dagster)]
+    if role in ours:
+        raise WrongUse(f"{role} is one of the product's own logins: it reads all tenants already.")
+    row = connection.execute(sa.text(_POWERS), {"role": role, "ours": ours}).one()
+    if row.too_much:
+        raise WrongUse(
+            f"Role {role} may do more than read (superuser, BYPASSRLS, CREATEROLE, REPLICATION, or a member of "
+            f"{row.groups or 'no such role'}): policies would not hold it. Grant to a login of its own instead."
+        )
+    if not row.rolcanlogin:
+        raise WrongUse(f"Role {role} cannot log in: policies look at the login itself, so grant to its members.")
+
+
+_POWERS = """
+select rolcanlogin, groups.names as groups,
+       rolsuper or rolbypassrls or rolcreaterole or rolreplication or groups.names is not null as too_much
+from pg_roles r
+cross join lateral (
+    select string_agg(p.rolname, ', ' order by p.rolname) as names
+    from pg_roles p
+    where (p.rolname = any(:ours) or starts_with(p.rolname, 'pg_')) and not r.rolsuper
+      and pg_has_role(r.oid, p.oid, 'member')
+) groups
+where rolname = :role
+"""
+
+
+def granted_login(settings: Settings, role: str) -> str:
+    """The URL of a login that `create_login` made. Raises WrongUse for any other."""
+    file = _password_file(settings, role)
+    if not file.exists():
+        raise WrongUse(f"The password of {role} is not known here: `stax grant` did not make that login.")
+    return _login(logins(settings).admin, role, file.read_text())
+
+
+def close_the_embedded_server(connection: sa.Connection) -> None:
+    """On our own server nobody but the product takes advisory locks or makes temporary tables and large objects.
+
+    An analyst who held one of the product's locks would stop it, and one who may only read should not fill the disk. An
+    operator's server is his to close.
     """
     connection.connection.cursor().execute(_CLOSE)
 
@@ -95,7 +167,8 @@ declare
     each record;
 begin
     for each in select oid::regprocedure as name from pg_proc
-                where pronamespace = 'pg_catalog'::regnamespace and proname like 'pg%advisory%' loop
+                where pronamespace = 'pg_catalog'::regnamespace
+                  and (proname like 'pg%advisory%' or proname in ('lo_creat', 'lo_create', 'lo_from_bytea')) loop
         execute format('revoke execute on function %s from public', each.name);
         execute format('grant execute on function %s to {OWNER}, {LOADER}, {DAGSTER}', each.name);
     end loop;

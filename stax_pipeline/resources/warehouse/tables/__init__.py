@@ -15,7 +15,13 @@ from stax_pipeline.resources.warehouse.tables.normalized import (
     usage_lines,
     workspaces,
 )
-from stax_pipeline.resources.warehouse.tables.sources import admin_keys, coverage, extractions, tenants
+from stax_pipeline.resources.warehouse.tables.sources import (
+    admin_keys,
+    coverage,
+    extractions,
+    tenant_grants,
+    tenants,
+)
 
 DAILY = (cost_lines, usage_lines, usage_by_key, spend, spend_by_key, reconciliation, restatements)
 """Tables by usage date that have a Parquet twin."""
@@ -38,6 +44,7 @@ __all__ = [
     "source_comparison",
     "spend",
     "spend_by_key",
+    "tenant_grants",
     "tenants",
     "usage_by_key",
     "usage_lines",

@@ -122,3 +122,13 @@ coverage = table(
     count("rows", "Rows of the day in that extraction"),
     sa.CheckConstraint("state in ('open', 'provisional', 'complete')", name="state"),
 )
+
+
+tenant_grants = table(
+    "tenant_grants",
+    "Which login reads which tenants beside the analyst, who reads all; a login sees its own rows alone",
+    text("role_name", "The login, as Postgres knows it", key=True),
+    identity("tenant_id", "The tenant, by its random internal id", key=True),
+    instant("granted_at", "When the login was tied to the tenant", server_default=sa.func.now()),
+    sa.ForeignKeyConstraint(["tenant_id"], ["stax.tenants.tenant_id"]),
+)

@@ -1,0 +1,68 @@
+"""`dagster dev` as it is, with our door before its UI: python -m stax_pipeline.cli.dagster_dev
+
+Dagster has no setting for middleware. Its `dev` command starts the webserver as a module of that name; here it starts
+this module instead, which gives the webserver class its door. `web` looks that the door is there before it says that
+the UI runs, so a Dagster that starts its webserver otherwise is found out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+MODULE = "stax_pipeline.cli.dagster_dev"
+WEBSERVER = "dagster_webserver"
+
+
+def main() -> None:
+    """The arguments of `dagster dev`, or `webserver` and those of `dagster-webserver`."""
+    if sys.argv[1:2] == ["webserver"]:
+        del sys.argv[1]
+        _webserver()
+    else:
+        _dev()
+
+
+def _dev() -> None:
+    from dagster._cli import dev
+
+    start = dev.open_ipc_subprocess  # type: ignore[attr-defined]
+
+    def start_behind_the_door(parts: Sequence[str], **options: Any) -> Any:
+        return start(with_door(parts), **options)
+
+    dev.open_ipc_subprocess = start_behind_the_door  # type: ignore[attr-defined]
+    dev.dev_command(prog_name="dagster dev")
+
+
+def with_door(parts: Sequence[str]) -> list[str]:
+    """A command line that starts Dagster's webserver, made to start ours; any other as it is."""
+    if list(parts[1:3]) != ["-m", WEBSERVER]:
+        return list(parts)
+    return [parts[0], "-m", MODULE, "webserver", *parts[3:]]
+
+
+def _webserver() -> None:
+    from dagster_webserver import app, cli
+    from dagster_webserver.webserver import DagsterWebserver
+    from starlette.middleware import Middleware
+
+    from stax_pipeline.cli.door import Door
+    from stax_pipeline.settings import read_settings
+
+    names = read_settings().served_names
+
+    class BehindTheDoor(DagsterWebserver):  # type: ignore[type-arg]
+        def build_middleware(self) -> list[Middleware]:
+            return [Middleware(Door, names=names), *super().build_middleware()]
+
+        def make_security_headers(self) -> dict[str, str]:
+            return {**super().make_security_headers(), "X-Frame-Options": "SAMEORIGIN"}
+
+    app.DagsterWebserver = BehindTheDoor  # type: ignore[attr-defined]
+    cli.main()  # type: ignore[no-untyped-call]
+
+
+if __name__ == "__main__":
+    main()

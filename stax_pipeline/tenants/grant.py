@@ -1,0 +1,93 @@
+"""Tie a login to tenants, and untie it.
+
+Belongs here: the order, in which a kill at any point leaves a login that sees too little, never too much: the login,
+then what it may look into, then its tenants; and backwards. Stays out: the policies (`warehouse.grants`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.role_name import parse_role
+from stax_pipeline.domain.slug import parse_slug
+from stax_pipeline.resources.warehouse import grants, roles
+from stax_pipeline.resources.warehouse.engine import connect_engine, plain_faults
+from stax_pipeline.resources.warehouse.tenants import all_tenants, get_tenant
+from stax_pipeline.settings import Settings
+
+
+class Reads(NamedTuple):
+    """What a login reads now: slugs in order; `is_new` when the login was made by this call."""
+
+    slugs: tuple[str, ...]
+    is_new: bool = False
+
+
+def grant(settings: Settings, role: str, slugs: Sequence[str]) -> Reads:
+    """Let `role` read these tenants too, making the login if there is none.
+
+    Raises WrongUse for an unknown tenant, a name that may not be granted, and a login that may do more than read.
+    """
+    parse_role(role)
+    named = [parse_slug(slug) for slug in slugs]
+    logins = roles.logins(settings)
+    with plain_faults(f"granting to {role}"):
+        with _as(logins.loader) as loader:
+            tenant_ids = [get_tenant(loader, slug).tenant_id for slug in named]
+            is_new = not roles.exists(loader, role)
+            if is_new:  # a new login of an old name begins with nothing
+                grants.forget_grants(loader, role)
+        with _as(logins.admin) as admin:
+            if is_new:
+                roles.create_login(settings, admin, role)
+            roles.require_harmless(admin, role, logins)
+        with _as(logins.owner) as owner:
+            roles.take_turns(owner)
+            grants.open_to(owner, role, roles.name_in(logins.analyst))
+        with _as(logins.loader) as loader:
+            grants.add_grants(loader, role, tenant_ids)
+            return Reads(_slugs(loader, role), is_new)
+
+
+def revoke(settings: Settings, role: str, slugs: Sequence[str]) -> Reads:
+    """Take these tenants from `role`, at once for open sessions too; with the last one, all it was granted.
+
+    The login itself stays: it may own things elsewhere. Raises WrongUse for an unknown tenant.
+    """
+    parse_role(role)
+    named = [parse_slug(slug) for slug in slugs]
+    logins = roles.logins(settings)
+    with plain_faults(f"revoking from {role}"):
+        with _as(logins.loader) as loader:
+            tenant_ids = [get_tenant(loader, slug).tenant_id for slug in named]
+            missing = sorted(set(named) - set(_slugs(loader, role)))
+            if missing:
+                raise WrongUse(f"Role {role} does not read {', '.join(missing)}; nothing was changed.")
+            grants.remove_grants(loader, role, tenant_ids)
+            left = _slugs(loader, role)
+        with _as(logins.owner) as owner:
+            roles.take_turns(owner)
+            if not left and roles.exists(owner, role):
+                grants.close_to(owner, role)
+    return Reads(left)
+
+
+def _slugs(loader: sa.Connection, role: str) -> tuple[str, ...]:
+    granted = grants.granted_tenants(loader, role)
+    return tuple(tenant.slug for tenant in all_tenants(loader) if tenant.tenant_id in granted)
+
+
+@contextmanager
+def _as(url: str) -> Iterator[sa.Connection]:
+    """One transaction of that login."""
+    engine = connect_engine(url)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
