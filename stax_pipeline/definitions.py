@@ -10,7 +10,7 @@ With STAX_SOURCE=both also raw_analytics and source_comparison, with STAX_SOURCE
 
 import dagster as dg
 
-from stax_pipeline.assets import analytics, automation, checks, comparison, normalized, raw, retention
+from stax_pipeline.assets import alerts, analytics, automation, checks, comparison, normalized, raw, retention
 from stax_pipeline.resources.dagster import AnthropicAdminApi, Lake, Scope, TenantSecrets, Warehouse
 
 defs = dg.Definitions(
@@ -30,7 +30,7 @@ defs = dg.Definitions(
     asset_checks=[*checks.CHECKS, *comparison.checks()],
     jobs=[automation.sync, automation.watch, retention.purge_history],
     schedules=automation.schedules(),
-    sensors=[automation.new_tenant_backfill],
+    sensors=[automation.new_tenant_backfill, alerts.alerts],
     resources={
         "scope": Scope.configure_at_launch(),
         "warehouse": Warehouse(),

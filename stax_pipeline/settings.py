@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import DataSource
@@ -21,6 +21,13 @@ from stax_pipeline.domain.extraction import DataSource
 T = TypeVar("T")
 CHECKOUT = Path(__file__).resolve().parents[1]
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+WEBHOOK_FORMATS = ("json", "slack")
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
+_SMTP = re.compile(
+    r"smtp(?P<tls>s?)://(?:(?P<user>[^:/@\s]+):(?P<password>[^:/@\s]+)@)?"
+    r"(?P<host>[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?/?",
+    re.ASCII,
+)
 
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
@@ -74,10 +81,14 @@ def _postgres(text: str) -> str:
     return f"postgresql+psycopg2://{rest}"
 
 
+def _is_private(url: SplitResult) -> bool:
+    """Whether nobody on the way can read what is sent there."""
+    return bool(url.hostname) and (url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK))
+
+
 def _source(text: str) -> str:
     try:
-        url = urlsplit(text)
-        if url.hostname and (url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK)):
+        if _is_private(urlsplit(text)):
             return text.rstrip("/")
     except ValueError:  # its own words say what is wrong, not what it may be
         pass
@@ -87,7 +98,7 @@ def _source(text: str) -> str:
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 
 
-def _address(text: str) -> str:
+def _listening(text: str) -> str:
     try:
         return str(ip_address("127.0.0.1" if text.lower() == "localhost" else text.strip("[]")))
     except ValueError:
@@ -99,6 +110,59 @@ def _names(text: str) -> tuple[str, ...]:
     if not all(_HOST_NAME.fullmatch(name) for name in names):
         raise ValueError("names under which a login in front serves the UI, such as stax.example.com, comma between")
     return names
+
+
+def _webhook(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        if _is_private(url) and url.port != 0 and text.isascii() and text.isprintable() and " " not in text:
+            return text
+    except ValueError:
+        pass
+    raise ValueError("an https:// address, or http:// on loopback: alerts are never sent in clear")
+
+
+def _webhook_format(text: str) -> str:
+    if text not in WEBHOOK_FORMATS:
+        raise ValueError(f"one of {', '.join(WEBHOOK_FORMATS)}")
+    return text
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    if not all(_ADDRESS.fullmatch(one) for one in found):
+        raise ValueError("one or more e-mail addresses like ops@example.org, separated by commas")
+    return found
+
+
+def _address(text: str) -> str:
+    if not _ADDRESS.fullmatch(text):
+        raise ValueError("one e-mail address like stax@example.org")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """Where mail is handed in. `tls` holds from the first byte (smtps); without it STARTTLS follows the greeting."""
+
+    host: str
+    port: int
+    tls: bool
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in LOOPBACK
+
+
+def _smtp(text: str) -> MailServer:
+    found = _SMTP.fullmatch(text)
+    port = int(found["port"] or (465 if found["tls"] else 587)) if found else 0
+    if not found or not 0 < port < 65_536:
+        raise ValueError("a URL like smtp://user:password@host:587 or smtps://… (a password's @ must be written %40)")
+    host = found["host"].strip("[]").lower()
+    return MailServer(host, port, bool(found["tls"]), unquote(found["user"] or ""), unquote(found["password"] or ""))
 
 
 def _path(text: str) -> Path:
@@ -133,6 +197,11 @@ class Settings:
     source: DataSource = DataSource.REPORTS
     host: str = "127.0.0.1"
     behind_login: tuple[str, ...] = ()
+    alert_webhook: str = field(default="", repr=False)
+    alert_webhook_format: str = "json"
+    alert_email_to: tuple[str, ...] = ()
+    alert_email_from: str = ""
+    smtp: MailServer | None = field(default=None, repr=False)
 
     @property
     def embedded(self) -> bool:
@@ -178,12 +247,13 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     home = read("STAX_HOME", _path, default_home())
     file = read("STAX_MASTER_KEY_FILE", _path, None)
     nobody: tuple[str, ...] = ()
-    host, behind_login = read("STAX_HOST", _address, "127.0.0.1"), read("STAX_BEHIND_LOGIN", _names, nobody)
+    host, behind_login = read("STAX_HOST", _listening, "127.0.0.1"), read("STAX_BEHIND_LOGIN", _names, nobody)
     if not (ip_address(host).is_loopback or behind_login):
         raise WrongUse(
             "STAX_HOST is not usable: it must be a loopback address such as 127.0.0.1, since Dagster's UI has no "
             "login, unless STAX_BEHIND_LOGIN names the address under which a login in front of it serves it."
         )
+    _require_together(found, "STAX_ALERT_EMAIL_TO", "STAX_ALERT_EMAIL_FROM", "STAX_SMTP_URL")
     return Settings(
         home=home,
         database_url=read("STAX_DATABASE_URL", _postgres, ""),
@@ -202,4 +272,15 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         source=read("STAX_SOURCE", _data_source, DataSource.REPORTS),
         host=host,
         behind_login=behind_login,
+        alert_webhook=read("STAX_ALERT_WEBHOOK", _webhook, ""),
+        alert_webhook_format=read("STAX_ALERT_WEBHOOK_FORMAT", _webhook_format, "json"),
+        alert_email_to=read("STAX_ALERT_EMAIL_TO", _addresses, ()),
+        alert_email_from=read("STAX_ALERT_EMAIL_FROM", _address, ""),
+        smtp=read("STAX_SMTP_URL", _smtp, None),
     )
+
+
+def _require_together(found: Mapping[str, str], *names: str) -> None:
+    missing = [name for name in names if not found.get(name, "").strip()]
+    if 0 < len(missing) < len(names):
+        raise WrongUse(f"Alerts by e-mail need {', '.join(names)}; not set: {', '.join(missing)}.")

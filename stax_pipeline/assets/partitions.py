@@ -21,7 +21,11 @@ def window_of(keys: list[str]) -> Window:
 
 def window_of_check(context: dg.AssetCheckExecutionContext) -> Window:
     """The days of the run a check belongs to; the trailing window when it runs by itself."""
-    run = context.run
+    return window_of_run(context.run)
+
+
+def window_of_run(run: dg.DagsterRun) -> Window:
+    """The days of a run; the trailing window when it names none."""
     first, last = run.tags.get(RANGE_START), run.tags.get(RANGE_END)
     one = run.tags.get("dagster/partition")
     keys = [key for key in (first, last, one) if key]

@@ -1,7 +1,8 @@
 """What Dagster's processes need in their environment, said once for `stax env`, `up`, `sync` and `demo`.
 
-Secrets: the address of Dagster's own storage is the only one made here. A master key that STAX_MASTER_KEY holds is
-inherited by the processes that `up` starts, which need it, and is never printed. Admin keys are in no environment.
+Secrets: the address of Dagster's own storage is the only one made here. A master key that STAX_MASTER_KEY holds, and
+where alerts go, are inherited by the processes that `up` starts, which need them, and are never printed. Admin keys are
+in no environment.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from stax_pipeline.settings import CHECKOUT, Settings
 
-NEVER_SHOWN = frozenset({"STAX_MASTER_KEY"})
+NEVER_SHOWN = frozenset({"STAX_MASTER_KEY", "STAX_ALERT_WEBHOOK", "STAX_SMTP_URL"})
 EVENTS_PER_BATCH = "500"  # one connection per batch of events instead of several per event
 
 

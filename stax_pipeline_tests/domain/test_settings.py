@@ -206,3 +206,65 @@ def test_an_address_is_an_ip_address(host: str) -> None:
 def test_a_login_is_declared_by_plain_names(names: str) -> None:
     with pytest.raises(WrongUse, match="^STAX_BEHIND_LOGIN is not usable: it must be names"):
         read_settings({"STAX_BEHIND_LOGIN": names})
+
+
+MAIL = {
+    "STAX_ALERT_EMAIL_TO": "ops@example.org", "STAX_ALERT_EMAIL_FROM": "stax@example.org", "STAX_SMTP_URL": "smtp://h"
+}  # fmt: skip
+
+
+class TestAlerts:
+    def test_nothing_is_told_to_anybody_by_default(self) -> None:
+        found = read_settings({})
+        assert (found.alert_webhook, found.alert_webhook_format, found.smtp) == ("", "json", None)
+
+    @pytest.mark.parametrize(
+        ("url", "host", "port", "tls", "user", "password"),
+        [
+            ("smtp://h", "h", 587, False, "", ""),
+            ("smtps://mail.example.org", "mail.example.org", 465, True, "", ""),
+            ("smtps://u:p%40%2Fw@mail.example.org:2465/", "mail.example.org", 2465, True, "u", "p@/w"),
+            ("smtp://a%40b.org:p@[::1]:25", "::1", 25, False, "a@b.org", "p"),
+        ],
+    )
+    def test_a_mail_server(self, url: str, host: str, port: int, tls: bool, user: str, password: str) -> None:
+        found = read_settings(MAIL | {"STAX_SMTP_URL": url}).smtp
+        assert found
+        assert (found.host, found.port, found.tls, found.user, found.password) == (host, port, tls, user, password)
+
+    @pytest.mark.parametrize(
+        ("name", "value", "may_be"),
+        [
+            ("STAX_ALERT_WEBHOOK", f"http://example.org/{SECRET}", "an https:// address, or http:// on loopback"),
+            ("STAX_ALERT_WEBHOOK", f"https://h:0/{SECRET}", "an https:// address, or http:// on loopback"),
+            ("STAX_ALERT_WEBHOOK", f"https://h:x/{SECRET}", "an https:// address, or http:// on loopback"),
+            ("STAX_ALERT_WEBHOOK", f"https://h/{SECRET} x", "an https:// address, or http:// on loopback"),
+            ("STAX_ALERT_WEBHOOK", f"hooks.example.org/{SECRET}", "an https:// address, or http:// on loopback"),
+            ("STAX_ALERT_WEBHOOK_FORMAT", "teams", "one of json, slack"),
+            ("STAX_ALERT_EMAIL_TO", "ops", "one or more e-mail addresses"),
+            ("STAX_ALERT_EMAIL_TO", "a@b.org,", "one or more e-mail addresses"),
+            ("STAX_ALERT_EMAIL_TO", "a@b.org\nBcc: x@y.org", "one or more e-mail addresses"),
+            ("STAX_ALERT_EMAIL_FROM", "a@b.org, c@d.org", "one e-mail address"),
+            ("STAX_SMTP_URL", f"http://u:{SECRET}@h", "a URL like smtp://"),
+            ("STAX_SMTP_URL", f"smtp://u:{SECRET}@x@h", "a URL like smtp://"),
+            ("STAX_SMTP_URL", f"smtp://u:{SECRET}@h:0", "a URL like smtp://"),
+            ("STAX_SMTP_URL", f"smtp://u:{SECRET}@h:65536", "a URL like smtp://"),
+            ("STAX_SMTP_URL", f"smtp://u:{SECRET}@", "a URL like smtp://"),
+            ("STAX_SMTP_URL", f"smtp://{SECRET}@h", "a URL like smtp://"),
+        ],
+    )
+    def test_a_wrong_value_is_refused_without_being_shown(self, name: str, value: str, may_be: str) -> None:
+        with pytest.raises(WrongUse) as wrong:
+            read_settings(MAIL | {name: value})
+        assert str(wrong.value).startswith(f"{name} is not usable: it must be {may_be}")
+        assert SECRET not in str(wrong.value)
+
+    @pytest.mark.parametrize("left_out", list(MAIL))
+    def test_e_mail_needs_all_three(self, left_out: str) -> None:
+        with pytest.raises(WrongUse, match=f"not set: {left_out}"):
+            read_settings({name: value for name, value in MAIL.items() if name != left_out})
+
+    def test_no_secret_is_in_the_repr(self) -> None:
+        url, hook = f"smtp://u:{SECRET}@h", f"https://h/{SECRET}"
+        found = read_settings(MAIL | {"STAX_SMTP_URL": url, "STAX_ALERT_WEBHOOK": hook})
+        assert SECRET not in repr(found) + repr(found.smtp)

@@ -19,7 +19,7 @@ from stax_pipeline.resources.warehouse.tables import tenant_grants
 
 SHARED = ("list_prices",)
 """Tables without a tenant that every granted login reads whole."""
-SECRET = ("admin_keys", "alembic_version")
+SECRET = ("admin_keys", "alembic_version", "alert_channels")
 """Tables no granted login ever reads, whatever the analyst may."""
 
 # as an array it is looked up once a query and can be found by an index, which a sub-select in a policy cannot

@@ -4,6 +4,7 @@ schemas, Dagster's column schemas and `docs/tables.md`.
 
 from stax_pipeline.resources.warehouse.columns import metadata
 from stax_pipeline.resources.warehouse.tables.agreements import commitments, contract_rates, invoices
+from stax_pipeline.resources.warehouse.tables.alerts import alert_channels, alerts
 from stax_pipeline.resources.warehouse.tables.analytics import list_prices, reconciliation, spend, spend_by_key
 from stax_pipeline.resources.warehouse.tables.comparison import source_comparison
 from stax_pipeline.resources.warehouse.tables.history import restatements
@@ -29,6 +30,8 @@ DAILY = (cost_lines, usage_lines, usage_by_key, spend, spend_by_key, reconciliat
 __all__ = [
     "DAILY",
     "admin_keys",
+    "alert_channels",
+    "alerts",
     "api_keys",
     "commitments",
     "contract_rates",

@@ -1,0 +1,94 @@
+"""The sensor that tells operators what is wrong, and which checks are in ERROR by what Dagster recorded of them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.asset_check_execution_record import (
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
+
+from stax_pipeline.assets.checks import CHECKS
+from stax_pipeline.assets.partitions import window_of_run
+from stax_pipeline.resources.dagster import loader_engine
+from stax_pipeline.resources.notify import channels
+from stax_pipeline.settings import read_settings
+from stax_pipeline.steps.alert_facts import EVERY, QUICK
+from stax_pipeline.steps.alerts import alert_round
+
+OWN_CAUSE = frozenset({"data_is_fresh", "all_tenants_extracted", "every_token_priced", "price_book_matches_bill"})
+"""Checks whose findings are causes of their own, told by tenant, model or day."""
+HOUR = timedelta(hours=1)
+LOOKED_AT = 1000  # results of one check; a refresh every 5 minutes makes 288 a day
+
+
+@dg.sensor(name="alerts", minimum_interval_seconds=300, default_status=dg.DefaultSensorStatus.RUNNING)
+def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Open, keep and close alerts, and tell the channels that are set. It starts no run.
+
+    What can be judged quickly is judged at every tick; what reads weeks of rows, once an hour (the cursor is when).
+    """
+    settings, now = read_settings(), datetime.now(UTC)
+    last = datetime.fromisoformat(context.cursor) if context.cursor else None
+    is_whole = last is None or now - last >= HOUR
+    done = alert_round(
+        loader_engine(settings), settings, channels(settings), now,
+        failed_checks(context.instance, settings.lookback_days), EVERY if is_whole else QUICK,
+    )  # fmt: skip
+    if is_whole:
+        context.update_cursor(now.isoformat())
+    return dg.SkipReason(str(done))
+
+
+def failed_checks(instance: dg.DagsterInstance, lookback_days: int) -> dict[str, list[str]]:
+    """Checks in ERROR with the slugs they named. A later run of fewer days, earlier days or some tenants only proves
+    nothing about the rest and leaves an ERROR in force.
+    """
+    keys = [key for check in CHECKS for key in check.check_keys if key.name not in OWN_CAUSE]
+    found = {}
+    for key in keys:
+        error = _last_error(instance, key)
+        if error and not _is_mended(instance, key, error, lookback_days):
+            found[key.name] = _named(error)
+    return found
+
+
+def _last_error(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> AssetCheckExecutionRecord | None:
+    failed = instance.event_log_storage.get_asset_check_execution_history(
+        key, limit=LOOKED_AT, status={AssetCheckExecutionRecordStatus.FAILED}
+    )
+    return next((record for record in failed if _is_error(record)), None)
+
+
+def _is_mended(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, error: AssetCheckExecutionRecord, lookback_days: int
+) -> bool:
+    """Whether a later result over days as late and as many (or the whole trailing window) is no ERROR."""
+    broken = instance.get_run_by_id(error.run_id)
+    failed = window_of_run(broken) if broken else None
+    for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=LOOKED_AT):
+        if record.id <= error.id:
+            return False
+        run = instance.get_run_by_id(record.run_id)
+        if record.evaluation is None or run is None or _is_narrowed(run):
+            continue
+        seen = window_of_run(run)
+        if failed is None or (seen.end >= failed.end and len(seen.days) >= min(lookback_days, len(failed.days))):
+            return True
+    return False
+
+
+def _is_error(record: AssetCheckExecutionRecord) -> bool:
+    return record.evaluation is not None and record.evaluation.severity is dg.AssetCheckSeverity.ERROR
+
+
+def _named(error: AssetCheckExecutionRecord) -> list[str]:
+    tenants = error.evaluation.metadata.get("tenants") if error.evaluation else None
+    return str(tenants.value).split(", ") if tenants else []
+
+
+def _is_narrowed(run: dg.DagsterRun) -> bool:
+    """Whether the run was about some tenants only."""
+    config: Any = run.run_config
+    return bool(config.get("resources", {}).get("scope", {}).get("config", {}).get("tenants"))

@@ -1,0 +1,241 @@
+"""The life of an alert, by example and by property: told once, kept, told once more when it is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stax_pipeline.domain.alert_causes import Cause, Kind
+from stax_pipeline.domain.alert_message import SHOWN, digest, trial
+from stax_pipeline.domain.alerts import QUIET, Alert, Due, advance, closed, due, key_of, next_attempt, told
+
+START = datetime(2026, 11, 22, 12, tzinfo=UTC)
+TICK = timedelta(minutes=10)
+ACME, GLOBEX = UUID(int=1), UUID(int=2)
+EVERY = frozenset(Kind)
+
+
+def cause(tenant: UUID = ACME, kind: Kind = Kind.KEY_REJECTED, subject: str = "", **more: datetime) -> Cause:
+    slug = "acme" if tenant == ACME else "globex"
+    return Cause(tenant, slug, kind, subject, None, f"what {kind} {subject}", "do it", more.get("expires_at"))
+
+
+class Operator:
+    """Runs rounds as `steps.alerts` does, with a channel that takes or refuses messages, and remembers what it took."""
+
+    def __init__(self, *channels: str) -> None:
+        self.channels = channels or ("webhook",)
+        self.kept: list[Alert] = []
+        self.heard: dict[str, list[tuple[str, str]]] = {name: [] for name in self.channels}
+        self.messages = 0
+        self.now = START - TICK
+
+    def tick(
+        self, causes: Iterable[Cause] = (), *, judged: Iterable[Kind] = EVERY, deaf: Iterable[str] = (),
+        after: timedelta = TICK,
+    ) -> None:  # fmt: skip
+        self.now += after
+        self.kept = advance(self.kept, causes, frozenset(judged), self.now)
+        for channel in self.channels:
+            found = due(self.kept, channel, self.now)
+            if channel in deaf or not (found.new or found.gone):
+                continue
+            self.messages += 1
+            self.heard[channel] += [("new", a.subject) for a in found.new] + [("gone", a.subject) for a in found.gone]
+            self._store(told(found, channel, self.now))
+        self._store(closed(self.kept, self.channels, self.now))
+        self.kept = [alert for alert in self.kept if alert.closed_at is None]
+
+    def _store(self, changed: Iterable[Alert]) -> None:
+        by_key = {(key_of(alert), alert.opened_at): alert for alert in changed}
+        self.kept = [by_key.get((key_of(alert), alert.opened_at), alert) for alert in self.kept]
+
+
+def test_a_cause_that_stays_is_told_once_and_one_that_goes_is_told_once() -> None:
+    operator = Operator()
+    for _ in range(20):
+        operator.tick([cause(subject="x")])
+    assert operator.heard["webhook"] == [("new", "x")]
+    for _ in range(20):
+        operator.tick()
+    assert operator.heard["webhook"] == [("new", "x"), ("gone", "x")]
+    assert operator.kept == []
+
+
+def test_the_end_is_told_only_after_a_quiet_hour() -> None:
+    operator = Operator()
+    operator.tick([cause(subject="x")])
+    operator.tick()
+    operator.tick(after=QUIET - timedelta(seconds=1))
+    assert operator.heard["webhook"] == [("new", "x")]
+    operator.tick(after=timedelta(seconds=1))
+    assert operator.heard["webhook"] == [("new", "x"), ("gone", "x")]
+
+
+def test_what_comes_and_goes_within_the_hour_is_one_alert() -> None:
+    operator = Operator()
+    for n in range(30):
+        operator.tick([cause(subject="x")] if n % 3 == 0 else [])
+    assert operator.heard["webhook"] == [("new", "x")]
+    assert [alert.opened_at for alert in operator.kept] == [START]
+
+
+def test_a_cause_that_returns_after_its_end_was_told_is_another_alert() -> None:
+    operator = Operator()
+    operator.tick([cause(subject="x")])
+    operator.tick()
+    operator.tick(after=QUIET)
+    operator.tick([cause(subject="x")])
+    assert operator.heard["webhook"] == [("new", "x"), ("gone", "x"), ("new", "x")]
+
+
+def test_a_kind_that_could_not_be_judged_stays_as_it_is() -> None:
+    operator = Operator()
+    operator.tick([cause(subject="x"), cause(kind=Kind.ERROR_BAR, subject="y")])
+    for _ in range(20):
+        operator.tick(judged=EVERY - {Kind.KEY_REJECTED})
+    assert operator.heard["webhook"] == [("new", "y"), ("new", "x"), ("gone", "y")]
+    assert [alert.subject for alert in operator.kept] == ["x"]
+
+
+def test_several_new_alerts_of_one_tick_are_one_message() -> None:
+    operator = Operator()
+    operator.tick([cause(tenant, kind) for tenant in (ACME, GLOBEX) for kind in Kind])
+    assert operator.messages == 1
+    assert len(operator.heard["webhook"]) == 2 * len(Kind)
+
+
+def test_an_alert_that_could_not_be_told_is_told_later_even_when_it_is_gone_by_then() -> None:
+    operator = Operator()
+    operator.tick([cause(subject="x")], deaf=["webhook"])
+    for _ in range(20):
+        operator.tick(deaf=["webhook"])
+    assert [alert.subject for alert in operator.kept] == ["x"]
+    operator.tick()
+    operator.tick()
+    assert operator.heard["webhook"] == [("new", "x")]
+    assert operator.kept == []
+
+
+def test_a_deaf_channel_does_not_make_the_other_hear_twice() -> None:
+    operator = Operator("webhook", "email")
+    for _ in range(5):
+        operator.tick([cause(subject="x")], deaf=["email"])
+    operator.tick([cause(subject="x")])
+    assert operator.heard == {"webhook": [("new", "x")], "email": [("new", "x")]}
+    for _ in range(9):
+        operator.tick(deaf=["email"])
+    assert len(operator.kept) == 1
+    operator.tick()
+    assert operator.heard == dict.fromkeys(("webhook", "email"), [("new", "x"), ("gone", "x")])
+    assert operator.kept == []
+
+
+def test_what_happened_closes_without_a_note_but_what_is_taken_back_has_one() -> None:
+    passing = cause(kind=Kind.SPEND_SPIKE, subject="day", expires_at=START + 3 * TICK)
+    operator = Operator()
+    for _ in range(20):
+        operator.tick([passing])
+    assert operator.heard["webhook"] == [("new", "day")]
+    assert operator.kept == []
+    taken_back = Operator()
+    taken_back.tick([passing])
+    for _ in range(9):
+        taken_back.tick()
+    assert taken_back.heard["webhook"] == [("new", "day"), ("gone", "day")]
+
+
+def test_without_a_channel_alerts_are_kept_and_told_once_there_is_one() -> None:
+    after = advance([], [cause(subject="x")], EVERY, START)
+    assert closed(after, [], START) == []
+    assert [alert.subject for alert in due(after, "webhook", START).new] == ["x"]
+    gone = advance(after, [], EVERY, START)
+    assert [alert.closed_at for alert in closed(gone, [], START + QUIET)] == [START + QUIET]
+
+
+def test_back_off_doubles_from_five_minutes_to_six_hours() -> None:
+    waits = [(next_attempt(n, START) - START) / timedelta(minutes=1) for n in (1, 2, 3, 7, 8, 1000)]
+    assert waits == [5, 10, 20, 320, 360, 360]
+
+
+CAUSES = st.lists(
+    st.builds(cause, st.sampled_from([ACME, GLOBEX]), st.sampled_from(list(Kind)), st.sampled_from(["a", "b"])),
+    max_size=8,
+)
+
+
+@given(CAUSES, st.randoms(use_true_random=False))
+def test_the_order_of_tenants_and_causes_does_not_matter(causes: list[Cause], chance: object) -> None:
+    shuffled = list(causes)
+    chance.shuffle(shuffled)  # type: ignore[attr-defined]
+    before = advance([], causes[:3], EVERY, START)
+    assert set(advance(before, causes, EVERY, START + TICK)) == set(advance(before, shuffled, EVERY, START + TICK))
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60))
+def test_openings_and_ends_alternate_and_nothing_is_lost(ticks: list[tuple[bool, bool]]) -> None:
+    """Whatever comes, goes and cannot be delivered: new, gone, new, …; in the end every alert was told."""
+    operator = Operator()
+    for there, deaf in ticks:
+        operator.tick([cause(subject="x")] if there else [], deaf=["webhook"] if deaf else [])
+    for _ in range(10):
+        operator.tick()
+    heard = [what for what, _ in operator.heard["webhook"]]
+    assert all(one != other or one == "new" for one, other in zip(heard, heard[1:], strict=False))
+    assert bool(heard) == any(there for there, _ in ticks)
+    assert operator.kept == []
+
+
+@given(st.lists(st.booleans(), max_size=80))
+def test_messages_are_at_most_two_for_each_time_the_cause_was_away_for_an_hour(ticks: list[bool]) -> None:
+    operator = Operator()
+    for there in [*ticks, *[False] * 10]:
+        operator.tick([cause(subject="x")] if there else [])
+    away = "".join("x" if there else " " for there in ticks).split(" " * 7)
+    episodes = sum("x" in part for part in away)
+    assert operator.heard["webhook"] == [("new", "x"), ("gone", "x")] * episodes
+
+
+class TestMessage:
+    def alerts(self, number: int) -> list[Alert]:
+        return advance([], [cause(subject=f"{n:03}") for n in range(number)], EVERY, START)
+
+    def test_one_alert_is_named_in_the_title(self) -> None:
+        message = digest(Due(self.alerts(1), []))
+        assert message.title == "stax: acme: admin key rejected"
+        assert "what key_rejected 000\n  What to do: do it" in message.text
+        assert message.new == [
+            {
+                "tenant": "acme", "kind": "key_rejected", "subject": "000", "day": None,
+                "what": "what key_rejected 000", "todo": "do it",
+                "opened_at": "2026-11-22T12:00:00+00:00", "resolved_at": None,
+            }
+        ]  # fmt: skip
+
+    def test_many_are_counted_and_the_text_is_bounded_while_the_data_is_whole(self) -> None:
+        gone = [alert._replace(resolved_at=START) for alert in self.alerts(5)]
+        message = digest(Due(self.alerts(SHOWN + 7), gone))
+        assert message.title == "stax: alerts: 47 new, 5 gone"
+        assert "and 12 more." in message.text
+        assert (len(message.new), len(message.gone)) == (47, 5)
+
+    def test_an_end_says_from_when_to_when(self) -> None:
+        message = digest(Due([], [alert._replace(resolved_at=START + TICK) for alert in self.alerts(1)]))
+        assert message.title == "stax: acme: admin key rejected - gone"
+        assert "Open from 2026-11-22 12:00 to 2026-11-22 12:10 UTC." in message.text
+
+    def test_an_alert_that_was_over_before_it_was_told_says_so(self) -> None:
+        message = digest(Due([alert._replace(resolved_at=START + TICK) for alert in self.alerts(1)], []))
+        assert "gone again since 2026-11-22 12:10 UTC" in message.text
+
+    def test_the_test_message_alarms_nobody(self) -> None:
+        assert "Nothing happened" in trial().text
+
+    @pytest.mark.parametrize("kind", Kind)
+    def test_every_kind_has_a_title(self, kind: Kind) -> None:
+        assert digest(Due(advance([], [cause(kind=kind)], EVERY, START), [])).title.startswith("stax: acme: ")
