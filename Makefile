@@ -1,14 +1,17 @@
 # make install   a local environment in .venv from the hashed lock
 # make demo      everything on this machine with no key; EXIT=1 ends after the summary
-# make test      every check and every test
+# make test      every check, every test, and the audit of what is installed
 # make bench     the benchmarks, as ratios in one run
-# make lock      resolve again and export the lock (maintainers)
+# make fuzz      page parsers fuzzed for SECONDS (60); findings are kept in .tools/found
+# make audit     known vulnerabilities of what is installed; says NOT AUDITED where it cannot look
+# make sbom      the bill of materials of a release, CycloneDX JSON in dist/
+# make lock      resolve again and export the locks (maintainers)
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/installed-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: install demo test bench lock clean
+.PHONY: install demo test bench fuzz audit sbom lock clean
 
 install: $(STAMP)
 
@@ -25,14 +28,33 @@ test: $(STAMP)
 	$(PYTHON) -m mypy
 	$(VENV)/bin/lint-imports
 	$(PYTHON) -m pytest
+	@$(PYTHON) deploy/audit.py || [ $$? -eq 3 ]  # 3 is NOT AUDITED: without the network nothing can be looked up
 
 bench: $(STAMP)
 	$(PYTHON) -m benchmarks
 
+SECONDS := 60
+FUZZ := stax_pipeline_tests/fuzz
+
+fuzz: $(STAMP)
+	@PYTHON=$(PYTHON) sh deploy/tools.sh .tools/fuzz deploy/fuzz.lock
+	@mkdir -p .tools/found
+	.tools/fuzz/bin/python -m stax_pipeline_tests.fuzz .tools/found $(FUZZ)/corpus -dict=$(FUZZ)/words.dict \
+	    -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=1024 -artifact_prefix=.tools/found/ -print_final_stats=1
+
+audit: $(STAMP)
+	@$(PYTHON) deploy/audit.py
+
+sbom: $(STAMP)
+	@PYTHON=$(PYTHON) sh deploy/tools.sh .tools/audit deploy/tools.lock
+	@$(PYTHON) deploy/sbom.py .tools/audit/bin/cyclonedx-py requirements.lock dist/stax-pipeline.cdx.json
+
 lock:
 	uv lock --upgrade
 	uv export -q --format requirements.txt --no-emit-project --no-header -o requirements.lock
-	@! grep -nE 'https?://|^--(extra-)?index|file:' requirements.lock
+	for name in tools fuzz; do uv pip compile -q --upgrade --universal --python-version 3.11 --only-binary :all: \
+	    --generate-hashes --no-header deploy/$$name.in -o deploy/$$name.lock || exit 1; done
+	@! grep -nE 'https?://|^--(extra-)?index|file:' requirements.lock deploy/*.lock
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .tools

@@ -6,7 +6,7 @@ Stays out: starting it to stay (`stax env`, `stax url`), and every query.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from stax_pipeline.settings import Settings
@@ -75,3 +75,24 @@ def analyst(settings: Settings) -> Iterator[sa.Connection]:
             yield connection.execution_options(**options)
     finally:
         engine.dispose()
+
+
+@contextmanager
+def existing_database(settings: Settings) -> Iterator[tuple[sa.Engine, sa.Engine]]:
+    """Connections of the loader and the owner to a database that was set up before, whatever its schema's version.
+
+    Raises CannotStart when there is none: nothing is made and nothing is migrated.
+    """
+    from stax_pipeline.resources import embedded_postgres
+    from stax_pipeline.resources.warehouse.engine import connect_engine
+    from stax_pipeline.resources.warehouse.roles import logins
+
+    urls = logins(settings)
+    running = embedded_postgres.running(settings.postgres_home) if settings.embedded else nullcontext()
+    engines = connect_engine(urls.loader), connect_engine(urls.owner)
+    try:
+        with running:
+            yield engines
+    finally:
+        for engine in engines:
+            engine.dispose()

@@ -40,6 +40,8 @@ COMMANDS = {
     "replay": ("replay", "Rebuild every table from the raw pages, without the network"),
     "export": ("export", "FOCUS 1.4, spend or usage as one Parquet or CSV file"),
     "verify": ("verify", "Check every raw page's hash and every sum, read only"),
+    "backup": ("backup", "Write the whole installation, but the master key, into one file"),
+    "restore": ("backup", "Put a backup into an empty installation"),
     "simulate": ("demo", "Serve a made-up Anthropic Admin API on loopback"),
 }
 INTERRUPTED, TERMINATED = 130, 143

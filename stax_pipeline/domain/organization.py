@@ -53,19 +53,22 @@ class Organization(NamedTuple):
 
 
 def read_organization(pages: Iterable[RawPage]) -> Organization:
-    """The snapshot on the pages of one `organization` extraction. Raises ContractBroken."""
-    found: dict[Reading, list[Row]] = {}
+    """The snapshot on the pages of one `organization` extraction; of an id listed twice the last entry.
+
+    Raises ContractBroken.
+    """
+    found: dict[Reading, dict[str, Row]] = {reading: {} for reading in Reading}
     for page in pages:
-        found.setdefault(page.reading, []).extend(parse_list_page(page.body).items)
-    named = {row["id"] for row in found.get(Reading.NAMED_WORKSPACES, [])}
-    workspaces = [_workspace(row, row["id"] not in named) for row in found.get(Reading.WORKSPACES, [])]
+        found[page.reading].update((row["id"], row) for row in parse_list_page(page.body).items)  # type: ignore[misc]
+    named = found[Reading.NAMED_WORKSPACES]
+    workspaces = [_workspace(row, id_ not in named) for id_, row in found[Reading.WORKSPACES].items()]
     if sum(space.is_default for space in workspaces) > 1:
         raise ContractBroken("more than one workspace is left out of the list without the default one")
     default = next((space.anthropic_id for space in workspaces if space.is_default), "")
     return Organization(
         sorted(workspaces),
-        sorted(_api_key(row, default) for row in found.get(Reading.API_KEYS, [])),
-        sorted(_member(row) for row in found.get(Reading.MEMBERS, [])),
+        sorted(_api_key(row, default) for row in found[Reading.API_KEYS].values()),
+        sorted(_member(row) for row in found[Reading.MEMBERS].values()),
     )
 
 

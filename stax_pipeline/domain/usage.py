@@ -148,12 +148,20 @@ def count_rows(found: Counted, buckets: Buckets, dimensions: tuple[str, ...], un
         for number, row in enumerate(rows, start=1):
             try:
                 values = tuple(workspace(row) if d == "workspace_id" else text(row, d) for d in dimensions)
-                here = counts(row)
+                before, kept = found.get((day, values), (NOTHING, {}))
+                total = _added(before, counts(row))
             except ContractBroken as fault:
                 raise ContractBroken(f"usage report ({name}), bucket {day}, row {number}: {fault}") from None
             count_unknown(row, unknown)
-            before, kept = found.get((day, values), (NOTHING, {}))
-            found[day, values] = before.plus(here), {**kept, **_extras(row)}
+            found[day, values] = total, {**kept, **_extras(row)}
+
+
+def _added(before: Counts, here: Counts) -> Counts:
+    """The sum of two rows' counts. Raises ContractBroken when it does not fit where each of them does."""
+    if before is NOTHING:
+        return here
+    total = before.plus(here)
+    return Counts(*(token_count(value, f"the sum of {name}") for name, value in total._asdict().items()))
 
 
 def usage_lines(every: Counted, quick: Counted | None) -> list[UsageLine]:

@@ -7,11 +7,11 @@ from fractions import Fraction
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stax_pipeline.domain.errors import ContractBroken
-from stax_pipeline.domain.money import cents_to_usd, multiply, ratio, round_usd, sum_usd, token_count
+from stax_pipeline.domain.money import EXACT, cents_to_usd, multiply, ratio, round_usd, sum_usd, token_count
 from stax_pipeline_tests.domain.builders import scaled
 
 WIDE = Decimal("12345678901234567890.123456789012345678")  # 38 digits: what the warehouse's column holds
@@ -112,6 +112,52 @@ def test_only_the_grammar_is_read(amount: str) -> None:
         return
     assert set(amount) <= set("0123456789.-+eE")
     assert Fraction(usd) == Fraction(amount) / 100
+
+
+def by_the_reference(amount: str) -> Fraction | None:
+    """The grammar once more, without a regular expression: the USD of an amount in cents, None for anything else."""
+    mantissa, mark, exponent = amount.replace("E", "e").partition("e")
+    whole, point, decimals = mantissa.removeprefix("-").partition(".")
+    power = exponent[1:] if exponent[:1] in ("+", "-") else exponent
+    numbers = [whole, *([decimals] if point else []), *([power] if mark else [])]
+    if len(amount) > 100 or len(power) > 2 or not all(set(n) <= set("0123456789") and n for n in numbers):
+        return None
+    shift = int(power or 0) * (-1 if exponent.startswith("-") else 1) - len(decimals) - 2
+    exact = Fraction(int(whole + decimals)) * Fraction(10) ** shift * (-1 if amount.startswith("-") else 1)
+    fits = abs(exact) < 10**20 and (exact * 10**18).denominator == 1
+    return exact if fits else None
+
+
+@given(st.text(alphabet="0123456789019.-+eE_, \n\u0663\uff11", max_size=14) | AMOUNTS)
+@example("0" * 98 + ".5")
+@example("0" * 100)
+@example("1e+05")
+@example("1.e5")
+@example("-")
+@example("")
+def test_what_is_read_and_what_is_refused_is_the_references_word(amount: str) -> None:
+    expected = by_the_reference(amount)
+    if expected is None:
+        with pytest.raises(ContractBroken):
+            cents_to_usd(amount)
+    else:
+        assert Fraction(cents_to_usd(amount)) == expected
+
+
+@given(DOLLARS)
+def test_every_storable_dollar_figure_can_be_said_in_cents(usd: Decimal) -> None:
+    cents = f"{EXACT.scaleb(usd, 2):f}"
+    assert cents_to_usd(cents) == usd
+    assert cents_to_usd(f"-{cents.removeprefix('-')}") == usd.copy_abs().copy_negate()
+
+
+@given(st.integers())
+def test_a_whole_number_is_a_count_or_refused(value: int) -> None:
+    if 0 <= value < 2**63:
+        assert token_count(value, "output_tokens") == value
+    else:
+        with pytest.raises(ContractBroken, match="output_tokens"):
+            token_count(value, "output_tokens")
 
 
 @pytest.mark.parametrize("count", [0, 1, 2**63 - 1])

@@ -57,6 +57,16 @@ def read_keys(*rows: dict[str, Any]) -> Organization:
     return read_organization([*workspaces(["w_0", "w_1"], ["w_1"]), raw_page(Reading.API_KEYS, list_body(*rows))])
 
 
+def test_who_is_listed_twice_counts_once_as_listed_last() -> None:
+    """Found by fuzzing: a list that changes between its pages repeats an entry; equal names, then a time and none."""
+    pages = [raw_page(Reading.MEMBERS, list_body(member(), member(added_at=None)))]
+    pages += [raw_page(Reading.API_KEYS, list_body(key(), key(status="archived"))), *workspaces(["w_1", "w_1"], [])]
+    found = read_organization(pages)
+    assert [one.added_at for one in found.members] == [None]
+    assert [one.status for one in found.api_keys] == ["archived"]
+    assert [one.anthropic_id for one in found.workspaces] == ["w_1"]
+
+
 def test_the_default_workspace_is_the_one_left_out_of_the_other_list() -> None:
     found = read_organization(workspaces(["w_1", "w_0", "w_2"], ["w_2", "w_1"])).workspaces
     assert [(w.workspace_id, w.anthropic_id, w.is_default) for w in found] == [

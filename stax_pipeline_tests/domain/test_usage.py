@@ -49,6 +49,15 @@ def key_usage_lines(buckets: Buckets) -> list[KeyUsageLine]:
     return key_lines_of(counted(buckets, BY_KEY_DIMENSIONS, Counter(), "by_key"))
 
 
+@pytest.mark.parametrize("read", [lambda b: usage_lines(b, None), key_usage_lines], ids=["all", "by_key"])
+def test_equal_rows_that_add_up_to_more_than_can_be_stored_break_the_contract_at_their_row(read: Any) -> None:
+    """Found by fuzzing: each row fits a bigint, their sum did not, and Postgres refused it without naming the row."""
+    rows = [usage_row(count) | {"api_key_id": None, "account_id": None} for count in (2**63 - 1, 1)]
+    reason = f"bucket {DAY}, row 2: the sum of uncached_input_tokens 9223372036854775808 is not a whole number"
+    with pytest.raises(ContractBroken, match=reason):
+        read([(DAY, rows)])
+
+
 def test_every_count_has_its_place_and_cache_writes_are_nested() -> None:
     row = usage_row(1, five=2, hour=3, cache_read_input_tokens=4, output_tokens=5, searches=6)
     assert counts(row) == Counts(

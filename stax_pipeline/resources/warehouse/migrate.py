@@ -7,6 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.resources.warehouse import roles
@@ -15,6 +16,7 @@ from stax_pipeline.resources.warehouse.grants import open_what_the_analyst_reads
 from stax_pipeline.settings import Settings
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+HEAD = "head"
 LEAST_VERSION = 150_000  # security_invoker views need Postgres 15
 
 
@@ -49,17 +51,32 @@ def _refuse_old_server(connection: sa.Connection) -> None:
 
 def _run(logins: roles.Logins) -> None:
     engine = connect_engine(logins.owner)
-    config = Config(attributes={"logins": logins})
-    config.set_main_option("script_location", str(MIGRATIONS))
     try:
         with engine.connect() as connection:
-            config.attributes["connection"] = connection
-            config.attributes["loader"] = roles.name_in(logins.loader)
-            config.attributes["analyst"] = roles.name_in(logins.analyst)
             connection.exec_driver_sql(f"select pg_advisory_lock({roles.SCHEMA_LOCK})")
             connection.commit()
-            command.upgrade(config, "head")
-            open_what_the_analyst_reads(connection, config.attributes["analyst"])
+            upgrade_within(connection, logins)
             connection.commit()
     finally:
         engine.dispose()
+
+
+def upgrade_within(connection: sa.Connection, logins: roles.Logins, revision: str = HEAD) -> None:
+    """Migrate up to `revision` on the owner's connection; inside its transaction, where one is under way."""
+    config = Config(attributes={"logins": logins, "connection": connection})
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["loader"] = roles.name_in(logins.loader)
+    config.attributes["analyst"] = roles.name_in(logins.analyst)
+    command.upgrade(config, revision)
+    if revision == HEAD:
+        open_what_the_analyst_reads(connection, config.attributes["analyst"])
+
+
+def known_revisions() -> list[str]:
+    """The revisions that this version can make, the newest first."""
+    return [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()]
+
+
+def revision_of(connection: sa.Connection) -> str:
+    """The revision that the schema is at; the owner may ask."""
+    return str(connection.exec_driver_sql("select version_num from stax.alembic_version").scalar_one())

@@ -1,0 +1,110 @@
+"""A backup put back into an empty installation: rows in one transaction, raw objects before it, Parquet after it.
+
+Belongs here: the order of that. Raw objects come first, so that no row ever names one that is not there; killed
+half-way, the same restore can be run again. Stays out: the file's format (`resources.archive`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from stax_pipeline.domain.errors import CannotStart
+from stax_pipeline.resources.archive import ArchiveReader, BackupRefused, Entry, Member
+from stax_pipeline.resources.lake.parquet import rebuild
+from stax_pipeline.resources.lake.store import Lake
+from stax_pipeline.resources.warehouse import tables
+from stax_pipeline.resources.warehouse.dump import Dumped, close_after_loading, load, open_for_loading
+from stax_pipeline.resources.warehouse.engine import plain_faults
+from stax_pipeline.resources.warehouse.extractions import reach
+from stax_pipeline.resources.warehouse.migrate import known_revisions
+from stax_pipeline.resources.warehouse.roles import Logins
+from stax_pipeline.steps.isolation import Progress
+
+
+@dataclass(slots=True)
+class Restored:
+    """What was put back. `absent` are raw objects that the backup lists and does not hold."""
+
+    rows: int = 0
+    raw_objects: int = 0
+    absent: list[Entry] = field(default_factory=list)
+
+
+def prove_usable(reader: ArchiveReader) -> None:
+    """Read the whole archive before anything is changed. Raises BackupRefused."""
+    reader.prove()
+    revision, known = reader.words.get("revision"), known_revisions()
+    if revision not in known:
+        raise BackupRefused(
+            f"This backup was made by version {reader.words.get('product')} with schema {revision}, which is newer "
+            f"than {known[0]} here: install that version or a later one, then restore. Nothing was changed."
+        )
+
+
+def restore_rows_and_raw(reader: ArchiveReader, owner: sa.Engine, logins: Logins, lake: Lake) -> Restored:
+    """Put raw objects into the lake and every row into the warehouse, in one transaction, and migrate it.
+
+    Raises WrongUse when there are tenants, BackupRefused when the file or the lake's objects do not fit it.
+    """
+    done = Restored()
+    with plain_faults("restoring"), owner.begin() as connection:
+        opened = open_for_loading(connection, logins, reader.words["revision"], known_revisions()[0])
+        expected = _expected(reader.words, opened)
+        loaded: dict[str, int] = {}
+        for member in reader.members():
+            if member.name in expected:
+                loaded[member.name] = load(connection, expected[member.name], member.content)
+            else:
+                _put_raw(lake, member)
+                done.raw_objects += 1
+        if loaded != reader.rows or loaded.keys() != expected.keys():
+            raise BackupRefused("This backup does not hold the rows that its manifest counts. No row was changed.")
+        close_after_loading(connection, logins, opened)
+    done.rows, done.absent = sum(loaded.values()), reader.absent
+    return done
+
+
+def rebuild_parquet(loader: sa.Engine, lake: Lake, progress: Progress) -> None:
+    """Write every day's Parquet files from the restored rows."""
+    with plain_faults("looking for extractions"), loader.connect() as connection:
+        window = reach(connection)
+    if window is None:
+        return
+    for done, table in enumerate(tables.DAILY, start=1):
+        rebuild(loader, lake, table, window)
+        progress(done, len(tables.DAILY))
+
+
+def still_missing(lake: Lake, absent: list[Entry]) -> list[Entry]:
+    """Those that the lake does not hold either; whether it holds the right ones is for `stax verify` to say."""
+    wanted = {entry.name for entry in absent}
+    held = {path for path in lake.paths("raw") if path in wanted} if wanted else set()
+    return [entry for entry in absent if entry.name not in held]
+
+
+def _expected(words: dict[str, Any], opened: list[Dumped]) -> dict[str, Dumped]:
+    """The members that hold rows, by name. Raises BackupRefused unless they are the tables of that revision."""
+    written = {table["name"]: table["columns"] for table in words["tables"]}
+    if {name: set(columns) for name, columns in written.items()} != {t.name: set(t.columns) for t in opened}:
+        raise BackupRefused("This backup's tables are not those of its schema. Nothing was changed.")
+    return {f"postgres/{name}.copy": Dumped(name, columns) for name, columns in written.items()}
+
+
+def _put_raw(lake: Lake, member: Member) -> None:
+    """Create the object; one that is there already must be the same."""
+    data = member.content.read()
+    if not member.name.startswith("raw/") or hashlib.sha256(data).hexdigest() != member.sha256:
+        raise BackupRefused(f"{member.name} of this backup is not what it was when it was checked.")
+    try:
+        lake.put_new(member.name, data)
+    except FileExistsError:
+        if lake.get(member.name) != data:
+            raise BackupRefused(
+                f"The lake holds another {member.name}: restore into an empty lake (STAX_LAKE_URL). No row was changed."
+            ) from None
+    except OSError as fault:
+        raise CannotStart(f"The lake cannot be written: {fault.strerror or fault}. No row was changed.") from None

@@ -1,0 +1,450 @@
+"""An installation in one file and out of it again: the same content, what is refused, and what a kill leaves."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from stax_pipeline.domain.errors import CannotStart, WrongUse
+from stax_pipeline.domain.extraction import Window
+from stax_pipeline.resources import embedded_postgres
+from stax_pipeline.resources.archive import ArchiveReader, BackupRefused
+from stax_pipeline.resources.lake.store import Lake
+from stax_pipeline.resources.warehouse import tables
+from stax_pipeline.resources.warehouse.dump import begin_snapshot, open_for_loading
+from stax_pipeline.resources.warehouse.engine import WarehouseFault, connect_engine
+from stax_pipeline.resources.warehouse.migrate import known_revisions, upgrade
+from stax_pipeline.resources.warehouse.roles import logins
+from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.steps import backup
+from stax_pipeline.steps.backup import BackedUp, Sources, back_up
+from stax_pipeline.steps.isolation import no_progress
+from stax_pipeline.steps.recover import Restored, prove_usable, rebuild_parquet, restore_rows_and_raw, still_missing
+from stax_pipeline_tests.conftest import Installation, passable_home
+from stax_pipeline_tests.steps.support import COST, change, content, on, query, sync, times, two_tenants
+
+NOW = datetime.now(UTC)
+RECENT = Window(NOW.date() - timedelta(days=3), NOW.date() + timedelta(days=1))
+DAY = NOW.date() - timedelta(days=2)
+EVERY_ROW = [table.name for table in tables.metadata.sorted_tables]
+
+
+@contextmanager
+def sources(settings: Settings) -> Iterator[Sources]:
+    urls = logins(settings)
+    loader, owner = connect_engine(urls.loader), connect_engine(urls.owner)
+    try:
+        yield Sources(loader, owner, Lake(settings.lake))
+    finally:
+        loader.dispose()
+        owner.dispose()
+
+
+def take(settings: Settings, path: Path, *, with_raw: bool = True) -> BackedUp:
+    with sources(settings) as found:
+        return back_up(found, path, with_raw=with_raw, progress=no_progress)
+
+
+def put_back(settings: Settings, path: Path) -> Restored:
+    with sources(settings) as into, path.open("rb") as file:
+        reader = ArchiveReader(file, path.name)
+        prove_usable(reader)
+        done = restore_rows_and_raw(reader, into.owner, logins(settings), into.lake)
+        rebuild_parquet(into.loader, into.lake, no_progress)
+        return done
+
+
+def rows(settings: Settings) -> dict[str, list[str]]:
+    """Every row of every table with all of its columns, ids and times included."""
+    engine = connect_engine(logins(settings).loader)
+    with engine.connect() as connection:
+        found = {
+            name: sorted(map(repr, connection.exec_driver_sql(f"select x::text from stax.{name} x").scalars()))
+            for name in EVERY_ROW
+        }
+    engine.dispose()
+    return found
+
+
+def files(settings: Settings, pattern: str) -> dict[str, bytes]:
+    lake = Path(settings.lake)
+    return {file.relative_to(lake).as_posix(): file.read_bytes() for file in lake.glob(pattern) if file.is_file()}
+
+
+@pytest.fixture(scope="module")
+def made(stax_home: Path) -> Iterator[Installation]:
+    """Two tenants, read twice, a day restated in between; a note in the lake beside an object. Tests only read."""
+    with two_tenants(stax_home, now=NOW) as installation:
+        assert sync(installation, RECENT).failures == {}
+        change(installation, COST, on(DAY, times("1.1")))
+        assert sync(installation, RECENT).failures == {}
+        assert query(installation, "select count(*) from stax.restatements")[0][0] > 0
+        [one, *_] = sorted(Path(installation.settings.lake).glob("raw/cost_report/*/*/*.zst"))
+        one.with_name(one.name.replace(".jsonl.zst", ".refused.json")).write_text('{"refused": "a test"}')
+        yield installation
+
+
+class Taken(NamedTuple):
+    """A backup, and what it is a backup of."""
+
+    path: Path
+    rows: dict[str, list[str]]
+    raw: dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def taken(made: Installation, tmp_path_factory: pytest.TempPathFactory) -> Taken:
+    path = tmp_path_factory.mktemp("kept") / "stax.tar.zst"
+    assert take(made.settings, path).damaged == []
+    return Taken(path, rows(made.settings), files(made.settings, "raw/**/*"))
+
+
+@pytest.fixture
+def archive(taken: Taken) -> Path:
+    return taken.path
+
+
+@contextmanager
+def empty(*, own_server: bool = False) -> Iterator[Settings]:
+    """A migrated database without tenants and an empty lake: embedded, or reached through STAX_DATABASE_URL."""
+    with passable_home() as home:
+        settings = read_settings({"STAX_HOME": str(home)})
+        with embedded_postgres.running(settings.postgres_home) as url:
+            if own_server:
+                settings = replace(settings, home=home.with_name("other"), database_url=url)
+            upgrade(settings)
+            yield settings
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["embedded", "own server"])
+def restored(taken: Taken, request: pytest.FixtureRequest) -> Iterator[Settings]:
+    with empty(own_server=request.param) as settings:
+        put_back(settings, taken.path)
+        yield settings
+
+
+class TestRestored:
+    def test_every_row_is_the_same_to_its_last_column(self, taken: Taken, restored: Settings) -> None:
+        assert rows(restored) == taken.rows
+        assert all(taken.rows[name] for name in ("tenants", "admin_keys", "extractions", "restatements", "spend"))
+
+    def test_every_raw_object_is_the_same(self, taken: Taken, restored: Settings) -> None:
+        assert files(restored, "raw/**/*") == taken.raw
+        assert any(name.endswith(".refused.json") for name in taken.raw)
+
+    def test_parquet_is_rebuilt(self, restored: Settings) -> None:
+        found = {
+            table.name: sum(pq.read_metadata(file).num_rows for file in Path(restored.lake).glob(f"{table.name}/*/*"))
+            for table in tables.DAILY
+        }
+        assert found == {table.name: len(rows(restored)[table.name]) for table in tables.DAILY}
+
+    def test_the_policies_bind_everybody_again(self, restored: Settings) -> None:
+        engine = connect_engine(logins(restored).owner)
+        with engine.connect() as connection:
+            unforced = "select relname from pg_class where relnamespace = 'stax'::regnamespace and relkind = 'r' " \
+                "and not (relrowsecurity and relforcerowsecurity) and relname <> 'alembic_version'"  # fmt: skip
+            assert connection.exec_driver_sql(unforced).all() == []
+            assert connection.exec_driver_sql("select count(*) from stax.tenants").scalar_one() == 0
+        engine.dispose()
+
+    def test_a_second_restore_is_refused_and_changes_nothing(self, restored: Settings, archive: Path) -> None:
+        before = rows(restored)
+        with pytest.raises(WrongUse, match="There are tenants here already"):
+            put_back(restored, archive)
+        assert rows(restored) == before
+
+    def test_it_syncs_on_with_the_master_key_and_says_what_is_missing_without(
+        self, made: Installation, restored: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("STAX_HOME", str(restored.home))
+        monkeypatch.setenv("STAX_DATABASE_URL", restored.database_url)
+        there = Installation(restored.home, made.simulator, made.clock)
+        with pytest.raises(CannotStart, match="There is no master key.*restore the one"):
+            sync(there, RECENT)
+        shutil.copy(made.home / "master.key", restored.home / "master.key")
+        before = content(there)
+        assert sync(there, RECENT).failures == {}
+        assert content(there) == before
+
+
+def test_no_table_needs_what_a_backup_does_not_carry(made: Installation) -> None:
+    """Sequences would begin anew after a restore; the archive holds rows alone."""
+    kinds = "select relname from pg_class where relnamespace = 'stax'::regnamespace and relkind not in ('r', 'v', 'i')"
+    assert query(made, kinds) == []
+
+
+def test_an_operators_own_table_stays_his(made: Installation, tmp_path: Path) -> None:
+    admin = connect_engine(logins(made.settings).admin)
+    with admin.begin() as connection:
+        connection.exec_driver_sql("create table stax.of_the_operator as select 1 as one")
+    try:
+        take(made.settings, tmp_path / "one", with_raw=False)
+    finally:
+        with admin.begin() as connection:
+            connection.exec_driver_sql("drop table stax.of_the_operator")
+        admin.dispose()
+    with (tmp_path / "one").open("rb") as file:
+        names = {member.name for member in ArchiveReader(file, "one").members()}
+    assert names == {f"postgres/{name}.copy" for name in EVERY_ROW}
+
+
+def test_who_may_not_read_every_row_makes_no_backup(made: Installation) -> None:
+    with sources(made.settings) as found, found.owner.connect() as bound_by_policies_and_named_in_none:
+        refused = pytest.raises(WarehouseFault, match="may not read every row of .*spend")
+        with refused:
+            begin_snapshot(bound_by_policies_and_named_in_none)
+
+
+class TestSecrets:
+    def test_neither_master_key_nor_admin_key_is_inside(self, made: Installation, archive: Path) -> None:
+        inside = unpacked(archive)
+        assert b"admin_keys.copy" in inside
+        assert b"cost_report" in inside
+        master = (made.home / "master.key").read_text().strip()
+        secrets = [base64.b64decode(master), master.encode()]
+        secrets += [key.encode() for key in made.simulator.keys.values()]
+        secrets += [
+            key.encode()[at : at + 12] for key in made.simulator.keys.values() for at in range(16, len(key) - 12)
+        ]
+        for secret in secrets:
+            for form in forms(secret):
+                assert form not in inside
+
+    def test_the_search_finds_what_is_there(self, archive: Path) -> None:
+        inside = unpacked(archive) + base64.b64encode(b"xy" + b"canary in base64")
+        assert any(form in inside for form in forms(b"canary in base64"))
+        assert any(form in inside for form in forms(b"refused"))
+
+    def test_it_is_for_its_owner_alone(self, archive: Path) -> None:
+        assert archive.stat().st_mode & 0o777 == 0o600
+
+
+def unpacked(archive: Path) -> bytes:
+    """All that is in it: the file as it is, every member, and every raw object's own content."""
+    found = [archive.read_bytes()]
+    with archive.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as plain:
+        found.append(plain.read())
+    with archive.open("rb") as file:
+        for member in ArchiveReader(file, "x").members():
+            data = member.content.read()
+            if member.name.endswith(".zst"):
+                data = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read()
+            found.append(data)
+    return b"\n".join(found)
+
+
+def forms(secret: bytes) -> list[bytes]:
+    """In clear, in hex, and in base64 at each of the three places where it may begin in a longer text."""
+    coded = [base64.b64encode(b"\0" * shift + secret)[4 if shift else 0 : -4] for shift in range(3)]
+    return [secret, secret.hex().encode(), secret.hex().upper().encode(), *coded]
+
+
+def test_a_sync_meanwhile_does_not_show(made: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole sync, committed after the first table was read: the snapshot does not have it."""
+    before, real, runs = rows(made.settings), backup.dump, []
+
+    def dump(*given: Any) -> int:
+        if not runs:
+            runs.append(sync(made, RECENT))
+        return real(*given)
+
+    monkeypatch.setattr(backup, "dump", dump)
+    take(made.settings, tmp_path / "busy")
+    with (tmp_path / "busy").open("rb") as file:
+        reader = ArchiveReader(file, "busy")
+        reader.prove()
+    assert {f"postgres/{name}.copy": len(found) for name, found in before.items()} == reader.rows
+    assert len(rows(made.settings)["extractions"]) > len(before["extractions"])
+
+
+class TestRefused:
+    @pytest.fixture(scope="class")
+    def place(self) -> Iterator[Settings]:
+        with empty() as settings:
+            yield settings
+
+    @pytest.fixture(autouse=True)
+    def unchanged(self, place: Settings) -> Iterator[None]:
+        """Whatever a test tries, it leaves no row and no raw object."""
+        yield
+        assert [name for name, found in rows(place).items() if found] == []
+        assert files(place, "raw/**/*") == {}
+
+    @pytest.mark.parametrize(
+        "damage",
+        [lambda data: data[: len(data) // 2], lambda data: data[:-1], lambda data: b"", lambda data: data + b"x",
+         lambda data: data[:9999] + bytes([data[9999] ^ 8]) + data[10_000:]],
+        ids=["cut in half", "a byte short", "empty", "a byte long", "a flipped bit"],
+    )  # fmt: skip
+    def test_a_damaged_archive(
+        self, place: Settings, archive: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
+    ) -> None:
+        (tmp_path / "bad").write_bytes(damage(archive.read_bytes()))
+        with pytest.raises(BackupRefused, match="bad is not a usable backup"):
+            put_back(place, tmp_path / "bad")
+
+    def test_one_of_a_newer_version(self, place: Settings, made: Installation, tmp_path: Path) -> None:
+        with pytest.MonkeyPatch.context() as newer:
+            newer.setattr(backup, "revision_of", lambda _: "9999")
+            take(made.settings, tmp_path / "new")
+        with pytest.raises(BackupRefused, match="with schema 9999, which is newer than"):
+            put_back(place, tmp_path / "new")
+
+    def test_one_whose_tables_are_not_those_of_its_schema(
+        self, place: Settings, made: Installation, tmp_path: Path
+    ) -> None:
+        with pytest.MonkeyPatch.context() as wrong:
+            wrong.setattr(backup, "begin_snapshot", lambda c: begin_snapshot(c)[:-1])
+            take(made.settings, tmp_path / "wrong")
+        with pytest.raises(BackupRefused, match="tables are not those of its schema"):
+            put_back(place, tmp_path / "wrong")
+
+    def test_one_that_the_database_refuses_in_the_middle(
+        self, place: Settings, made: Installation, tmp_path: Path
+    ) -> None:
+        real = begin_snapshot
+        with pytest.MonkeyPatch.context() as wrong:
+            wrong.setattr(backup, "begin_snapshot", lambda c: real(c)[::-1])  # children before their parents
+            take(made.settings, tmp_path / "wrong", with_raw=False)
+        with pytest.raises(WarehouseFault, match="restoring: the database refused it"):
+            put_back(place, tmp_path / "wrong")
+
+    def test_a_lake_that_holds_other_objects(self, place: Settings, made: Installation, archive: Path) -> None:
+        [one, *_] = files(made.settings, "raw/**/*")
+        other = Path(place.lake) / one
+        other.parent.mkdir(parents=True)
+        other.write_bytes(b"another")
+        with pytest.raises(BackupRefused, match="The lake holds another raw/"):
+            put_back(place, archive)
+        assert other.read_bytes() == b"another"
+        shutil.rmtree(place.lake)
+
+
+class TestRawObjects:
+    def test_left_out_they_are_listed_and_looked_for(self, made: Installation, tmp_path: Path) -> None:
+        assert take(made.settings, tmp_path / "lean", with_raw=False).raw_objects == 0
+        named = {row[0] for row in query(made, "select raw_uri from stax.extractions where raw_uri is not null")}
+        with empty() as settings:
+            done = put_back(settings, tmp_path / "lean")
+            assert {entry.name for entry in done.absent} == named
+            assert {entry.name for entry in still_missing(Lake(settings.lake), done.absent)} == named
+            shutil.copytree(Path(made.settings.lake) / "raw", Path(settings.lake) / "raw")
+            assert still_missing(Lake(settings.lake), done.absent) == []
+
+    def test_a_missing_and_a_damaged_one_are_named_and_the_rest_is_kept(
+        self, made: Installation, tmp_path: Path
+    ) -> None:
+        lake = Path(made.settings.lake)
+        named = sorted(row[0] for row in query(made, "select raw_uri from stax.extractions where raw_uri is not null"))
+        kept = {name: (lake / name).read_bytes() for name in named[:2]}
+        try:
+            (lake / named[0]).unlink()
+            (lake / named[1]).write_bytes(kept[named[1]][:-1])
+            done = take(made.settings, tmp_path / "lacking")
+        finally:
+            for name, data in kept.items():
+                (lake / name).write_bytes(data)
+        assert {entry.name: entry.absent for entry in done.damaged} == {
+            named[0]: "it was missing from the lake", named[1]: "it did not have its recorded hash"
+        }  # fmt: skip
+        with (tmp_path / "lacking").open("rb") as file:
+            assert {m.name for m in ArchiveReader(file, "x").members()} >= set(named[1:])
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from stax_pipeline.settings import read_settings
+from stax_pipeline_tests.steps import test_backup as here
+from stax_pipeline.steps import {module}
+def killed(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
+{module}.{stage} = killed
+here.{work}(read_settings(), Path(sys.argv[1]))
+"""
+
+
+def in_a_process(code: str, settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {"STAX_HOME": str(settings.home), "PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def kill(settings: Settings, path: Path, module: str, stage: str, work: str) -> None:
+    """Do the work in a process of its own that dies at the stage."""
+    done = in_a_process(KILLED.format(module=module, stage=stage, work=work), settings, str(path))
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.mark.parametrize("stage", ["dump", "_write_raw"])
+def test_a_killed_backup_leaves_nothing_under_its_name(made: Installation, tmp_path: Path, stage: str) -> None:
+    path = tmp_path / "one"
+    kill(made.settings, path, "backup", stage, "take")
+    assert not path.exists()
+    assert take(made.settings, path).tenants == 2
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from stax_pipeline.domain.errors import CannotStart
+from stax_pipeline.settings import read_settings
+from stax_pipeline_tests.steps import test_backup as here
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+try:
+    here.take(read_settings(), Path(sys.argv[1]))
+except CannotStart as fault:
+    print(fault)
+"""
+
+
+@pytest.mark.parametrize("room", [30_000, 100], ids=["for the first tables", "for nothing"])
+def test_a_full_disk_is_said_and_leaves_nothing(made: Installation, tmp_path: Path, room: int) -> None:
+    done = in_a_process(FULL, made.settings, str(tmp_path / "one"), str(room))
+    assert done.stdout == f"The backup {tmp_path / 'one'} cannot be written: File too large.\n", done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_restore_leaves_an_empty_installation_and_can_be_run_again(taken: Taken) -> None:
+    with empty() as settings:
+        kill(settings, taken.path, "recover", "close_after_loading", "put_back")
+        assert [name for name, found in rows(settings).items() if found] == []
+        put_back(settings, taken.path)
+        assert rows(settings) == taken.rows
+
+
+OLD_ROWS = """
+    insert into stax.tenants values (gen_random_uuid(), 'acme', 'Acme', 'org-1', 'connected', now(), null);
+    insert into stax.list_prices values
+        ('m', '2026-01-01', 'tokens', 'output_tokens', 'all', 'standard', now(), '1M tokens', 15, 1.1, 'a test', null)
+"""
+
+
+def test_an_archive_of_an_older_schema_is_migrated_after_it_was_loaded(tmp_path: Path) -> None:
+    """0003 had no `imported` on prices, which 0004 fills: what that migration does to rows is done to these too."""
+    newest = known_revisions()[0]
+    with empty() as old:
+        with sources(old) as found, found.owner.begin() as connection:
+            open_for_loading(connection, logins(old), "0003", newest)
+            connection.exec_driver_sql(OLD_ROWS)
+        assert take(old, tmp_path / "old").rows == 2
+    with empty() as new:
+        assert put_back(new, tmp_path / "old").rows == 2
+        [price] = rows(new)["list_prices"]
+        assert price.endswith(",f)'")
+        assert len(rows(new)["tenants"]) == 1
+        with sources(new) as found:
+            assert found.revision() == newest
