@@ -10,6 +10,7 @@ import importlib
 import os
 import signal
 import sys
+from io import StringIO
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -80,7 +81,7 @@ def main() -> None:
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
     except click.ClickException as wrong:
-        wrong.show()
+        _show(wrong)
         sys.exit(wrong.exit_code)
     except (KeyboardInterrupt, click.exceptions.Abort):
         sys.exit(INTERRUPTED)
@@ -104,16 +105,25 @@ def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(TERMINATED)
 
 
+def _show(wrong: click.ClickException) -> None:
+    from stax_pipeline.domain.admin_key import without_keys
+
+    shown = StringIO()
+    wrong.show(shown)
+    click.echo(without_keys(shown.getvalue()), nl=False, err=True)
+
+
 def _end(fault: Exception) -> NoReturn:
     """Tell a fault without its traceback, unless STAX_DEBUG=1 asks for it."""
+    from stax_pipeline.domain.admin_key import without_keys
     from stax_pipeline.domain.errors import StaxError
 
     if os.environ.get("STAX_DEBUG") == "1":
         import traceback
 
-        traceback.print_exception(fault)
+        click.echo(without_keys("".join(traceback.format_exception(fault))), err=True)
     if isinstance(fault, StaxError):
-        click.echo(f"stax: {fault}", err=True)
+        click.echo(f"stax: {without_keys(str(fault))}", err=True)
         sys.exit(fault.exit_code)
     log = _write_log(fault)
     where = f" Where it happened is in {log}." if log else ""

@@ -47,7 +47,10 @@ class StoredKeyDamaged(TenantStopped):
     """A stored key does not open: changed, cut, of another tenant or of another generation."""
 
     def __init__(self) -> None:
-        super().__init__("The stored key is damaged or not of this tenant; reconnect the tenant with its admin key.")
+        super().__init__(
+            "The stored key is damaged, of another tenant or an older one put back; "
+            "reconnect the tenant with its admin key."
+        )
 
 
 class UnknownMasterKey(TenantStopped):
@@ -129,13 +132,14 @@ def add_primary(path: Path) -> str:
     kept = _read_private(path)
     _decode_all(kept, str(path))
     fresh = secrets.token_bytes(KEY_BYTES)
-    temporary = _write_aside(path, _encode(fresh) + kept)
-    if os.geteuid() == 0:
-        owner = path.stat()
-        os.chown(temporary, owner.st_uid, owner.st_gid)
-    temporary.replace(path)
-    _sync_directory(path.parent)
+    _replace(path, _encode(fresh) + kept)
     return master_key_id(fresh)
+
+
+def remove_master_key(path: Path, key_id: str) -> None:
+    """Take the master key of that id out of the file for good; what it sealed can then not be opened any more."""
+    kept = [key for key in _decode_all(_read_private(path), str(path)) if master_key_id(key) != key_id]
+    _replace(path, "".join(map(_encode, kept)))
 
 
 def seal(key: AdminKey, *, tenant_id: UUID, generation: int, masters: MasterKeys) -> SealedKey:
@@ -263,6 +267,16 @@ def _write_aside(path: Path, text: str) -> Path:
         file.flush()
         os.fsync(file.fileno())
     return temporary
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put `text` in the file's place, whole, with its owner."""
+    temporary = _write_aside(path, text)
+    if os.geteuid() == 0:
+        owner = path.stat()
+        os.chown(temporary, owner.st_uid, owner.st_gid)
+    temporary.replace(path)
+    _sync_directory(path.parent)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -15,6 +15,7 @@ from stax_pipeline.resources.key_encryption import (
     load_master_keys,
     open_sealed,
 )
+from stax_pipeline.resources.private_memory import keep_memory_private
 from stax_pipeline.resources.warehouse.tenants import Tenant, current_key, keys_in_use
 from stax_pipeline.settings import Settings
 
@@ -25,7 +26,11 @@ def master_key_file(settings: Settings) -> Path:
 
 
 def master_keys(settings: Settings) -> MasterKeys:
-    """The master keys of this installation. Raises CannotStart when there are none."""
+    """The master keys of this installation, in a process that is closed to others from now on.
+
+    Raises CannotStart when there are none.
+    """
+    keep_memory_private()
     if settings.master_key:
         return load_master_keys(settings.master_key, None)
     file = master_key_file(settings)

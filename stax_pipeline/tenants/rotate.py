@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import sqlalchemy as sa
 
 from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import KeyRefused, StaxError, WrongUse
-from stax_pipeline.resources.key_encryption import MasterKeys, add_primary, rewrap
+from stax_pipeline.resources.key_encryption import MasterKeys, add_primary, remove_master_key, rewrap
 from stax_pipeline.resources.tenant_secrets import master_keys
 from stax_pipeline.resources.warehouse.engine import plain_faults
 from stax_pipeline.resources.warehouse.publish import lock_tenant
@@ -25,6 +26,7 @@ from stax_pipeline.resources.warehouse.tenants import (
     DISCONNECTED,
     StoredKey,
     Tenant,
+    all_tenants,
     get_tenant,
     keys_in_use,
     replace_wrapping,
@@ -101,6 +103,34 @@ def rotate_master_key(settings: Settings, engine: sa.Engine, say: Say = say_noth
     return Rotated(masters.primary_id, is_new, rewrapped, tuple(damaged), dict(in_use), masters.ids)
 
 
+def retire_master_key(settings: Settings, engine: sa.Engine, key_id: str) -> None:
+    """Take a master key out of the master key file. Raises WrongUse while a stored key needs it, naming the tenants,
+    and where the operator keeps the keys in STAX_MASTER_KEY.
+    """
+    with _only_rotation(engine):
+        masters = master_keys(settings)
+        if key_id not in masters.ids:
+            raise WrongUse(f"{key_id} is no readable master key. Readable: {', '.join(sorted(masters.ids))}.")
+        if key_id == masters.primary_id:
+            raise WrongUse(f"{key_id} is the primary master key, which seals: `stax rotate-master-key` makes another.")
+        slugs = _slugs(engine)
+        needed = {slugs[key.tenant_id] for key in _in_use(engine) if key.sealed.master_key_id == key_id}
+        if needed:
+            raise WrongUse(
+                f"The master key {key_id} is still needed by {', '.join(sorted(needed))}. "
+                "`stax rotate-master-key` wraps their keys anew; a damaged one must be reconnected first."
+            )
+        file = _master_key_file(settings)
+        if file is None:
+            raise WrongUse(f"No stored key needs {key_id} any more: remove it from STAX_MASTER_KEY yourself.")
+        remove_master_key(file, key_id)
+
+
+def _slugs(engine: sa.Engine) -> dict[UUID, str]:
+    with engine.connect() as connection:
+        return {tenant.tenant_id: tenant.slug for tenant in all_tenants(connection)}
+
+
 def _master_key_file(settings: Settings) -> Path | None:
     if settings.master_key:
         return None
@@ -129,12 +159,12 @@ def _in_use(engine: sa.Engine) -> list[StoredKey]:
 
 def _rewrap_all(engine: sa.Engine, masters: MasterKeys) -> tuple[int, list[str]]:
     """How many changed, and why the others could not be opened: a damaged key stops nobody else's rotation."""
-    rewrapped, damaged = 0, []
+    rewrapped, damaged, slugs = 0, [], _slugs(engine)
     for key in _in_use(engine):
         try:
             fresh = rewrap(key.sealed, key.tenant_id, key.generation, masters)
         except StaxError as fault:
-            damaged.append(f"tenant {key.tenant_id}: {fault}")
+            damaged.append(f"tenant {slugs[key.tenant_id]}: {fault}")
             continue
         if fresh != key.sealed:
             with engine.begin() as connection:

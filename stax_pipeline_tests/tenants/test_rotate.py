@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,9 +14,10 @@ from stax_pipeline.resources.tenant_secrets import master_keys
 from stax_pipeline.resources.warehouse.tenants import KEY_REJECTED, keys_in_use, replace_wrapping, set_status
 from stax_pipeline.settings import Settings, read_settings
 from stax_pipeline.simulator import Simulator
+from stax_pipeline.tenants import rotate
 from stax_pipeline.tenants.connect import connect
 from stax_pipeline.tenants.disconnect import disconnect
-from stax_pipeline.tenants.rotate import rotate_key, rotate_master_key
+from stax_pipeline.tenants.rotate import retire_master_key, rotate_key, rotate_master_key
 from stax_pipeline_tests.tenants.support import count, key_of
 from stax_pipeline_tests.tenants.test_connect import stored_key
 
@@ -116,7 +118,7 @@ def test_a_damaged_key_is_named_and_stops_nobody_elses_rotation(settings: Settin
     done = rotate_master_key(settings, engine)
     assert done.rewrapped == 1
     assert len(done.damaged) == 1
-    assert str(damaged.tenant_id) in done.damaged[0]
+    assert done.damaged[0].startswith("tenant acme: ") or done.damaged[0].startswith("tenant globex: ")
     assert damaged.sealed.master_key_id not in done.retirable
 
 
@@ -141,3 +143,82 @@ def test_two_rotations_at_once_are_refused(settings: Settings, engine: sa.Engine
         with pytest.raises(WrongUse, match="Another rotation"):
             rotate_master_key(settings, engine)
         connection.exec_driver_sql("select pg_advisory_unlock_all()")
+
+
+@pytest.mark.usefixtures("two_tenants")
+@pytest.mark.parametrize("wrapped", [0, 1])
+def test_killed_after_any_number_of_keys_all_open_and_the_next_rotation_finishes_it(
+    settings: Settings, engine: sa.Engine, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, wrapped: int
+) -> None:
+    left = iter(range(wrapped))
+
+    def killed(*arguments: Any) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        replace_wrapping(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rotate, "replace_wrapping", killed)
+        with pytest.raises(KeyboardInterrupt):
+            rotate_master_key(settings, engine)
+    fresh = master_keys(settings).primary_id
+    for name in ("acme", "globex"):
+        assert stored_key(engine, settings, name) == key_of(simulator, name)
+    done = rotate_master_key(settings, engine)
+    assert (done.is_new, done.primary_id, done.rewrapped) == (False, fresh, 2 - wrapped)
+    for name in ("acme", "globex"):
+        assert stored_key(engine, settings, name) == key_of(simulator, name)
+
+
+@pytest.mark.usefixtures("two_tenants")
+def test_a_master_key_is_retired_only_when_no_stored_key_needs_it(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    file = settings.home / "master.key"
+    old = master_keys(settings).primary_id
+    fresh = add_primary(file)
+    both = file.read_text()
+    with pytest.raises(WrongUse, match=rf"master key {old} is still needed by acme, globex.*stax rotate-master-key"):
+        retire_master_key(settings, engine, old)
+    with engine.begin() as connection:
+        first = keys_in_use(connection)[0]
+        sealed = rewrap(first.sealed, first.tenant_id, first.generation, master_keys(settings))
+        replace_wrapping(connection, first._replace(sealed=sealed))
+    with pytest.raises(WrongUse, match=rf"master key {old} is still needed by (acme|globex)\."):
+        retire_master_key(settings, engine, old)
+    with pytest.raises(WrongUse, match=f"{fresh} is the primary"):
+        retire_master_key(settings, engine, fresh)
+    with pytest.raises(WrongUse, match="no readable master key"):
+        retire_master_key(settings, engine, "00000000")
+    assert file.read_text() == both
+
+    rotate_master_key(settings, engine)
+    retire_master_key(settings, engine, old)
+    assert master_keys(settings).ids == {fresh}
+    assert file.read_text() == both.splitlines(keepends=True)[0]
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert stored_key(engine, settings, "acme") == key_of(simulator, "acme")
+    assert rotate_master_key(settings, engine).is_new
+
+
+@pytest.mark.usefixtures("two_tenants")
+def test_a_master_key_of_the_setting_is_retired_by_the_operator(settings: Settings, engine: sa.Engine) -> None:
+    old = (settings.home / "master.key").read_text().strip()
+    os.environ["STAX_MASTER_KEY"] = f"{'ab' * 32} {old}"
+    given = read_settings()
+    retiring = master_keys(settings).primary_id
+    with pytest.raises(WrongUse, match="still needed by acme, globex"):
+        retire_master_key(given, engine, retiring)
+    rotate_master_key(given, engine)
+    with pytest.raises(WrongUse, match="remove it from STAX_MASTER_KEY"):
+        retire_master_key(given, engine, retiring)
+
+
+@pytest.mark.usefixtures("two_tenants")
+def test_a_key_whose_master_key_went_too_early_is_named_by_its_tenant(settings: Settings, engine: sa.Engine) -> None:
+    (settings.home / "master.key").write_text("ab" * 32)
+    done = rotate_master_key(settings, engine)
+    assert not done.is_new
+    assert done.rewrapped == 0
+    assert [told.partition(": ")[0] for told in sorted(done.damaged)] == ["tenant acme", "tenant globex"]
+    assert all("which is not set" in told for told in done.damaged)

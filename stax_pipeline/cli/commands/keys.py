@@ -126,21 +126,26 @@ def _confirm(slug: str, everything: bool, yes: bool) -> None:
 
 
 @click.command("rotate-master-key")
-def rotate_master_key() -> None:
+@click.option("--retire", metavar="ID", help="Only take master key ID out of the file, once no stored key needs it.")
+def rotate_master_key(retire: str | None) -> None:
     """Wrap every stored key by a new master key. Killed half-way, run it again: it finishes what was begun."""
     from stax_pipeline.cli.database import database, loader
-    from stax_pipeline.tenants.rotate import rotate_master_key as rotate
+    from stax_pipeline.tenants import rotate
 
     settings = read_settings()
     with database(settings), loader(settings) as engine:
-        done = rotate(settings, engine, click.echo)
+        if retire:
+            rotate.retire_master_key(settings, engine, retire)
+            click.echo(f"Master key {retire} is retired: backups made before the last rotation need it still.")
+            return
+        done = rotate.rotate_master_key(settings, engine, click.echo)
     click.echo(
         f"Primary master key: {done.primary_id}{' (new)' if done.is_new else ''}. Re-wrapped now: {done.rewrapped}."
     )
     for master, count in sorted(done.in_use.items()):
         click.echo(f"  master key {master}: wraps {count} stored key(s)")
     for master in done.retirable:
-        click.echo(f"  master key {master}: wraps none; it may be removed once no backup needs it")
+        click.echo(f"  master key {master}: wraps none; `stax rotate-master-key --retire {master}` removes it")
     for damaged in done.damaged:
         click.echo(f"failed: {damaged}", err=True)
     if done.damaged:
@@ -149,11 +154,10 @@ def rotate_master_key() -> None:
 
 def read_key(slug: str, key_file: str | None) -> AdminKey:
     """The key by prompt, file or standard input, checked for its shape. Raises KeyRefused or WrongUse."""
-    import resource
-
     from stax_pipeline.domain.admin_key import parse_admin_key, prefix_warning
+    from stax_pipeline.resources.private_memory import keep_memory_private
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    keep_memory_private()
     key = parse_admin_key(_read_text(slug, key_file))
     warning = prefix_warning(key)
     if warning:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import (
     ContractBroken,
     KeyRejected,
@@ -25,6 +24,7 @@ from stax_pipeline.domain.errors import (
 )
 from stax_pipeline.domain.json_strict import loads
 from stax_pipeline.resources.admin_api.retry import Kind, Trouble
+from stax_pipeline.resources.admin_api.scrubber import Scrubber
 from stax_pipeline.resources.admin_api.transport import Answer, NoAnswer
 
 SPEND_LIMIT = "enforced_spend_limit_reached"
@@ -32,7 +32,6 @@ RETRYABLE = frozenset({408, 409, 429})  # and every 5xx, 529 included
 LONGEST_WAIT = timedelta(days=31).total_seconds()
 MESSAGE_CHARACTERS = 200
 EXCERPT_CHARACTERS = 2048
-SECRET_CHARACTERS = 12  # so many of a key's characters in a row count as the key
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,80}", re.ASCII)
 _SECONDS = re.compile(r"\d{1,12}(\.\d{1,6})?", re.ASCII)
 
@@ -62,27 +61,6 @@ class StrangeAnswer(ContractBroken):
         self.status = status
         self.request_id = request_id
         self.excerpt = excerpt
-
-
-class Scrubber:
-    """Removes one admin key from text. Keeps the wrapped key, not its characters."""
-
-    def __init__(self, key: AdminKey) -> None:
-        self._key = key
-
-    def holds_key(self, text: str) -> bool:
-        secret = self._key.reveal()
-        return len(secret) >= SECRET_CHARACTERS and secret in text
-
-    def clean(self, text: str) -> str:
-        """`text` without the key, whole or in pieces of twelve characters or more."""
-        secret = self._key.reveal()
-        if len(secret) >= SECRET_CHARACTERS:
-            text = text.replace(secret, "[key]")
-        start = max(0, secret.find("-", len("sk-ant-")) + 1)
-        for at in range(start, len(secret) - SECRET_CHARACTERS + 1):
-            text = text.replace(secret[at : at + SECRET_CHARACTERS], "[key]")
-        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +222,9 @@ def _refusal(answer: Answer, scrubber: Scrubber) -> _Refusal:
     return _Refusal(
         _word(error.get("type"), scrubber),
         _word(details.get("error_code"), scrubber),
-        _printable(scrubber.clean(message))[:MESSAGE_CHARACTERS] if isinstance(message, str) else "",
+        _printable(scrubber.clean(message[:EXCERPT_CHARACTERS]))[:MESSAGE_CHARACTERS]
+        if isinstance(message, str)
+        else "",
         request_id or _word(envelope.get("request_id"), scrubber),
     )
 

@@ -26,13 +26,13 @@ from stax_pipeline.domain.extraction import API_VERSION, Query, RawPage
 from stax_pipeline.domain.json_strict import loads
 from stax_pipeline.resources.admin_api.answers import (
     Page,
-    Scrubber,
     judge,
     request_id_of,
     strange,
 )
 from stax_pipeline.resources.admin_api.paging import Pager, PageTokenExpired, pager_of, row_count
 from stax_pipeline.resources.admin_api.retry import Retrying, Trouble
+from stax_pipeline.resources.admin_api.scrubber import Scrubber
 from stax_pipeline.resources.admin_api.transport import (
     LOGGER,
     Answer,

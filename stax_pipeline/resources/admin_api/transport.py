@@ -28,6 +28,9 @@ from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import WrongUse
 
 LOGGER = logging.getLogger("stax.admin_api")
+_QUOTING = (
+    "httpx", "httpcore", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks",
+)  # fmt: skip
 Params = tuple[tuple[str, str], ...]
 
 
@@ -75,6 +78,11 @@ class _TooLarge(Exception):
 
 class _Undecodable(Exception):
     """The body's compression is unknown, broken or incomplete."""
+
+
+def _is_warning(record: logging.LogRecord) -> bool:
+    """Of the loggers that quote response headers, which may repeat the key; a level could be set back by anyone."""
+    return record.levelno >= logging.WARNING
 
 
 class Transport:
@@ -145,11 +153,8 @@ async def open_transport(
     """One client for all tenants: HTTP/1.1, no redirects, nothing read from the environment, no more connections than
     requests in flight (httpx's pool slows down with every waiting request)."""
     _check_base_url(base_url)
-    for name in (
-        "httpx",
-        "httpcore",
-    ):  # their debug records are about headers and connections
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _QUOTING:
+        logging.getLogger(name).addFilter(_is_warning)
     connect = limits.connect_seconds
     async with httpx.AsyncClient(
         base_url=base_url,

@@ -24,22 +24,20 @@ class WarehouseFault(StaxError):
 
 @contextmanager
 def plain_faults(doing: str) -> Iterator[None]:
-    """Turn a database error into a plain one: its message is kept, its parameters and row details are not.
+    """Turn a database error into a plain one: its message is kept, its parameters, values and row details are not.
 
+    `from None`, since what hangs on an exception is stored and shown with it; a generator cannot shake it off.
     Raises Interrupted for a cancelled statement, CannotStart for a connection
     that is gone, WarehouseFault for a statement that was refused.
     """
-    plain: StaxError | None = None
     try:
         yield
     except sa.exc.DBAPIError as fault:
-        plain = _plain(doing, fault.orig)
+        raise _plain(doing, fault.orig) from None
     except Exception as fault:
         if type(fault).__module__.partition(".")[0] != "psycopg2":
             raise
-        plain = _plain(doing, fault)
-    if plain:
-        raise plain
+        raise _plain(doing, fault) from None
 
 
 def _plain(doing: str, fault: object) -> StaxError:
@@ -57,6 +55,7 @@ def _plain(doing: str, fault: object) -> StaxError:
 def _primary(fault: object) -> str:
     primary = getattr(getattr(fault, "diag", None), "message_primary", None)
     if primary:
-        return str(primary)
+        is_about_a_value = (getattr(fault, "pgcode", None) or "").startswith("22")
+        return str(primary).partition(': "')[0] if is_about_a_value else str(primary)
     text = str(fault).strip().splitlines()
     return text[0][:300] if text else type(fault).__name__

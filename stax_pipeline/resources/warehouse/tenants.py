@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import WrongUse
-from stax_pipeline.resources.key_encryption import SealedKey
+from stax_pipeline.resources.key_encryption import SealedKey, StoredKeyDamaged
 from stax_pipeline.resources.warehouse.tables import admin_keys, coverage, tenants
 
 CONNECTED, KEY_REJECTED, DISCONNECTED = "connected", "key_rejected", "disconnected"
@@ -115,17 +115,18 @@ def set_first_sync(connection: sa.Connection, tenant_ids: Sequence[UUID], run_id
 
 
 def current_key(connection: sa.Connection, tenant: Tenant) -> StoredKey:
-    """The newest generation that is not revoked. Raises WrongUse when there is none."""
+    """The newest generation. Raises WrongUse when there is none in use, StoredKeyDamaged when an older one is:
+    each generation ends those before it, so somebody put that one back.
+    """
     query = (
-        sa.select(admin_keys)
-        .where(admin_keys.c.tenant_id == tenant.tenant_id, admin_keys.c.revoked_at.is_(None))
-        .order_by(admin_keys.c.generation.desc())
-        .limit(1)
+        sa.select(admin_keys).where(admin_keys.c.tenant_id == tenant.tenant_id).order_by(admin_keys.c.generation.desc())
     )
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        raise WrongUse(f"Tenant {tenant.slug} has no admin key. `stax rotate-key {tenant.slug}` stores one.")
-    return _stored(row)
+    rows = connection.execute(query).all()
+    if rows and rows[0].revoked_at is None:
+        return _stored(rows[0])
+    if any(row.revoked_at is None for row in rows):
+        raise StoredKeyDamaged
+    raise WrongUse(f"Tenant {tenant.slug} has no admin key. `stax rotate-key {tenant.slug}` stores one.")
 
 
 def newest_generation(connection: sa.Connection, tenant_id: UUID) -> int:
