@@ -6,12 +6,13 @@
 # make audit     known vulnerabilities of what is installed; says NOT AUDITED where it cannot look
 # make sbom      the bill of materials of a release, CycloneDX JSON in dist/
 # make lock      resolve again and export the locks (maintainers)
+# make soak      90 days of daily runs for 50 tenants with random faults; SOAK="--days 10 --tenants 3 --seed 1"
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/installed-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: install demo test bench fuzz audit sbom lock clean
+.PHONY: install demo test bench soak fuzz audit sbom lock clean
 
 install: $(STAMP)
 
@@ -48,6 +49,9 @@ audit: $(STAMP)
 sbom: $(STAMP)
 	@PYTHON=$(PYTHON) sh deploy/tools.sh .tools/audit deploy/tools.lock
 	@$(PYTHON) deploy/sbom.py .tools/audit/bin/cyclonedx-py requirements.lock dist/stax-pipeline.cdx.json
+
+soak: $(STAMP)
+	$(PYTHON) -m benchmarks.soak $(SOAK)
 
 lock:
 	uv lock --upgrade

@@ -112,12 +112,17 @@ def installed(
         environment.setenv("STAX_ANTHROPIC_BASE_URL", simulator.base_url)
         environment.setenv("STAX_DAGSTER_URL", logins(settings).dagster)
         environment.setenv("STAX_DAGSTER_DIR", str(home / "dagster"))
-        shutil.rmtree(home / "lake", ignore_errors=True)
         made = Installation(home, simulator, clock)
-        with made.engine.begin() as connection:
-            for table in reversed(metadata.sorted_tables):
-                connection.execute(table.delete())
+        emptied(made)
         yield made
+
+
+def emptied(made: Installation) -> None:
+    """No row and no object is left."""
+    shutil.rmtree(made.home / "lake", ignore_errors=True)
+    with made.engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ from stax_pipeline.assets.partitions import range_tags
 from stax_pipeline.assets.retention import purge_history
 from stax_pipeline.domain.time import trailing_window
 from stax_pipeline.resources.dagster import loader_engine
-from stax_pipeline.resources.warehouse.tables import tenants
+from stax_pipeline.resources.warehouse.tables import extractions, tenants
 from stax_pipeline.resources.warehouse.tenants import CONNECTED
 from stax_pipeline.settings import read_settings
 
 FIRST_DAYS = 30  # "the initial backfill pulls cost data for the last 30 days" (provider guide)
+AT_ONCE = 50  # tenants in one first backfill
 GRACE = timedelta(seconds=60)  # `stax connect` backfills itself; the sensor is for tenants added by other means
 RUNNING = dg.DefaultScheduleStatus.RUNNING
 UNFINISHED = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
@@ -75,20 +76,38 @@ def open_day_refresh(minutes: int) -> dg.ScheduleDefinition:
     return refresh
 
 
+def _never_synced(now: datetime) -> sa.Select[tuple[str]]:
+    """Slugs of connected tenants without a first sync, none tried today (UTC), the oldest first."""
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    tried = sa.exists().where(extractions.c.tenant_id == tenants.c.tenant_id, extractions.c.recorded_at >= midnight)
+    return (
+        sa.select(tenants.c.slug)
+        .where(
+            tenants.c.status == CONNECTED,
+            tenants.c.first_sync_run_id.is_(None),
+            tenants.c.created_at < now - GRACE,
+            ~tried,
+        )
+        .order_by(tenants.c.created_at)
+        .limit(AT_ONCE)
+    )
+
+
 @dg.sensor(job=sync, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
 def new_tenant_backfill(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Give tenants that were never synced their last 30 days, up to 50 of them in one run."""
+    """Give tenants that were never synced their last 30 days, up to 50 of them in one run and one run at a time.
+
+    A tenant that fails is tried once a day, and keeps nobody behind it from his turn.
+    """
+    running = dg.RunsFilter(tags={"lane": "onboard"}, statuses=UNFINISHED)
+    if context.instance.get_runs(filters=running, limit=1):
+        yield dg.SkipReason("The previous first backfill is still running.")
+        return
     now = datetime.now(UTC)
-    query = (
-        sa.select(tenants.c.slug)
-        .where(tenants.c.status == CONNECTED, tenants.c.first_sync_run_id.is_(None), tenants.c.created_at < now - GRACE)
-        .order_by(tenants.c.created_at)
-        .limit(50)
-    )
     with loader_engine(read_settings()).connect() as connection:
-        slugs = [row.slug for row in connection.execute(query)]
+        slugs = list(connection.execute(_never_synced(now)).scalars())
     if not slugs:
-        yield dg.SkipReason("Every connected tenant has had its first backfill.")
+        yield dg.SkipReason("Every connected tenant has had its first backfill, or its try of today.")
         return
     yield dg.RunRequest(
         run_key=f"first:{now.date()}:{','.join(slugs)}",

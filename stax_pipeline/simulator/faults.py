@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -53,6 +55,17 @@ def status(code: int, retry_after: float | None = None) -> Fault:
     return Fault(status=code, headers=headers)
 
 
+def retry_after(value: str, code: int = 429) -> Fault:
+    """A status with that header, word for word: seconds, a date, or nonsense."""
+    return Fault(status=code, headers=(("retry-after", value),))
+
+
+def error_envelope(kind: str = "overloaded_error", code: int = 200, error_code: str = "") -> Fault:
+    """The documented error body, whatever the status says."""
+    details = {"details": {"error_code": error_code}} if error_code else {}
+    return body({"type": "error", "error": {"type": kind, "message": "no", **details}}, code)
+
+
 def html(code: int = 200) -> Fault:
     return Fault(
         status=code,
@@ -74,6 +87,15 @@ def has_more_without_token() -> Fault:
     return Fault(change=lambda page, _: page.update(has_more=True, next_page=None))
 
 
+def token_without_more() -> Fault:
+    return Fault(change=lambda page, token: page.update(has_more=False, next_page=token))
+
+
+def empty_page() -> Fault:
+    """Nothing, and a request to go on, to the very same page."""
+    return Fault(change=lambda page, token: page.update(data=[], has_more=True, next_page=token))
+
+
 def repeated_token() -> Fault:
     """Every page says that the next page is itself."""
     return Fault(change=lambda page, token: page.update(has_more=True, next_page=token))
@@ -84,6 +106,39 @@ def missing_field(name: str) -> Fault:
     return Fault(change=lambda page, _: _drop(page, name))
 
 
+def new_fields(value: object = "unheard of") -> Fault:
+    """A field nobody knows in the envelope, in every bucket and in every row."""
+    return Fault(change=lambda page, _: _every_object(page, lambda found: found.update(field_of_tomorrow=value)))
+
+
+def restated_buckets(edit: Callable[[Page], None]) -> Fault:
+    """The first bucket once more at the end of the page, its rows edited: overlapping, or restated while reading."""
+
+    def change(page: Page, _: str) -> None:
+        again = deepcopy(page["data"][0])
+        for row in again["results"]:
+            edit(row)
+        page["data"].append(again)
+
+    return Fault(change=change)
+
+
+def moved_buckets(by: timedelta, wider: timedelta = timedelta(0)) -> Fault:
+    """Every bucket begins so much later, and is so much wider."""
+
+    def change(page: Page, _: str) -> None:
+        for bucket in page["data"]:
+            for name, shift in (("starting_at", by), ("ending_at", by + wider)):
+                bucket[name] = (datetime.fromisoformat(bucket[name]) + shift).isoformat()
+
+    return Fault(change=change)
+
+
+def missing_buckets() -> Fault:
+    """The first day is gone."""
+    return Fault(change=lambda page, _: page.update(data=page["data"][1:]))
+
+
 def amounts(write: Callable[[str], str]) -> Fault:
     """Every amount of a cost report, or of the newer cost source, replaced by what `write` makes of it."""
     return Fault(change=lambda page, _: _each_cost(page, lambda row: row.update(amount=write(row["amount"]))))
@@ -92,6 +147,11 @@ def amounts(write: Callable[[str], str]) -> Fault:
 def dollars() -> Fault:
     """Amounts in dollars where cents are due."""
     return amounts(lambda cents: f"{Decimal(cents).scaleb(-2):f}")
+
+
+def hundredths_of_cents() -> Fault:
+    """Amounts a hundred times what is due."""
+    return amounts(lambda cents: f"{Decimal(cents) * 100:f}")
 
 
 def nan_amount() -> Fault:
@@ -107,6 +167,11 @@ def _each_cost(page: Page, edit: Callable[[Page], None]) -> None:
         for row in bucket.get("results", [bucket.get("cost", {})]):
             if "amount" in row:
                 edit(row)
+
+
+def _every_object(page: Page, edit: Callable[[Page], None]) -> None:
+    for found in (page, *page.get("data", ()), *(row for b in page.get("data", ()) for row in b.get("results", ()))):
+        edit(found)
 
 
 def _drop(value: object, name: str) -> None:

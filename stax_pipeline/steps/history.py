@@ -185,3 +185,9 @@ def read_cost_lines(connection: sa.Connection, tenant: Tenant, window: Window) -
 def read_usage_lines(connection: sa.Connection, tenant: Tenant, window: Window) -> list[UsageLine]:
     rows = read_days(connection, tables.usage_lines, UsageLine._fields, tenant.tenant_id, window.start, window.end)
     return [UsageLine(*row) for row in rows]
+
+
+def read_key_usage_lines(connection: sa.Connection, tenant: Tenant, window: Window) -> list[KeyUsageLine]:
+    columns = KeyUsageLine._fields
+    rows = read_days(connection, tables.usage_by_key, columns, tenant.tenant_id, window.start, window.end)
+    return [KeyUsageLine(*row) for row in rows]

@@ -39,6 +39,7 @@ from stax_pipeline.steps.history import (
     later,
     read_cost_lines,
     read_costs,
+    read_key_usage_lines,
     read_usage_lines,
     read_usages,
 )
@@ -147,6 +148,8 @@ def _publish_usage(stores: Stores, tenant: Tenant, extraction: Extraction, days:
                 day for day, old in before.items() if is_old_enough_to_settle(day, old.extracted_at, stores.settle)
             )
             _refuse_shrink(_tokens(held), _tokens(fresh), settled, "tokens")
+            held_by_key = _of(days, read_key_usage_lines(connection, tenant, _span(days)))
+            _refuse_shrink(_tokens(held_by_key), _tokens(_of(days, by_key)), settled, "tokens by key")
         add_restatements(connection, tenant.tenant_id, restated_usage(held, fresh, later(extraction, before)))
         content = [
             TableRows(tables.usage_lines, [*UsageLine._fields, "extraction_id"], _named(fresh, extraction)),
@@ -196,7 +199,7 @@ def _dollars(lines: Iterable[CostLine]) -> dict[date, Decimal]:
     return totals
 
 
-def _tokens(lines: Iterable[UsageLine]) -> dict[date, Decimal]:
+def _tokens(lines: Iterable[UsageLine | KeyUsageLine]) -> dict[date, Decimal]:
     totals: dict[date, Decimal] = defaultdict(Decimal)
     for line in lines:
         totals[line.usage_date] += sum(line.counts[:5])

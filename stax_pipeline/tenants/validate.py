@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import CannotStart, KeyRefused, SourceUnavailable, StaxError
 from stax_pipeline.domain.extraction import Window, cost_query
-from stax_pipeline.resources.admin_api import admin_api, explain_refusal
+from stax_pipeline.resources.admin_api import EdgeRefusal, admin_api, explain_refusal
 from stax_pipeline.settings import Settings
 
 LIVE_TEST = "its organisation and cost report of the last complete day"
@@ -31,14 +31,15 @@ class Validated:
 def validate(settings: Settings, key: AdminKey) -> Validated:
     """Ask Anthropic whether it accepts `key` for the cost report.
 
-    Raises KeyRefused, and CannotStart where Anthropic was not to be reached and judged nothing. Neither quotes the key.
+    Raises KeyRefused, and CannotStart where Anthropic was not to be reached, a proxy's refusal included, and judged
+    nothing. Neither quotes the key.
     """
     refusal: StaxError
     try:
         return asyncio.run(_ask(settings.anthropic_base_url, key))
     except KeyRefused:
         raise
-    except SourceUnavailable as error:
+    except (SourceUnavailable, EdgeRefusal) as error:
         refusal = CannotStart(explain_refusal(error))
     except Exception as error:
         refusal = KeyRefused(explain_refusal(error))

@@ -11,8 +11,9 @@ import pytest
 
 from stax_pipeline.assets import automation, retention
 from stax_pipeline.resources.dagster import Lake
+from stax_pipeline.simulator import faults
 from stax_pipeline_tests.conftest import Installation
-from stax_pipeline_tests.steps.support import execute, two_tenants
+from stax_pipeline_tests.steps.support import DAYS, execute, sync, two_tenants
 
 START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
@@ -69,8 +70,19 @@ class TestSensor:
             execute(installation, "update stax.tenants set created_at = now()")
             yield installation
 
+    @pytest.fixture(autouse=True)
+    def instance(self) -> Iterator[None]:
+        with dg.DagsterInstance.ephemeral() as self.dagster:
+            yield
+
     def tick(self) -> list[dg.RunRequest | dg.SkipReason]:
-        return list(automation.new_tenant_backfill(dg.build_sensor_context()))  # type: ignore[arg-type]
+        context = dg.build_sensor_context(instance=self.dagster)
+        return list(automation.new_tenant_backfill(context))  # type: ignore[arg-type]
+
+    def asked(self) -> list[str]:
+        [request] = self.tick()
+        assert isinstance(request, dg.RunRequest)
+        return list(request.run_config["resources"]["scope"]["config"]["tenants"])
 
     def test_before_sixty_seconds_it_waits(self, made: Installation) -> None:
         assert [type(said) for said in self.tick()] == [dg.SkipReason]
@@ -84,6 +96,27 @@ class TestSensor:
         assert request.tags[END] == today.isoformat()
         assert request.tags[START] == (today - timedelta(days=30)).isoformat()
         assert self.tick()[0].run_key == request.run_key  # type: ignore[union-attr]
+
+    def test_tenants_that_fail_do_not_keep_the_others_from_their_turn(
+        self, made: Installation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One a run: the oldest has been tried today in vain, so the next has its turn."""
+        monkeypatch.setattr(automation, "AT_ONCE", 1)
+        execute(made, "update stax.tenants set created_at = now() - interval '2 hours'")
+        execute(made, "update stax.tenants set created_at = now() - interval '3 hours' where slug = 'acme'")
+        made.simulator.revoke(made.simulator.keys["acme"])
+        assert self.asked() == ["acme"]
+        made.simulator.faults.add(faults.status(404), key=made.simulator.keys["acme"], times=None)
+        sync(made, DAYS, "acme")
+        execute(made, "update stax.tenants set status = 'connected'")
+        assert self.asked() == ["globex"]
+        execute(made, "update stax.extractions set recorded_at = recorded_at - interval '1 day'")
+        assert self.asked() == ["acme"]
+
+    def test_while_a_backfill_runs_no_other_begins(self, made: Installation) -> None:
+        execute(made, "update stax.tenants set created_at = now() - interval '61 seconds'")
+        self.dagster.create_run_for_job(_sync_of_nothing, tags={"lane": "onboard"}, status=dg.DagsterRunStatus.STARTED)
+        assert [type(said) for said in self.tick()] == [dg.SkipReason]
 
     @pytest.mark.parametrize("done", ["first_sync_run_id = 'r'", "status = 'disconnected'", "status = 'key_rejected'"])
     def test_a_synced_or_unconnected_tenant_is_not_asked_for(self, made: Installation, done: str) -> None:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import DataSource, Report, Window
 from stax_pipeline.domain.prices import shipped_prices
-from stax_pipeline.resources.admin_api import admin_api
+from stax_pipeline.resources.admin_api import Limits, admin_api
 from stax_pipeline.resources.tenant_secrets import master_keys, open_key
 from stax_pipeline.resources.warehouse.columns import metadata
 from stax_pipeline.resources.warehouse.prices import read_book, record_prices
@@ -36,6 +36,8 @@ FIRST, LAST = DAYS.start, TODAY - timedelta(days=1)
 REPORTS = (Report.COST, Report.USAGE, Report.ORGANIZATION)
 COST, USAGE = "/v1/organizations/cost_report", "/v1/organizations/usage_report/messages"
 Row = dict[str, Any]
+LEFT_OUT = {"tenant_id", "extraction_id", "cost_extraction_id", "usage_extraction_id", "run_id", "raw_uri"}
+LIMITS = Limits()
 ORGANIZATION_TABLES = ("workspaces", "api_keys", "members")
 
 
@@ -118,7 +120,7 @@ def fetch(made: Installation, report: Report, tenants: list[Tenant], window: Win
             return open_key(connection, tenant, masters)
 
     async def work() -> Outcome:
-        async with admin_api(made.settings.anthropic_base_url, concurrency=4, sleep=at_once) as api:
+        async with admin_api(made.settings.anthropic_base_url, concurrency=4, limits=LIMITS, sleep=at_once) as api:
             source = Source(api, made.engine, made.lake, opened, "run-1", reads=made.settings.source)
             return await extract(source, report, tenants, window, 4)
 
@@ -127,7 +129,6 @@ def fetch(made: Installation, report: Report, tenants: list[Tenant], window: Win
 
 def content(made: Installation, *slugs: str) -> dict[str, list[str]]:
     """Every row of every table as text, without ids made at random, times and run ids; of `slugs`, or of all."""
-    left_out = {"tenant_id", "extraction_id", "cost_extraction_id", "usage_extraction_id", "run_id", "raw_uri"}
     apart = {"tenants", "admin_keys", "extractions"}
     found: dict[str, list[str]] = {}
     for table in metadata.sorted_tables:
@@ -136,7 +137,7 @@ def content(made: Installation, *slugs: str) -> dict[str, list[str]]:
         named = [
             c.name
             for c in table.columns
-            if c.name not in left_out and not (isinstance(c.type, sa.DateTime) and c.name.endswith(("_at", "through")))
+            if c.name not in LEFT_OUT and not (isinstance(c.type, sa.DateTime) and c.name.endswith(("_at", "through")))
         ]
         slug, of, joined = "", "", ""
         if "tenant_id" in table.c:

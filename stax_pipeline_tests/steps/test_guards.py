@@ -12,6 +12,7 @@ import pytest
 
 from stax_pipeline.domain.extraction import Report
 from stax_pipeline.simulator import faults
+from stax_pipeline.simulator.faults import Fault
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.steps.support import (
     COST,
@@ -68,6 +69,24 @@ class TestShrinkGuard:
         assert content(made, "globex") == {
             name: [row for row in rows if name == "list_prices" or "'globex'" in row] for name, rows in before.items()
         }
+
+    def test_a_settled_day_that_loses_its_keys_alone_waits_for_a_person(self, made: Installation) -> None:
+        """The reading by key is emptied while the one of all stays whole."""
+        before = content(made)
+
+        def no_keys(page: Row, _: str) -> None:
+            for bucket in page["data"]:
+                if any(row["api_key_id"] or row["account_id"] for row in bucket["results"]):
+                    bucket["results"] = []
+
+        change(made, USAGE, Fault(change=no_keys))
+        assert list(sync(made, reports=[Report.USAGE]).failures) == ["acme"]
+        [error] = errors(made, "acme")
+        assert error.startswith(f"shrunk: {FIRST}: ")
+        assert "tokens by key" in error
+        assert content(made) == before
+        assert sync(made, reports=[Report.USAGE], accept_shrink=True).failures == {}
+        assert content(made, "acme")["usage_by_key"] == []
 
     def test_a_day_that_is_not_settled_yet_is_published(self, made: Installation) -> None:
         change(made, COST, on(LAST, times("0.3")))

@@ -24,6 +24,7 @@ from stax_pipeline.settings import Settings, read_settings
 from stax_pipeline.simulator import Simulator
 from stax_pipeline.tenants.connect import Connected, connect
 from stax_pipeline.tenants.disconnect import disconnect
+from stax_pipeline_tests.rig.fault_server import FaultServer
 from stax_pipeline_tests.tenants.support import count, key_of
 
 
@@ -193,4 +194,16 @@ def test_a_key_that_nobody_judged_is_no_refused_key(engine: sa.Engine, settings:
     with pytest.raises(CannotStart, match="The key was not judged") as fault:
         connect(away, engine, "acme", None, parse_admin_key("sk-ant-admin01-" + "notarealkey" * 4))
     assert fault.value.__context__ is None
+    assert count(engine, "tenants") == 0
+
+
+def test_a_refusal_of_the_networks_edge_is_no_refused_key(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    with FaultServer(simulator.base_url, seed=0) as proxy:
+        proxy.spoil(lambda x: x.send(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n"), times=None)
+        behind = replace(settings, anthropic_base_url=proxy.url)
+        with pytest.raises(CannotStart, match="says nothing about the key") as fault:
+            connect(behind, engine, "acme", None, key_of(simulator, "acme"))
+    assert fault.value.exit_code == 3
     assert count(engine, "tenants") == 0

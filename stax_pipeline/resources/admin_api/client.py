@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random as chance
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ USER_AGENT = f"stax-pipeline/{__version__} (+https://github.com/stax-pipeline/st
 ME = "/v1/organizations/me"
 
 Now = Callable[[], datetime]
+Monotonic = Callable[[], float]
 Sleep = Callable[[float], Awaitable[object]]
 Random = Callable[[], float]
 T = TypeVar("T")
@@ -86,13 +88,14 @@ async def admin_api(
     concurrency: int = 8,
     limits: Limits | None = None,
     now: Now = _utc_now,
+    monotonic: Monotonic = time.monotonic,
     sleep: Sleep = asyncio.sleep,
     random: Random = chance.random,
 ) -> AsyncIterator[AdminApi]:
     """The API at `base_url`, at most `concurrency` requests in flight over all sessions. Reads no environment."""
     limits = limits or Limits()
     async with open_transport(base_url, concurrency=concurrency, limits=limits, now=now) as transport:
-        yield AdminApi(transport, limits, now, sleep, random)
+        yield AdminApi(transport, limits, now, monotonic, sleep, random)
 
 
 class AdminApi:
@@ -103,12 +106,14 @@ class AdminApi:
         transport: Transport,
         limits: Limits,
         now: Now,
+        monotonic: Monotonic,
         sleep: Sleep,
         random: Random,
     ) -> None:
         self._transport = transport
         self._limits = limits
         self._now = now
+        self._monotonic = monotonic
         self._sleep = sleep
         self._random = random
 
@@ -121,6 +126,7 @@ class AdminApi:
             max_tries=self._limits.tries,
             total_seconds=self._limits.total_seconds,
             now=self._now,
+            monotonic=self._monotonic,
             sleep=self._sleep,
             random=self._random,
         )

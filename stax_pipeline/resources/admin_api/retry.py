@@ -75,7 +75,10 @@ def decide(
 
 
 class Retrying:
-    """The loop. Clock, sleep and chance come from outside, so that a test of an hour's wait costs nothing."""
+    """The loop. Clocks, sleep and chance come from outside, so that a test of an hour's wait costs nothing.
+
+    `monotonic` measures the budget in seconds; `now` (UTC) only names the instant to come back, since it may be set.
+    """
 
     def __init__(
         self,
@@ -83,19 +86,21 @@ class Retrying:
         max_tries: int,
         total_seconds: float,
         now: Callable[[], datetime],
+        monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[object]],
         random: Callable[[], float],
     ) -> None:
         self._max_tries = max_tries
         self._total_seconds = total_seconds
         self._now = now
+        self._monotonic = monotonic
         self._sleep = sleep
         self._random = random
         self.retries = 0
 
     async def run(self, attempt: Callable[[float], Awaitable[T | Trouble]]) -> T:
         """The first result that is no trouble. `attempt` is told how many seconds are left."""
-        started, tries, strange = self._now(), 0, 0
+        started, tries, strange = self._monotonic(), 0, 0
         left = self._total_seconds
         while True:
             outcome = await attempt(left)
@@ -103,8 +108,7 @@ class Retrying:
                 return outcome
             tries += 1
             strange += outcome.kind is Kind.STRANGE
-            now = self._now()
-            left = self._total_seconds - max(0.0, (now - started).total_seconds())
+            left = self._total_seconds - (self._monotonic() - started)
             verdict = decide(
                 outcome,
                 tries=tries,
@@ -114,7 +118,7 @@ class Retrying:
                 draw=self._random(),
             )
             if isinstance(verdict, GiveUp):
-                raise _final(outcome.error, verdict, tries, now)
+                raise _final(outcome.error, verdict, tries, self._now())
             self.retries += 1
             await self._sleep(verdict.seconds)
             left -= verdict.seconds

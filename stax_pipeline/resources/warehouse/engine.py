@@ -28,7 +28,7 @@ def plain_faults(doing: str) -> Iterator[None]:
 
     `from None`, since what hangs on an exception is stored and shown with it; a generator cannot shake it off.
     Raises Interrupted for a cancelled statement, CannotStart for a connection
-    that is gone, WarehouseFault for a statement that was refused.
+    that is gone, WarehouseFault for a statement that was refused or took too long.
     """
     try:
         yield
@@ -44,7 +44,7 @@ def _plain(doing: str, fault: object) -> StaxError:
     """By SQLSTATE: 57014 is a cancelled query; none, class 08 and 57P mean that the server is gone."""
     state = getattr(fault, "pgcode", None) or ""
     said = _primary(fault)
-    if state == "57014":
+    if state == "57014" and "timeout" not in said:  # the code of a cancelled query and of a statement time-out
         return Interrupted(f"{doing}: stopped.")
     gone = type(fault).__name__ in ("OperationalError", "InterfaceError") and not state
     if gone or state.startswith(("08", "57P")):

@@ -28,13 +28,20 @@ class Clock:
 
     moment: datetime = NOW
     slept: list[float] = field(default_factory=list)
+    passed: float = 0.0
+    jumps: timedelta = timedelta(0)
 
     def now(self) -> datetime:
         return self.moment
 
+    def monotonic(self) -> float:
+        return self.passed
+
     async def sleep(self, seconds: float) -> None:
+        """`jumps` is how far somebody sets the clock meanwhile."""
         self.slept.append(seconds)
-        self.moment += timedelta(seconds=seconds)
+        self.passed += seconds
+        self.moment += timedelta(seconds=seconds) + self.jumps
         await asyncio.sleep(0)
 
 
@@ -152,7 +159,14 @@ async def api(
     where: Source, clock: Clock | None = None, limits: Limits | None = None, draw: float = 0.5
 ) -> AsyncIterator[AdminApi]:
     clock = clock or Clock()
-    async with admin_api(where.url, limits=limits, now=clock.now, sleep=clock.sleep, random=lambda: draw) as opened:
+    async with admin_api(
+        where.url,
+        limits=limits,
+        now=clock.now,
+        monotonic=clock.monotonic,
+        sleep=clock.sleep,
+        random=lambda: draw,
+    ) as opened:
         yield opened
 
 

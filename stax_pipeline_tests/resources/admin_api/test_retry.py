@@ -102,6 +102,13 @@ def test_waits_add_up_to_the_budget_at_most() -> None:
     assert outcome.error.retry_at == NOW + timedelta(seconds=360)
 
 
+@pytest.mark.parametrize("jump", [timedelta(days=2), timedelta(days=-2)])
+def test_a_clock_that_is_set_meanwhile_neither_ends_the_tries_nor_prolongs_them(jump: timedelta) -> None:
+    outcome = walk(error(503, "api_error", headers={"retry-after": "120"}), clock=Clock(jumps=jump))
+    assert isinstance(outcome.error, SourceUnavailable)
+    assert outcome.clock.slept == [120.0, 120.0]
+
+
 def test_x_should_retry_false_is_obeyed() -> None:
     outcome = walk(error(500, "api_error", headers={"x-should-retry": "false"}), WHOLE)
     assert isinstance(outcome.error, SourceUnavailable)

@@ -1,0 +1,25 @@
+"""A short soak; the long one is `make soak`."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from benchmarks.soak import soak
+from stax_pipeline_tests.steps import support
+
+SEED = random.randrange(1 << 32)
+
+
+def test_ten_days_of_faults_leave_the_content_of_a_clean_installation(
+    stax_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAX_HOME", str(stax_home))
+    monkeypatch.setenv("STAX_ANTHROPIC_BASE_URL", "")
+    monkeypatch.setattr(support, "LIMITS", support.LIMITS)
+    figures = soak(stax_home, tenants=3, days=10, lookback=1, seed=SEED)
+    assert figures.differences == (), f"seed {SEED}"
+    assert figures.leaks == [], f"seed {SEED}"
+    assert figures.failed > 0, f"seed {SEED}: no fault was felt"
