@@ -35,7 +35,6 @@ from stax_pipeline.resources.dagster import loader_engine
 from stax_pipeline.resources.key_encryption import seal
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.tenant_secrets import ensure_master_key
-from stax_pipeline.resources.warehouse.prices import read_book
 from stax_pipeline.resources.warehouse.roles import logins
 from stax_pipeline.resources.warehouse.tables import metadata
 from stax_pipeline.resources.warehouse.tenants import StoredKey, Tenant, add_tenant, all_tenants, store_key
@@ -131,8 +130,8 @@ def replayed(engine: sa.Engine, window: Window) -> float:
     """Seconds that it takes to rebuild the same days from the raw pages."""
     settings = read_settings()
     with engine.connect() as connection:
-        tenants, book = all_tenants(connection), read_book(connection)
-    books = Books(engine, Lake(settings.lake), book, settings.settle)
+        tenants = all_tenants(connection)
+    books = Books(engine, Lake(settings.lake), settings.settle)
     started = time.perf_counter()
     outcomes = list(replay(books, settings.source, tenants, window, lambda stage, unit="": no_progress))
     assert not any(outcome.failures for outcome in outcomes)

@@ -108,12 +108,12 @@ def reconciliation(
 
 
 def books(warehouse: Warehouse, lake: Lake) -> Books:
-    """The price book in force and the rules of this installation. Raises CannotStart when no price was ever loaded."""
+    """The rules of this installation. Raises CannotStart when no price was ever loaded."""
     with warehouse.engine.connect() as connection:
         book = read_book(connection)
     if not book.prices:
         raise CannotStart("The price book is empty. Materialise the asset price_book first, or run `stax sync`.")
-    return Books(warehouse.engine, lake.store, book, warehouse.settings.settle)
+    return Books(warehouse.engine, lake.store, warehouse.settings.settle)
 
 
 def dollars_by_day(engine: sa.Engine, window: Window) -> dict[date, dict[str, Decimal]]:

@@ -12,7 +12,6 @@ from stax_pipeline.domain.usage import Counts
 from stax_pipeline.resources.dagster import Lake, Scope, Warehouse
 from stax_pipeline.resources.lake.parquet import rebuild
 from stax_pipeline.resources.warehouse import tables
-from stax_pipeline.resources.warehouse.prices import read_book
 from stax_pipeline.steps.normalize import Stores, publish_cost, publish_usage
 from stax_pipeline.steps.organization import publish_organization
 
@@ -62,10 +61,8 @@ def cost_lines(
 ) -> dg.MaterializeResult:
     """Dollars as reported, in USD, row by row; usage and prices guard against a changed unit."""
     window = window_of(list(context.partition_keys))
-    with warehouse.engine.connect() as connection:
-        book = read_book(connection)
     outcome = publish_cost(
-        _stores(scope, warehouse, lake), scope.chosen(warehouse), window, book, progress(context, "publishing cost")
+        _stores(scope, warehouse, lake), scope.chosen(warehouse), window, progress(context, "publishing cost")
     )
     rebuild(warehouse.engine, lake.store, tables.cost_lines, window)
     paid = lineage({"amount_usd": {"raw_cost_report": ["amount"]}})

@@ -90,7 +90,7 @@ class Pricing(NamedTuple):
 def pricing(parts: Iterable[tuple[Quote, int]]) -> Pricing:
     """Price each part before summing."""
     parts = list(parts)
-    known = [price for quote, _ in parts if (price := quote.listed or quote.contracted)]
+    known = [price for quote, _ in parts if (price := quote.contracted or quote.listed)]
     return Pricing(
         _amount([(quote.listed, count) for quote, count in parts]),
         _amount([(quote.contracted, count) for quote, count in parts]),

@@ -33,6 +33,8 @@ class Cause(StrEnum):
     UNBILLED = "unbilled tokens"
     FAST_MODE = "fast mode"
     CONTRACT_DISCOUNT = "contract discount"
+    RECORDED_RATE = "recorded rate"
+    ONE_TOKEN_TYPE = "one token type"
     RESTATED = "restated day"
     UNEXPLAINED = "unexplained"
 
@@ -142,14 +144,20 @@ def _cause(
     reported = evidence.reported
     if low is None or high is None:
         return Cause.UNKNOWN_PRICE
+    if within_tolerance(low, low, reported):
+        return Cause.AGREES
     if within_tolerance(low, high, reported):
-        return Cause.BAND if low != high else Cause.AGREES
+        return Cause.BAND
     if reported.is_zero() or _agrees(evidence.bounds(evidence.used.keys() & evidence.paid.keys()), reported):
         return Cause.UNBILLED
     if _is_fast_mode(evidence, terms):
         return Cause.FAST_MODE
+    if _is_at_list(evidence):
+        return Cause.RECORDED_RATE
     if _is_discounted(evidence):
         return Cause.CONTRACT_DISCOUNT
+    if _is_one_token_type(evidence):
+        return Cause.ONE_TOKEN_TYPE
     return Cause.RESTATED if restated else Cause.UNEXPLAINED
 
 
@@ -186,16 +194,28 @@ def _at_speed(used: dict[MeetingKey, list[Tokens]], told: str, billed: str) -> d
     }
 
 
-def _is_discounted(evidence: _Evidence) -> bool:
-    """Whether every kind of token was billed at the same share of its list price, below the whole.
-
-    Or at the list price itself, where a recorded rate says that it should not be.
-    """
+def _is_at_list(evidence: _Evidence) -> bool:
+    """Whether the list price is what was billed, and a recorded rate says otherwise."""
     listed = [priced.listed for priced in evidence.priced.values()]
-    if _agrees((_total(one.low for one in listed), _total(one.high for one in listed)), evidence.reported):
-        return True
+    return _agrees((_total(one.low for one in listed), _total(one.high for one in listed)), evidence.reported)
+
+
+def _is_discounted(evidence: _Evidence) -> bool:
+    """Whether every kind of token was billed at the same share of its list price, below the whole."""
     shares = list(_shares_of_list(evidence))
     return len(shares) > 1 and max(shares) < NO_DISCOUNT and EXACT.subtract(max(shares), min(shares)) <= ALIKE
+
+
+def _is_one_token_type(evidence: _Evidence) -> bool:
+    """Whether all dollars but those of one token type agree: that type's price, or rate, is wrong."""
+    apart = set()
+    types = {key.token_type for key in evidence.paid}
+    for token_type in types:
+        keys = [key for key in evidence.used if key.token_type == token_type]
+        paid = sum_usd(usd for key in evidence.paid if key.token_type == token_type for usd in evidence.paid[key])
+        if not _agrees(evidence.bounds(keys), paid):
+            apart.add(token_type)
+    return len(apart) == 1 and len(types) > 1
 
 
 def _shares_of_list(evidence: _Evidence) -> Iterator[Decimal]:

@@ -151,31 +151,39 @@ def _meters(line: UsageLine) -> Iterator[tuple[str, str, int]]:
 
 
 class Repricing(NamedTuple):
-    """A change of prices, rates or commitments: when it was recorded, and the versions before and after."""
+    """A change of prices, rates or commitments: when spend was built by it, and the versions before and after."""
 
     recorded_at: datetime
     old_version: str
     new_version: str
 
+    @property
+    def words(self) -> str:
+        """What is new: a version is the book's, with that of rates and commitments behind a plus."""
+        old, new = (version.partition("+") for version in (self.old_version, self.new_version))
+        told = ["list prices"] * (old[0] != new[0]) + ["rates or commitments"] * (old[2] != new[2])
+        return f"new {' and '.join(told)}"
+
 
 def restated_prices(old: Iterable[SpendLine], new: Iterable[SpendLine], change: Repricing) -> list[Restatement]:
     """Dollars of the same usage and cost before and after new prices, rates or commitments.
 
-    `cost_usd` where it moved, else `contracted_cost_usd` (a reported line keeps its dollars), and `effective_cost_usd`
-    where a commitment moved it.
+    Each figure of `spend` that moved is told by itself, so that the differences of one figure sum to its change;
+    figures are never added to each other.
     """
     before, after = _by_key(old), _by_key(new)
     found = []
     for key in sorted(before.keys() | after.keys()):
-        then, now = before.get(key, _NOTHING), after.get(key, _NOTHING)
-        for figure in _moved(then, now):
-            words = f"{figure} under new prices, {change.old_version} → {change.new_version}"
-            found.append(
-                Restatement(
-                    *key._replace(description=figure), change.recorded_at,
-                    then._asdict()[figure], now._asdict()[figure], then.quantity, now.quantity, words, None, None,
-                )
-            )  # fmt: skip
+        then, now = before.get(key, _NOTHING), after.get(key, _GONE)
+        for figure in _FIGURES:
+            if _moved(then, now, figure):
+                found.append(
+                    Restatement(
+                        *key._replace(description=figure), change.recorded_at,
+                        getattr(then, figure), getattr(now, figure), then.quantity, now.quantity,
+                        f"{figure} under {change.words}, {change.old_version} → {change.new_version}", None, None,
+                    )
+                )  # fmt: skip
     return found
 
 
@@ -184,19 +192,17 @@ class _Figures(NamedTuple):
     contracted_cost_usd: Decimal | None
     effective_cost_usd: Decimal | None
     quantity: int | None
-    committed: bool
 
 
-_NOTHING = _Figures(None, None, None, None, False)
+_FIGURES = ("cost_usd", "contracted_cost_usd", "effective_cost_usd")
+_NOTHING = _Figures(None, None, None, None)
+_GONE = _Figures(Decimal(0), Decimal(0), Decimal(0), 0)
 
 
-def _moved(then: _Figures, now: _Figures) -> Iterator[str]:
-    if then.cost_usd != now.cost_usd and not (then is _NOTHING or now is _NOTHING):
-        yield "cost_usd"
-    elif then.contracted_cost_usd != now.contracted_cost_usd:
-        yield "contracted_cost_usd"
-    if then.effective_cost_usd != now.effective_cost_usd and (then.committed or now.committed):
-        yield "effective_cost_usd"
+def _moved(then: _Figures, now: _Figures, figure: str) -> bool:
+    """A line that comes or goes moved only what it held; one that stays also when a first price makes 0 of NULL."""
+    was, becomes = getattr(then, figure), getattr(now, figure)
+    return (was or 0) != (becomes or 0) if then is _NOTHING or now is _GONE else was != becomes
 
 
 def _by_key(lines: Iterable[SpendLine]) -> dict[Key, _Figures]:
@@ -206,9 +212,7 @@ def _by_key(lines: Iterable[SpendLine]) -> dict[Key, _Figures]:
             line.usage_date, Subject.PRICE, line.workspace_id, "", line.cost_type, line.token_type, line.model,
             line.service_tier, line.context_window, line.inference_geo, line.speed,
         )  # fmt: skip
-        figures = _Figures(
-            line.cost_usd, line.contracted_cost_usd, line.effective_cost_usd, line.quantity, bool(line.commitment_id)
-        )
+        figures = _Figures(line.cost_usd, line.contracted_cost_usd, line.effective_cost_usd, line.quantity)
         found[key] = _added(found[key], figures) if key in found else figures
     return found
 
@@ -219,7 +223,6 @@ def _added(one: _Figures, other: _Figures) -> _Figures:
         _sum(one.contracted_cost_usd, other.contracted_cost_usd),
         _sum(one.effective_cost_usd, other.effective_cost_usd),
         one.quantity if other.quantity is None else other.quantity + (one.quantity or 0),
-        one.committed or other.committed,
     )
 
 

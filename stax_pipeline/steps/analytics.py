@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 
 from stax_pipeline.domain.attribution import KeySpend, spend_by_key
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.money import EXACT
-from stax_pipeline.domain.prices import PriceBook
 from stax_pipeline.domain.reconciliation import Cell, Reconciliation, cell_of, reconcile
 from stax_pipeline.domain.restatement import Subject
 from stax_pipeline.domain.spend import SpendLine
@@ -23,13 +23,16 @@ from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.agreements import read_terms
 from stax_pipeline.resources.warehouse.engine import plain_faults
+from stax_pipeline.resources.warehouse.extractions import Covered
+from stax_pipeline.resources.warehouse.prices import LatestBook
 from stax_pipeline.resources.warehouse.publish import TableRows, lock_tenant, read_days, replace_days
-from stax_pipeline.resources.warehouse.restatements import replace_restatements
+from stax_pipeline.resources.warehouse.restatements import add_restatements
+from stax_pipeline.resources.warehouse.shown import Build, add_builds, builds_of, now
 from stax_pipeline.resources.warehouse.tenants import Tenant, set_first_sync
-from stax_pipeline.steps.history import Archive, Held, held_now, price_restatements, spend_of
+from stax_pipeline.steps.history import Archive, Held, held_now, price_restatements, spend_of, terms_now
 from stax_pipeline.steps.isolation import Outcome, Progress, Tally, no_progress, reason
 
-Build = Callable[[sa.Connection, Tenant, Window], int]
+Work = Callable[[sa.Connection, Tenant, Window], int]
 CHUNK = 31  # days built at a time, so that a long history stays small in memory
 
 
@@ -52,8 +55,8 @@ class Books:
 
     engine: sa.Engine
     lake: Lake
-    book: PriceBook
     settle: timedelta
+    book: LatestBook = field(default_factory=LatestBook)
 
 
 def publish_spend(
@@ -64,11 +67,9 @@ def publish_spend(
 
     def build(connection: sa.Connection, tenant: Tenant, part: Window) -> int:
         held = held_now(connection, tenant, part)
-        terms = read_terms(connection, tenant.tenant_id, books.book)
+        terms, priced_at = terms_now(connection, tenant, books.book.read(connection))
         lines = spend_of(held, terms, books.settle)
-        if _versions(connection, tenant, part) != {terms.version}:
-            changed = price_restatements(Archive(connection, books.lake, books.settle), tenant, part)
-            replace_restatements(connection, tenant.tenant_id, part.days, Subject.PRICE, changed)
+        _note_builds(Archive(connection, books.lake, books.settle), tenant, part, held, terms.version, priced_at)
         columns = ["usage_date", "line", *SpendLine._fields[1:], "cost_extraction_id", "usage_extraction_id"]
         rows = TableRows(tables.spend, columns, _numbered(lines, held))
         written = replace_days(connection, tenant.tenant_id, part.days, [rows])
@@ -99,7 +100,7 @@ def publish_reconciliation(
 
     def build(connection: sa.Connection, tenant: Tenant, part: Window) -> int:
         held = held_now(connection, tenant, part)
-        terms = read_terms(connection, tenant.tenant_id, books.book)
+        terms = read_terms(connection, tenant.tenant_id, books.book.read(connection))
         restated = _restated(connection, tenant, part)
         rows = reconcile(held.costs, held.usage, terms, held.settled(books.settle), restated)
         content = TableRows(tables.reconciliation, Reconciliation._fields, rows)
@@ -115,7 +116,7 @@ def note_first_sync(engine: sa.Engine, tenants: Sequence[Tenant], run_id: str) -
 
 
 def _for_each(
-    books: Books, tenants: Sequence[Tenant], window: Window, progress: Progress, doing: str, build: Build
+    books: Books, tenants: Sequence[Tenant], window: Window, progress: Progress, doing: str, build: Work
 ) -> Outcome:
     outcome = Outcome(tenants=len(tenants))
     tally = Tally(progress, len(tenants), len(window.days))
@@ -149,11 +150,27 @@ def _rows(
     return read_days(connection, table, columns, tenant.tenant_id, part.start, part.end)
 
 
-def _versions(connection: sa.Connection, tenant: Tenant, part: Window) -> set[str]:
-    table = tables.spend
-    of_days = table.c.usage_date >= part.start, table.c.usage_date < part.end
-    query = sa.select(table.c.price_book_version).distinct().where(table.c.tenant_id == tenant.tenant_id, *of_days)
-    return set(connection.execute(query).scalars())
+def _note_builds(
+    archive: Archive, tenant: Tenant, part: Window, held: Held, version: str, priced_at: datetime
+) -> None:  # fmt: skip
+    """Log what the days are built from, where it is not what they were built from before, and what that restates."""
+    connection = archive.connection
+    moment = now(connection)
+    last = {day: known[-1] for day, known in builds_of(connection, tenant.tenant_id, part).items()}
+    builds = [
+        Build(day, moment, version, priced_at, _id(held.cost_coverage, day), _id(held.usage_coverage, day))
+        for day in sorted(held.cost_coverage.keys() | held.usage_coverage.keys())
+    ]
+    changed = [
+        build for build in builds if build.usage_date not in last or last[build.usage_date].made_of != build.made_of
+    ]
+    add_builds(connection, tenant.tenant_id, changed)
+    repriced = [(last[build.usage_date], build) for build in changed if build.usage_date in last]
+    add_restatements(connection, tenant.tenant_id, price_restatements(archive, tenant, part, repriced))
+
+
+def _id(coverage: dict[date, Covered], day: date) -> UUID | None:
+    return coverage[day].extraction_id if day in coverage else None
 
 
 def _restated(connection: sa.Connection, tenant: Tenant, part: Window) -> frozenset[Cell]:

@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from itertools import pairwise
 from typing import NamedTuple
+from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -18,6 +18,7 @@ from stax_pipeline.domain.cost import CostLine
 from stax_pipeline.domain.extraction import Report, Window, midnight
 from stax_pipeline.domain.fees import spread_fees
 from stax_pipeline.domain.guards import settled_days
+from stax_pipeline.domain.prices import PriceBook
 from stax_pipeline.domain.readings import read_cost, read_usage
 from stax_pipeline.domain.restatement import Later, Repricing, Restatement, restated_prices
 from stax_pipeline.domain.spend import SpendLine, spend_lines
@@ -28,9 +29,10 @@ from stax_pipeline.resources.lake.raw import read_raw
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.agreements import read_terms
-from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, covered, newest_by_day
+from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, covered, get_extractions
 from stax_pipeline.resources.warehouse.prices import read_book
 from stax_pipeline.resources.warehouse.publish import read_days
+from stax_pipeline.resources.warehouse.shown import Build, builds_of
 from stax_pipeline.resources.warehouse.tenants import Tenant
 
 
@@ -75,18 +77,24 @@ def held_now(connection: sa.Connection, tenant: Tenant, window: Window) -> Held:
     )
 
 
-def held_at(archive: Archive, tenant: Tenant, window: Window, instant: datetime) -> Held:
-    """What the extractions recorded by `instant` (UTC) said."""
+def held_of(archive: Archive, window: Window, builds: Iterable[Build]) -> Held:
+    """What spend of these days was built from, read from the raw pages."""
+    builds = list(builds)
     costs: list[CostLine] = []
     usage: list[UsageLine] = []
     coverage: dict[Report, dict[date, Covered]] = {Report.COST: {}, Report.USAGE: {}}
     for report, current in coverage.items():
-        for extraction, days in newest_by_day(archive.connection, tenant.tenant_id, report, window, instant):
+        days: dict[UUID, list[date]] = defaultdict(list)
+        for build in builds:
+            source = build.cost_extraction_id if report is Report.COST else build.usage_extraction_id
+            if source:
+                days[source].append(build.usage_date)
+        for source, extraction in get_extractions(archive.connection, days).items():
             if report is Report.COST:
-                costs += read_costs(archive.lake, extraction, days)
+                costs += read_costs(archive.lake, extraction, days[source])
             else:
-                usage += read_usages(archive.lake, extraction, days)[0]
-            current.update((row.usage_date, row) for row in coverage_of(extraction, days, {}, archive.settle))
+                usage += read_usages(archive.lake, extraction, days[source])[0]
+            current.update((r.usage_date, r) for r in coverage_of(extraction, days[source], {}, archive.settle))
     return Held(sorted(costs), sorted(usage), coverage[Report.COST], coverage[Report.USAGE])
 
 
@@ -96,37 +104,62 @@ def spend_of(held: Held, terms: Terms, settle: timedelta) -> list[SpendLine]:
 
 
 def spend_as_of(archive: Archive, tenant: Tenant, window: Window, instant: datetime) -> list[SpendLine]:
-    """What the product said at `instant` (UTC), from the extractions, prices and agreements recorded by then."""
-    terms = terms_at(archive.connection, tenant, instant)
-    return spend_of(held_at(archive, tenant, window, instant), terms, archive.settle)
+    """What `spend` held at `instant` (UTC), from the raw pages and the prices that it was built from."""
+    by_terms: dict[datetime, list[Build]] = defaultdict(list)
+    for known in builds_of(archive.connection, tenant.tenant_id, window, instant).values():
+        by_terms[known[-1].priced_at].append(known[-1])
+    lines = [
+        line
+        for priced_at, builds in by_terms.items()
+        for line in spend_of(
+            held_of(archive, window, builds), terms_at(archive.connection, tenant, priced_at), archive.settle
+        )
+    ]
+    return sorted(lines, key=lambda line: (line[:10], line.quantity or 0))
 
 
 def terms_at(connection: sa.Connection, tenant: Tenant, instant: datetime) -> Terms:
     return read_terms(connection, tenant.tenant_id, read_book(connection, at=instant), at=instant)
 
 
-def price_restatements(archive: Archive, tenant: Tenant, window: Window) -> list[Restatement]:
-    """Every change of prices, rates or commitments that met days already fetched: their dollars before and after."""
+def terms_now(connection: sa.Connection, tenant: Tenant, book: PriceBook) -> tuple[Terms, datetime]:
+    """The terms in force and the instant (UTC) since which they are: `terms_at` it gives the same."""
+    moments = [
+        moment
+        for table in (tables.list_prices, tables.contract_rates, tables.commitments)
+        for column in (table.c.recorded_at, table.c.superseded_at)
+        if (moment := connection.execute(_latest(table, column, tenant)).scalar())
+    ]
+    return read_terms(connection, tenant.tenant_id, book), max(moments)
+
+
+def _latest(table: sa.Table, column: sa.Column[datetime], tenant: Tenant) -> sa.Select[tuple[datetime]]:
+    of_tenant = table.c.tenant_id == tenant.tenant_id if "tenant_id" in table.c else sa.true()
+    return sa.select(sa.func.max(column)).where(of_tenant)
+
+
+def price_restatements(
+    archive: Archive, tenant: Tenant, window: Window, changes: Iterable[tuple[Build, Build]]
+) -> list[Restatement]:
+    """Dollars of the same usage and cost before and after each change of prices, rates or commitments.
+
+    A day that still ran, or just ended, has nothing to restate.
+    """
+    together: dict[tuple[datetime, datetime, datetime], list[Build]] = defaultdict(list)
+    for old, new in changes:
+        if old.price_book_version != new.price_book_version:
+            together[old.priced_at, new.priced_at, new.built_at].append(new)
     found: list[Restatement] = []
-    for before, moment in pairwise(_price_changes(archive.connection, tenant)):
-        old, new = (terms_at(archive.connection, tenant, at) for at in (before, moment))
-        if old.version != new.version:
-            held = held_at(archive, tenant, window, moment)
-            before_lines, after_lines = (spend_of(held, terms, archive.settle) for terms in (old, new))
-            found += restated_prices(before_lines, after_lines, Repricing(moment, old.version, new.version))
+    for (before, after, built_at), builds in together.items():
+        old_terms, new_terms = (terms_at(archive.connection, tenant, at) for at in (before, after))
+        held = held_of(archive, window, builds)
+        over = {day for day, row in held.usage_coverage.items() if row.state == State.COMPLETE}
+        old_lines, new_lines = (
+            [line for line in spend_of(held, terms, archive.settle) if line.usage_date in over]
+            for terms in (old_terms, new_terms)
+        )
+        found += restated_prices(old_lines, new_lines, Repricing(built_at, old_terms.version, new_terms.version))
     return found
-
-
-def _price_changes(connection: sa.Connection, tenant: Tenant) -> list[datetime]:
-    """Instants (UTC) at which something that prices this tenant's tokens was recorded or superseded."""
-    moments: set[datetime] = set()
-    for table in (tables.list_prices, tables.contract_rates, tables.commitments):
-        of_tenant = table.c.tenant_id == tenant.tenant_id if "tenant_id" in table.c else sa.true()
-        for column in (table.c.recorded_at, table.c.superseded_at):
-            moments.update(
-                connection.execute(sa.select(column).distinct().where(of_tenant, column.is_not(None))).scalars()
-            )
-    return sorted(moments)
 
 
 def read_costs(lake: Lake, extraction: Extraction, days: Iterable[date]) -> list[CostLine]:
@@ -167,14 +200,14 @@ def count_by_day(lines: Iterable[CostLine | UsageLine]) -> dict[date, int]:
     return counts
 
 
-def later(extraction: Extraction, before: Mapping[date, Covered]) -> Later:
+def later(extraction: Extraction, published_at: datetime, before: Mapping[date, Covered]) -> Later:
     """What makes a change a restatement: the day was over, and its figures had arrived, at the extraction before."""
     past = {
         day: row.extraction_id
         for day, row in before.items()
         if row.state == State.COMPLETE and (row.rows or row.old_enough_to_settle)
     }
-    return Later(extraction.extraction_id, extraction.recorded_at or extraction.extracted_at, past)
+    return Later(extraction.extraction_id, published_at, past)
 
 
 def read_cost_lines(connection: sa.Connection, tenant: Tenant, window: Window) -> list[CostLine]:

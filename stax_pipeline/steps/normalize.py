@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TypeVar
@@ -20,18 +20,27 @@ from stax_pipeline.domain.errors import TenantStopped
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.domain.guards import settled_days, shrunk_days, unit_fault
 from stax_pipeline.domain.money import EXACT
-from stax_pipeline.domain.prices import PriceBook
 from stax_pipeline.domain.restatement import restated_cost, restated_usage
 from stax_pipeline.domain.time import is_old_enough_to_settle
 from stax_pipeline.domain.usage import KeyUsageLine, UsageLine
-from stax_pipeline.resources.lake.raw import RawDamaged, refuse_raw
+from stax_pipeline.resources.lake.raw import refuse_raw
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.agreements import read_terms
 from stax_pipeline.resources.warehouse.engine import plain_faults
-from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, covered, set_error, unpublished
+from stax_pipeline.resources.warehouse.extractions import (
+    Covered,
+    Extraction,
+    covered,
+    marks,
+    newer_for,
+    set_error,
+    unpublished,
+)
+from stax_pipeline.resources.warehouse.prices import LatestBook
 from stax_pipeline.resources.warehouse.publish import TableRows, cover, lock_tenant, replace_days
 from stax_pipeline.resources.warehouse.restatements import add_restatements
+from stax_pipeline.resources.warehouse.shown import Publication, add_publication, now
 from stax_pipeline.resources.warehouse.tenants import Tenant
 from stax_pipeline.steps.history import (
     count_by_day,
@@ -56,6 +65,7 @@ class Stores:
     lake: Lake
     settle: timedelta
     accept_shrink: bool = False
+    book: LatestBook = field(default_factory=LatestBook)
 
 
 class Shrunk(TenantStopped):
@@ -67,16 +77,16 @@ class UnitMismatch(TenantStopped):
 
 
 def publish_cost(
-    stores: Stores, tenants: Sequence[Tenant], window: Window, book: PriceBook, progress: Progress = no_progress
+    stores: Stores, tenants: Sequence[Tenant], window: Window, progress: Progress = no_progress
 ) -> Outcome:
-    """Cost lines of every tenant's newest extraction, after the unit guard and the shrink guard."""
+    """Cost lines of what was not published yet, after the unit guard and the shrink guard."""
     outcome = Outcome(tenants=len(tenants))
     tally = Tally(progress, len(tenants), len(window.days))
     for tenant in tenants:
         counted = 0
         for extraction, days in _unpublished(stores, tenant, Report.COST, window):
             try:
-                outcome.rows += _publish_cost(stores, tenant, extraction, days, book)
+                outcome.rows += _publish_cost(stores, tenant, extraction, days)
             except Exception as fault:
                 _refuse(stores, tenant, extraction, fault, outcome)
             counted += len(days)
@@ -88,7 +98,7 @@ def publish_cost(
 def publish_usage(
     stores: Stores, tenants: Sequence[Tenant], window: Window, progress: Progress = no_progress
 ) -> Outcome:
-    """Usage lines and usage by key of every tenant's newest extraction, in one transaction."""
+    """Usage lines and usage by key of what was not published yet, in one transaction."""
     outcome = Outcome(tenants=len(tenants))
     tally = Tally(progress, len(tenants), len(window.days))
     for tenant in tenants:
@@ -109,7 +119,7 @@ def _unpublished(stores: Stores, tenant: Tenant, report: Report, window: Window)
         return unpublished(connection, tenant.tenant_id, report, window)
 
 
-def _publish_cost(stores: Stores, tenant: Tenant, extraction: Extraction, days: list[date], book: PriceBook) -> int:
+def _publish_cost(stores: Stores, tenant: Tenant, extraction: Extraction, days: list[date]) -> int:
     lines = read_costs(stores.lake, extraction, days)
     columns = [*CostLine._fields, "extraction_id"]
     with plain_faults(f"tenant {tenant.slug}: publishing cost lines"), stores.engine.begin() as connection:
@@ -120,17 +130,21 @@ def _publish_cost(stores: Stores, tenant: Tenant, extraction: Extraction, days: 
         fresh = _of(days, lines)
         held = _of(days, read_cost_lines(connection, tenant, _span(days)))
         usage = read_usage_lines(connection, tenant, _span(days))
-        if fault := unit_fault(fresh, usage, read_terms(connection, tenant.tenant_id, book)):
+        if fault := unit_fault(fresh, usage, read_terms(connection, tenant.tenant_id, stores.book.read(connection))):
             raise UnitMismatch(fault)
         if not stores.accept_shrink:
             moments = {day: old.extracted_at for day, old in before.items()}
             settled = settled_days(moments, held, usage, stores.settle)
             _refuse_shrink(_dollars(held), _dollars(fresh), settled, "dollars")
-        add_restatements(connection, tenant.tenant_id, restated_cost(held, fresh, later(extraction, before)))
+        moment = now(connection)
+        changes = restated_cost(held, fresh, later(extraction, moment, before))
+        add_restatements(connection, tenant.tenant_id, changes)
         rows = _named(fresh, extraction)
         written = replace_days(connection, tenant.tenant_id, days, [TableRows(tables.cost_lines, columns, rows)])
+        report = Report(extraction.report)
         covering = coverage_of(extraction, days, count_by_day(fresh), stores.settle)
-        cover(connection, tenant.tenant_id, Report(extraction.report), days, covering)
+        cover(connection, tenant.tenant_id, report, days, covering)
+        add_publication(connection, tenant.tenant_id, report, Publication(moment, extraction.extraction_id, days))
     return written
 
 
@@ -150,14 +164,18 @@ def _publish_usage(stores: Stores, tenant: Tenant, extraction: Extraction, days:
             _refuse_shrink(_tokens(held), _tokens(fresh), settled, "tokens")
             held_by_key = _of(days, read_key_usage_lines(connection, tenant, _span(days)))
             _refuse_shrink(_tokens(held_by_key), _tokens(_of(days, by_key)), settled, "tokens by key")
-        add_restatements(connection, tenant.tenant_id, restated_usage(held, fresh, later(extraction, before)))
+        moment = now(connection)
+        changes = restated_usage(held, fresh, later(extraction, moment, before))
+        add_restatements(connection, tenant.tenant_id, changes)
         content = [
             TableRows(tables.usage_lines, [*UsageLine._fields, "extraction_id"], _named(fresh, extraction)),
             TableRows(tables.usage_by_key, [*KeyUsageLine._fields, "extraction_id"], _named(by_key, extraction)),
         ]
         written = replace_days(connection, tenant.tenant_id, days, content)
+        report = Report(extraction.report)
         covering = coverage_of(extraction, days, count_by_day(fresh), stores.settle)
-        cover(connection, tenant.tenant_id, Report(extraction.report), days, covering)
+        cover(connection, tenant.tenant_id, report, days, covering)
+        add_publication(connection, tenant.tenant_id, report, Publication(moment, extraction.extraction_id, days))
     return written
 
 
@@ -177,10 +195,9 @@ def _named(lines: Iterable[tuple[object, ...]], extraction: Extraction) -> Itera
 def _publishable(
     connection: sa.Connection, extraction: Extraction, days: list[date]
 ) -> tuple[list[date], dict[date, Covered]]:
-    """The days for which nothing newer is current, read under the tenant's lock."""
-    report = Report(extraction.report)
-    before = covered(connection, extraction.tenant_id, report, _span(days))
-    return [d for d in days if d not in before or before[d].extracted_at <= extraction.extracted_at], before
+    """The days for which nothing as new is current, read under the tenant's lock, and what is current."""
+    who = extraction.tenant_id, Report(extraction.report), _span(days)
+    return newer_for(extraction, days, marks(connection, *who)), covered(connection, *who)
 
 
 def _refuse_shrink(
@@ -207,13 +224,17 @@ def _tokens(lines: Iterable[UsageLine | KeyUsageLine]) -> dict[date, Decimal]:
 
 
 def _refuse(stores: Stores, tenant: Tenant, extraction: Extraction, fault: Exception, outcome: Outcome) -> None:
-    """Name the reason. An extraction whose content is at fault no longer counts; a failing disk or database is not its
-    fault, and the next sync publishes it.
+    """Name the reason. An extraction whose content is at fault no longer counts; a failing disk or database, or a
+    damaged object that can be restored, is not its fault: the next sync publishes it.
     """
     why = reason(fault, f"publishing {extraction.report}")
     outcome.failures[tenant.slug] = why
-    if isinstance(fault, TenantStopped | RawDamaged):
-        if isinstance(fault, TenantStopped) and extraction.raw_uri:
-            refuse_raw(stores.lake, extraction.raw_uri, why)
+    if isinstance(fault, TenantStopped):
         with plain_faults(f"tenant {tenant.slug}: recording a fault"), stores.engine.begin() as connection:
-            set_error(connection, extraction.extraction_id, why)
+            lock_tenant(connection, tenant.tenant_id)
+            refused = set_error(connection, extraction.extraction_id, why)
+        if refused and extraction.raw_uri:
+            try:
+                refuse_raw(stores.lake, extraction.raw_uri, why)
+            except OSError as broken:
+                outcome.failures[tenant.slug] = f"{why} (the lake could not note it: {broken.strerror})"

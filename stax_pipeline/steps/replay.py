@@ -1,7 +1,8 @@
 """Rebuild a tenant's days from the raw pages that were kept: no network, and the same content but for times.
 
-Extractions are taken in the order in which they were recorded, as they were published when they came; what was refused
-then (its `error` says so) stays out. A tenant's days change in one transaction, from what they held to what they hold.
+Extractions become current in the order and for the days in which they did when they came (`publications`); what was
+refused then, or not yet judged, stays out. A tenant's days change in one transaction, from what they held to what they
+hold.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
@@ -20,9 +22,10 @@ from stax_pipeline.domain.usage import KeyUsageLine, UsageLine
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.engine import plain_faults
-from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, in_order, renewed
+from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, get_extractions
 from stax_pipeline.resources.warehouse.publish import TableRows, cover, lock_tenant, replace_days
 from stax_pipeline.resources.warehouse.restatements import replace_restatements
+from stax_pipeline.resources.warehouse.shown import Publication, builds_of, published
 from stax_pipeline.resources.warehouse.tenants import Tenant
 from stax_pipeline.steps.analytics import (
     Books,
@@ -102,8 +105,7 @@ def replay_lines(books: Books, tenants: Sequence[Tenant], window: Window, progre
                 with plain_faults(f"tenant {tenant.slug}: replaying"), books.engine.begin() as connection:
                     lock_tenant(connection, tenant.tenant_id)
                     outcome.rows += sum(_replay(connection, books, tenant, part, kind) for kind in (USAGE, COST))
-                    changed = price_restatements(Archive(connection, books.lake, books.settle), tenant, part)
-                    replace_restatements(connection, tenant.tenant_id, part.days, Subject.PRICE, changed)
+                    _replay_prices(connection, books, tenant, part)
                 counted += len(part.days)
                 tally.step(len(part.days))
         except Exception as fault:
@@ -114,8 +116,10 @@ def replay_lines(books: Books, tenants: Sequence[Tenant], window: Window, progre
 
 def _replay(connection: sa.Connection, books: Books, tenant: Tenant, part: Window, kind: _Kind) -> int:
     found = _Replayed(rows=[{} for _ in kind.into])
-    for extraction in in_order(connection, tenant.tenant_id, kind.report, part):
-        _go_through(found, extraction, renewed(extraction, part, found.current), books, kind)
+    publications = published(connection, tenant.tenant_id, kind.report, part)
+    extractions = get_extractions(connection, [publication.extraction_id for publication in publications])
+    for publication in publications:
+        _go_through(found, extractions[publication.extraction_id], publication, books, kind)
     covering = sorted(found.current.values(), key=lambda row: row.usage_date)
     cover(connection, tenant.tenant_id, kind.report, part.days, covering)
     replace_restatements(connection, tenant.tenant_id, part.days, kind.subject, found.restated)
@@ -126,14 +130,22 @@ def _replay(connection: sa.Connection, books: Books, tenant: Tenant, part: Windo
     return replace_days(connection, tenant.tenant_id, part.days, content)
 
 
+def _replay_prices(connection: sa.Connection, books: Books, tenant: Tenant, part: Window) -> None:
+    """What changed prices restated, once more."""
+    changes = [pair for known in builds_of(connection, tenant.tenant_id, part).values() for pair in pairwise(known)]
+    found = price_restatements(Archive(connection, books.lake, books.settle), tenant, part, changes)
+    replace_restatements(connection, tenant.tenant_id, part.days, Subject.PRICE, found)
+
+
 def _go_through(
-    found: _Replayed, extraction: Extraction, days: list[date], books: Books, kind: _Kind
+    found: _Replayed, extraction: Extraction, publication: Publication, books: Books, kind: _Kind
 ) -> None:  # fmt: skip
-    """Let the extraction become current for `days`, as it did when it was published."""
+    """Let the extraction become current for its days, as it did when it was published."""
+    days = publication.days
     fresh = kind.read(books.lake, extraction, days)
     before = {day: found.current[day] for day in days if day in found.current}
     old = [line for day in before for line in found.rows[0].get(day, ())]
-    found.restated += kind.compare(old, fresh[0], later(extraction, before))
+    found.restated += kind.compare(old, fresh[0], later(extraction, publication.published_at, before))
     for by_day, lines in zip(found.rows, fresh, strict=True):
         by_day.update({day: [] for day in days})
         for line in lines:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from datetime import date
 
 import sqlalchemy as sa
 
@@ -11,8 +12,9 @@ from stax_pipeline.domain.extraction import Report
 from stax_pipeline.resources.lake.raw import OBJECT, RawDamaged, prove_whole, read_raw, refusal_of
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse.engine import plain_faults
-from stax_pipeline.resources.warehouse.extractions import Extraction, raw_uris, record
+from stax_pipeline.resources.warehouse.extractions import Extraction, Mark, newer_for, raw_uris, record
 from stax_pipeline.resources.warehouse.publish import lock_tenant
+from stax_pipeline.resources.warehouse.shown import Publication, add_publication
 from stax_pipeline.resources.warehouse.tenants import Tenant
 from stax_pipeline.steps.isolation import Outcome, Progress, reason
 
@@ -25,9 +27,9 @@ def restore_extractions(engine: sa.Engine, lake: Lake, tenants: Sequence[Tenant]
             with plain_faults(f"tenant {tenant.slug}: restoring"), engine.begin() as connection:
                 lock_tenant(connection, tenant.tenant_id)
                 known = raw_uris(connection, tenant.tenant_id)
-                for path in _objects(lake, tenant):
-                    if path not in known:
-                        _restore(connection, lake, tenant, path, outcome)
+                paths = [path for path in _objects(lake, tenant) if path not in known]
+                found = [e for path in paths if (e := _restored(connection, lake, tenant, path, outcome))]
+                _publish(connection, tenant, found)
         except Exception as fault:
             outcome.failures[tenant.slug] = reason(fault, "restoring")
         progress(done, len(tenants))
@@ -39,14 +41,28 @@ def _objects(lake: Lake, tenant: Tenant) -> list[str]:
     return [path for folder in folders for path in lake.paths(folder) if path.endswith(OBJECT)]
 
 
-def _restore(connection: sa.Connection, lake: Lake, tenant: Tenant, path: str, outcome: Outcome) -> None:
+def _restored(connection: sa.Connection, lake: Lake, tenant: Tenant, path: str, outcome: Outcome) -> Extraction | None:
     try:
         extraction = _described(lake, tenant, path)
     except Exception as fault:
         outcome.failures[tenant.slug] = reason(fault, f"reading {path}")
-        return
+        return None
     record(connection, extraction)
     outcome.rows += 1
+    return extraction
+
+
+def _publish(connection: sa.Connection, tenant: Tenant, found: list[Extraction]) -> None:
+    """Note that each became current when it was recorded: the lake does not tell when it was published."""
+    for report in (Report.COST, Report.USAGE):
+        current: dict[date, Mark] = {}
+        for extraction in sorted(found, key=lambda e: e.recorded_at or e.extracted_at):
+            if extraction.report != report or extraction.error:
+                continue
+            moment = extraction.recorded_at or extraction.extracted_at
+            days = newer_for(extraction, extraction.window.days, current)
+            current.update(dict.fromkeys(days, (extraction.extracted_at, moment)))
+            add_publication(connection, tenant.tenant_id, report, Publication(moment, extraction.extraction_id, days))
 
 
 def _described(lake: Lake, tenant: Tenant, path: str) -> Extraction:

@@ -96,10 +96,10 @@ ALL_TENANTS_EXTRACTED = Rule(
 EVERY_EXTRACTION_PUBLISHED = Rule(
     "every_extraction_published",
     "spend",
-    "The newest extraction that counts is the current one for some day: what arrived was published.",
-    ("tenant", "report", "extracted_at"),
+    "Every day of the newest extraction that counts is current, or something newer is: what arrived was published.",
+    ("tenant", "report", "extracted_at", "usage_date"),
     """
-    select t.slug, e.report, e.extracted_at
+    select t.slug, e.report, e.extracted_at, cast(d.day as date)
     from stax.tenants t
     cross join (values ('cost_report'), ('usage_report')) as r (report)
     cross join lateral (
@@ -107,9 +107,11 @@ EVERY_EXTRACTION_PUBLISHED = Rule(
         where x.tenant_id = t.tenant_id and x.report = r.report and x.error is null
         order by x.extracted_at desc, x.recorded_at desc limit 1
     ) e
+    cross join lateral generate_series(e.window_start::timestamp, e.window_end - 1, interval '1 day') as d (day)
+    left join stax.coverage c on c.tenant_id = t.tenant_id and c.report = e.report and c.usage_date = d.day::date
     where t.status <> 'disconnected'
-      and not exists (select 1 from stax.coverage c where c.extraction_id = e.extraction_id)
-    order by 1, 2
+      and (c.extraction_id is null or (c.extraction_id <> e.extraction_id and c.extracted_at < e.extracted_at))
+    order by 1, 2, 4
     """,
 )
 
@@ -117,14 +119,49 @@ SPEND_IS_CURRENT = Rule(
     "spend_is_current",
     "spend",
     "Spend was built from the current extraction of both reports and with the prices, rates and commitments in force, "
-    "on every day; `stax replay` rebuilds what was not.",
+    "on every day that was ever fetched, whatever days the run is about; `stax replay` rebuilds what was not.",
     ("tenant", "usage_date", "price_book_version"),
     f"""
+    with held as (
+        select tenant_id, usage_date,
+               (array_agg(extraction_id) filter (where report = 'cost_report'))[1] as cost,
+               (array_agg(extraction_id) filter (where report = 'usage_report'))[1] as usage
+        from stax.coverage group by 1, 2
+    ),
+    built as (
+        select distinct on (tenant_id, usage_date) tenant_id, usage_date, price_book_version as version,
+               cost_extraction_id as cost, usage_extraction_id as usage
+        from stax.spend_builds order by tenant_id, usage_date, built_at desc
+    ),
+    versions as (
+        select tenant_id, usage_date, version from built
+        union select tenant_id, usage_date, price_book_version from stax.spend where {WINDOW}
+    )
+    select t.slug, usage_date, b.version
+    from held h full join built b using (tenant_id, usage_date) join stax.tenants t using (tenant_id)
+    where (h.cost, h.usage) is distinct from (b.cost, b.usage)
+    union
     select slug, usage_date, null from stax.completeness where {WINDOW} and not spend_is_current
     union
-    select t.slug, s.usage_date, s.price_book_version from stax.spend s join stax.tenants t using (tenant_id)
-    where {WINDOW}
-      and s.price_book_version <> coalesce(cast(:versions as jsonb) ->> cast(s.tenant_id as text), :version)
+    select t.slug, usage_date, version from versions join stax.tenants t using (tenant_id)
+    where version <> coalesce(cast(:versions as jsonb) ->> cast(tenant_id as text), :version)
+    order by 1, 2
+    """,
+)
+
+RECONCILIATION_TIES_TO_COST_LINES = Rule(
+    "reconciliation_ties_to_cost_lines",
+    "reconciliation",
+    "Per tenant and day, the error bar holds the reported token dollars of standard and batch to the last digit.",
+    ("tenant", "usage_date", "cost_lines_usd", "reconciliation_usd"),
+    f"""
+    with c as (select tenant_id, usage_date, sum(amount_usd) as usd from stax.cost_lines
+               where {WINDOW} and cost_type = 'tokens' and service_tier in ('', 'standard', 'batch') group by 1, 2),
+         r as (select tenant_id, usage_date, sum(reported_usd) as usd from stax.reconciliation where {WINDOW}
+               group by 1, 2)
+    select t.slug, usage_date, c.usd, r.usd
+    from c full join r using (tenant_id, usage_date) join stax.tenants t using (tenant_id)
+    where coalesce(c.usd, 0) <> coalesce(r.usd, 0)
     order by 1, 2
     """,
 )
@@ -217,6 +254,7 @@ RULES = (
     SPEND_BY_KEY_TIES_TO_SPEND,
     FOCUS_TIES_TO_SPEND,
     SPEND_IS_CURRENT,
+    RECONCILIATION_TIES_TO_COST_LINES,
     EVERY_COST_LINE_MET,
     EVERY_TOKEN_PRICED,
     EVERY_USAGE_BILLED,

@@ -100,7 +100,7 @@ class TestCauses:
         assert found.cause == "contract discount"
 
     def test_unlike_shares_are_no_discount(self) -> None:
-        found = row(cost("3.4"), cost("16.9", OUTPUT), usage(MILLION, output_tokens=MILLION))
+        found = row(cost("3.4"), cost("16", OUTPUT), usage(MILLION, output_tokens=MILLION))
         assert found.cause == "unexplained"
 
     def test_a_recorded_rate_explains_the_bill(self) -> None:
@@ -118,7 +118,11 @@ class TestCauses:
         rate = ContractRate("claude-*", "*", "*", DAY, None, Decimal("0.15"), None)
         own = Terms(book(), ContractRates.of([rate]))
         found = reconcile([cost("4")], [usage(MILLION)], own, frozenset())[0]
-        assert (found.ratio, found.cause) == (Decimal("0.85"), "contract discount")
+        assert (found.ratio, found.cause) == (Decimal("0.85"), "recorded rate")
+
+    def test_one_wrong_price_among_right_ones(self) -> None:
+        found = row(cost("4"), cost("16", OUTPUT), usage(MILLION, output_tokens=MILLION))
+        assert found.cause == "one token type"
 
     def test_what_was_billed_agrees_and_the_rest_was_not_billed(self) -> None:
         found = row(cost("4"), usage(MILLION, output_tokens=MILLION))

@@ -9,7 +9,9 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stax_pipeline.domain.commitments import Commitment
 from stax_pipeline.domain.cost import CostLine
+from stax_pipeline.domain.fees import spread_fees
 from stax_pipeline.domain.money import EXACT, sum_usd
 from stax_pipeline.domain.prices import PriceBook
 from stax_pipeline.domain.restatement import (
@@ -26,7 +28,9 @@ from stax_pipeline.domain.usage import UsageLine
 from stax_pipeline_tests.domain.builders import (
     DAY,
     MILLION,
+    OPUS,
     OUTPUT,
+    book,
     cost,
     cost_lines_,
     list_price,
@@ -88,22 +92,34 @@ def prices(usd: str | None, *meters: UsageLine, costs: tuple[CostLine, ...] = ()
     return restated_prices(*lines, CHANGE)
 
 
-def test_reconstructed_dollars_move_with_the_price() -> None:
-    [found] = prices("12", usage(MILLION, service_tier="priority"))
-    assert (found.description, found.old_usd, found.new_usd) == ("cost_usd", 10, 12)
-    assert (found.old_quantity, found.new_quantity, found.reason) == (
-        MILLION, MILLION, "cost_usd under new prices, a → b",
-    )  # fmt: skip
+def told(found: list[Restatement]) -> dict[str, tuple[Decimal | None, Decimal | None]]:
+    return {row.description: (row.old_usd, row.new_usd) for row in found}
+
+
+def test_reconstructed_dollars_move_with_the_price_in_every_figure() -> None:
+    found = prices("12", usage(MILLION, service_tier="priority"))
+    assert told(found) == dict.fromkeys(("cost_usd", "contracted_cost_usd", "effective_cost_usd"), (10, 12))
+    assert {(row.old_quantity, row.new_quantity) for row in found} == {(MILLION, MILLION)}
+    assert found[0].reason == "cost_usd under new list prices, a → b"
 
 
 def test_reported_dollars_stay_and_their_list_cost_moves() -> None:
-    [found] = prices("12", usage(MILLION), costs=(cost("9"),))
-    assert (found.description, found.old_usd, found.new_usd) == ("contracted_cost_usd", 10, 12)
+    assert told(prices("12", usage(MILLION), costs=(cost("9"),))) == {"contracted_cost_usd": (10, 12)}
 
 
 def test_a_first_price_turns_nothing_into_dollars() -> None:
-    [found] = prices(None, usage(MILLION, service_tier="priority"))
-    assert (found.old_usd, found.new_usd) == (None, 10)
+    assert told(prices(None, usage(MILLION, service_tier="priority")))["cost_usd"] == (None, 10)
+
+
+def test_an_unused_part_comes_and_goes_with_its_commitment() -> None:
+    fee = Commitment("c", OPUS, 1000, 0, Decimal(30), DAY, DAY + timedelta(days=29))
+    own = Terms(book(), commitments=(fee,))
+    unused = spread_fees([], own, {DAY: 1440})
+    change = Repricing(NOW, "a", "a+1")
+    [came], [gone] = restated_prices([], unused, change), restated_prices(unused, [], change)
+    assert (came.description, came.old_usd, came.new_usd) == ("effective_cost_usd", None, 1)
+    assert (gone.old_usd, gone.new_usd) == (1, 0)
+    assert came.reason == "effective_cost_usd under new rates or commitments, a → a+1"
 
 
 def test_the_same_terms_restate_nothing() -> None:

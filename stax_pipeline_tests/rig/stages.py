@@ -23,7 +23,7 @@ from stax_pipeline.domain.errors import StaxError
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.prices import shipped_prices
 from stax_pipeline.resources.warehouse.migrate import upgrade
-from stax_pipeline.resources.warehouse.prices import read_book, record_prices
+from stax_pipeline.resources.warehouse.prices import record_prices
 from stax_pipeline.resources.warehouse.tenants import all_tenants
 from stax_pipeline.settings import CHECKOUT, read_settings
 from stax_pipeline.steps.analytics import Books
@@ -108,8 +108,8 @@ def _replay(window: Window) -> None:
     made = _here()
     with made.engine.begin() as connection:
         record_prices(connection, shipped_prices())
-        book, tenants = read_book(connection), all_tenants(connection)
-    books = Books(made.engine, made.lake, book, made.settings.settle)
+        tenants = all_tenants(connection)
+    books = Books(made.engine, made.lake, made.settings.settle)
     for _ in replay(books, made.settings.source, tenants, window, lambda *_: no_progress):
         pass
 

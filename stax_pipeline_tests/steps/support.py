@@ -18,7 +18,7 @@ from stax_pipeline.domain.prices import shipped_prices
 from stax_pipeline.resources.admin_api import Limits, admin_api
 from stax_pipeline.resources.tenant_secrets import master_keys, open_key
 from stax_pipeline.resources.warehouse.columns import metadata
-from stax_pipeline.resources.warehouse.prices import read_book, record_prices
+from stax_pipeline.resources.warehouse.prices import record_prices
 from stax_pipeline.resources.warehouse.tenants import Tenant, tenants_to_sync
 from stax_pipeline.simulator import Organization, realistic_organization, truth
 from stax_pipeline.simulator.faults import Fault
@@ -90,14 +90,13 @@ def sync(
     reads = made.settings.source
     with made.engine.begin() as connection:
         record_prices(connection, shipped_prices())
-        book = read_book(connection)
         tenants = tenants_to_sync(connection, slugs)
     for report in (*reports, *([Report.ANALYTICS] if reads is DataSource.BOTH else [])):
         ran.steps[report] = fetch(made, report, tenants, window)
     settle = made.settings.settle
-    stores, books = Stores(made.engine, made.lake, settle, accept_shrink), Books(made.engine, made.lake, book, settle)
+    stores, books = Stores(made.engine, made.lake, settle, accept_shrink), Books(made.engine, made.lake, settle)
     ran.steps["usage"] = publish_usage(stores, tenants, window)
-    ran.steps["cost"] = publish_cost(stores, tenants, window, book)
+    ran.steps["cost"] = publish_cost(stores, tenants, window)
     ran.steps["names"] = publish_organization(made.engine, made.lake, tenants)
     ran.steps["spend"] = publish_spend(books, tenants, window)[0]
     ran.steps["by_key"] = publish_spend_by_key(books, tenants, window)
@@ -129,7 +128,7 @@ def fetch(made: Installation, report: Report, tenants: list[Tenant], window: Win
 
 def content(made: Installation, *slugs: str) -> dict[str, list[str]]:
     """Every row of every table as text, without ids made at random, times and run ids; of `slugs`, or of all."""
-    apart = {"tenants", "admin_keys", "extractions"}
+    apart = {"tenants", "admin_keys", "extractions", "publications", "spend_builds"}
     found: dict[str, list[str]] = {}
     for table in metadata.sorted_tables:
         if table.name in apart:

@@ -67,8 +67,8 @@ def again(made: Installation, **more: Any) -> None:
 
 def replayed(made: Installation) -> list[Outcome]:
     with made.engine.connect() as connection:
-        tenants, book = all_tenants(connection), read_book(connection)
-    books = Books(made.engine, made.lake, book, made.settings.settle)
+        tenants = all_tenants(connection)
+    books = Books(made.engine, made.lake, made.settings.settle)
     return list(replay(books, made.settings.source, tenants, DAYS, lambda stage, unit="tenant-days": no_progress))
 
 
@@ -112,7 +112,7 @@ class TestRestatements:
         assert {row.old_extraction_id for row in found}.isdisjoint(row.new_extraction_id for row in found)
         newest = query(
             made,
-            "select max(recorded_at) as at from stax.extractions join stax.tenants using (tenant_id)"
+            "select max(published_at) as at from stax.publications join stax.tenants using (tenant_id)"
             " where report = 'cost_report' and slug = 'acme'",
         )[0].at
         assert {row.seen_at for row in found} == {newest}
@@ -187,8 +187,8 @@ class TestRestatements:
         assert sum_usd(row.difference_usd for row in moved if row.usage_date == FIRST) == after[FIRST] - before[FIRST]
         assert {row.model for row in found} == {changed[0].model}
         assert all(row.new_usd == 2 * row.old_usd for row in moved)
-        assert {row.service_tier for row in found if row.description == "contracted_cost_usd"} <= {"standard", "batch"}
-        assert "under new prices" in moved[0].reason
+        assert {row.description for row in found} == {"cost_usd", "contracted_cost_usd", "effective_cost_usd"}
+        assert "under new list prices" in moved[0].reason
         again(made)
         assert len([row for row in restated(made, "price") if row.slug == "acme"]) == len(found)
 
@@ -275,6 +275,7 @@ class TestReplay:
         before = content(made)
         kept = extraction_facts(made)
         execute(made, "delete from stax.coverage")
+        execute(made, "delete from stax.publications")
         execute(made, "delete from stax.extractions where raw_uri is not null")
         with made.engine.connect() as connection:
             tenants = all_tenants(connection)
@@ -292,6 +293,7 @@ class TestReplay:
             " where slug = 'acme' and report = 'usage_report'",
         )
         execute(made, "delete from stax.coverage")
+        execute(made, "delete from stax.publications")
         execute(made, "delete from stax.extractions")
         whole = made.lake.get(path)
         made.lake.delete(path)
@@ -313,6 +315,7 @@ def extraction_facts(made: Installation) -> list[str]:
 
 def test_rows_that_no_extraction_stands_for_do_not_survive_a_replay(made: Installation) -> None:
     execute(made, "delete from stax.coverage where report = 'cost_report'")
+    execute(made, "delete from stax.publications where report = 'cost_report'")
     execute(made, "delete from stax.extractions where report = 'cost_report'")
     replayed(made)
     assert query(made, "select 1 from stax.cost_lines") == []

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from stax_pipeline.domain.extraction import Window
-    from stax_pipeline.domain.prices import PriceBook
     from stax_pipeline.resources.lake.store import Lake
     from stax_pipeline.resources.warehouse.tenants import Tenant
     from stax_pipeline.steps.isolation import Outcome, Progress
@@ -64,7 +63,8 @@ def _replay(
     if window is None:
         click.echo("Nothing was ever fetched: there is nothing to replay.", err=True)
         return _failures(outcomes)
-    books = Books(engine, lake, _book(engine), settings.settle)
+    _add_shipped_prices(engine)
+    books = Books(engine, lake, settings.settle)
     outcomes += rebuild_tables(books, settings.source, tenants, window, _tell)
     shown = _tell("writing Parquet", "tables")
     for done, table in enumerate(tables.DAILY, start=1):
@@ -104,15 +104,13 @@ def _window(engine: sa.Engine, first: date | None, last: date | None) -> Window 
     return window
 
 
-def _book(engine: sa.Engine) -> PriceBook:
-    """The price book in force, the shipped prices added first."""
+def _add_shipped_prices(engine: sa.Engine) -> None:
     from stax_pipeline.domain.prices import shipped_prices
     from stax_pipeline.resources.warehouse.engine import plain_faults
-    from stax_pipeline.resources.warehouse.prices import read_book, record_prices
+    from stax_pipeline.resources.warehouse.prices import record_prices
 
-    with plain_faults("reading the price book"), engine.begin() as connection:
+    with plain_faults("adding the shipped prices"), engine.begin() as connection:
         record_prices(connection, shipped_prices())
-        return read_book(connection)
 
 
 def _tell(stage: str, unit: str = "tenant-days") -> Progress:

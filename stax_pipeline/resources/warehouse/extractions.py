@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Report, Window
-from stax_pipeline.resources.warehouse.tables import coverage, extractions
+from stax_pipeline.resources.warehouse.tables import coverage, extractions, publications
 
 
 class Extraction(NamedTuple):
@@ -44,11 +44,16 @@ def record(connection: sa.Connection, extraction: Extraction) -> None:
     connection.execute(extractions.insert().values(**told))
 
 
-def set_error(connection: sa.Connection, extraction_id: UUID, error: str) -> None:
-    """Note why an extraction that arrived whole does not count after all."""
-    connection.execute(
-        extractions.update().where(extractions.c.extraction_id == extraction_id).values(error=error[:2000])
+def set_error(connection: sa.Connection, extraction_id: UUID, error: str) -> bool:
+    """Note why an extraction that arrived whole does not count after all; False where it was published meanwhile.
+
+    The caller holds the tenant's lock.
+    """
+    shown = sa.exists().where(publications.c.extraction_id == extraction_id)
+    noted = connection.execute(
+        extractions.update().where(extractions.c.extraction_id == extraction_id, ~shown).values(error=error[:2000])
     )
+    return bool(noted.rowcount)
 
 
 def newest(connection: sa.Connection, tenant_id: UUID, report: Report, window: Window) -> list[Extraction]:
@@ -67,32 +72,48 @@ def newest(connection: sa.Connection, tenant_id: UUID, report: Report, window: W
     return [Extraction(*row) for row in connection.execute(query)]
 
 
+def get_extractions(connection: sa.Connection, ids: Iterable[UUID]) -> dict[UUID, Extraction]:
+    """Extractions by id."""
+    query = sa.select(*_EXTRACTION).where(extractions.c.extraction_id.in_(set(ids)))
+    return {row.extraction_id: Extraction(*row) for row in connection.execute(query)}
+
+
 def get_extraction(connection: sa.Connection, extraction_id: UUID) -> Extraction:
     """The extraction of that id; coverage names no other."""
     query = sa.select(*_EXTRACTION).where(extractions.c.extraction_id == extraction_id)
     return Extraction(*connection.execute(query).one())
 
 
+Mark = tuple[datetime, datetime]
+"""An extraction's place among others of its tenant and report: its moment, then when it was recorded (UTC)."""
+
+
 def unpublished(
     connection: sa.Connection, tenant_id: UUID, report: Report, window: Window
 ) -> list[tuple[Extraction, list[date]]]:
-    """Extractions that count, as they were recorded, each with the days of the window on which none later is current.
-
-    The current one of a day is among them: publishing it once more changes nothing.
-    """
-    current = covered(connection, tenant_id, report, window)
-    counted = in_order(connection, tenant_id, report, window)
-    order = {extraction.extraction_id: place for place, extraction in enumerate(counted)}
-
-    def is_due(extraction: Extraction, day: date) -> bool:
-        now = current.get(day)
-        return now is None or (
-            extraction.extracted_at >= now.extracted_at
-            and order[extraction.extraction_id] >= order.get(now.extraction_id, -1)
-        )
-
-    due = ((e, [day for day in window.days if day in e.window and is_due(e, day)]) for e in counted)
+    """Extractions that count, as they were recorded, each with the days of the window that it is newer for."""
+    current = marks(connection, tenant_id, report, window)
+    due = ((e, newer_for(e, window.days, current)) for e in in_order(connection, tenant_id, report, window))
     return [(extraction, days) for extraction, days in due if days]
+
+
+def newer_for(extraction: Extraction, days: Iterable[date], current: Mapping[date, Mark]) -> list[date]:
+    """The days of the extraction for which nothing as new is current."""
+    mark = extraction.extracted_at, extraction.recorded_at or extraction.extracted_at
+    return [day for day in days if day in extraction.window and (day not in current or mark > current[day])]
+
+
+def marks(connection: sa.Connection, tenant_id: UUID, report: Report, window: Window) -> dict[date, Mark]:
+    """The mark of the current extraction, by usage date."""
+    query = (
+        sa.select(coverage.c.usage_date, extractions.c.extracted_at, extractions.c.recorded_at)
+        .join(extractions, extractions.c.extraction_id == coverage.c.extraction_id)
+        .where(
+            coverage.c.tenant_id == tenant_id, coverage.c.report == report,
+            coverage.c.usage_date >= window.start, coverage.c.usage_date < window.end,
+        )
+    )  # fmt: skip
+    return {day: (extracted_at, recorded_at) for day, extracted_at, recorded_at in connection.execute(query)}
 
 
 def in_order(

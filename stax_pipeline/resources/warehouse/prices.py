@@ -29,6 +29,21 @@ def known_book(connection: sa.Connection) -> PriceBook:
     return book if book.prices else PriceBook.of(shipped_prices())
 
 
+class LatestBook:
+    """The prices in force, read again only when they changed: a step reads them in every tenant's transaction."""
+
+    def __init__(self) -> None:
+        self._known: tuple[object, PriceBook] | None = None
+
+    def read(self, connection: sa.Connection) -> PriceBook:
+        mark = connection.execute(
+            sa.select(sa.func.count(), sa.func.max(list_prices.c.recorded_at), sa.func.max(list_prices.c.superseded_at))
+        ).one()
+        if self._known is None or self._known[0] != tuple(mark):
+            self._known = tuple(mark), read_book(connection)
+        return self._known[1]
+
+
 def record_prices(
     connection: sa.Connection, prices: Iterable[ListPrice], imported: bool = False
 ) -> Recorded[ListPrice]:

@@ -7,7 +7,7 @@ from stax_pipeline.resources.warehouse.tables.agreements import commitments, con
 from stax_pipeline.resources.warehouse.tables.alerts import alert_channels, alerts
 from stax_pipeline.resources.warehouse.tables.analytics import list_prices, reconciliation, spend, spend_by_key
 from stax_pipeline.resources.warehouse.tables.comparison import source_comparison
-from stax_pipeline.resources.warehouse.tables.history import restatements
+from stax_pipeline.resources.warehouse.tables.history import publications, restatements, spend_builds
 from stax_pipeline.resources.warehouse.tables.normalized import (
     api_keys,
     cost_lines,
@@ -42,10 +42,12 @@ __all__ = [
     "list_prices",
     "members",
     "metadata",
+    "publications",
     "reconciliation",
     "restatements",
     "source_comparison",
     "spend",
+    "spend_builds",
     "spend_by_key",
     "tenant_grants",
     "tenants",

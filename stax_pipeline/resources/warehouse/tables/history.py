@@ -37,3 +37,30 @@ restatements = table(
     loaded(),
     sa.CheckConstraint("subject in ('cost', 'usage', 'price')", name="subject"),
 )  # fmt: skip
+
+
+publications = table(
+    "publications",
+    "When an extraction became the current one of a day: what replay goes through",
+    tenant(),
+    text("report", "cost_report or usage_report", key=True),
+    usage_date(),
+    instant("published_at", "When the tables changed", key=True),
+    sa.Column(
+        "extraction_id", sa.UUID, sa.ForeignKey("stax.extractions.extraction_id"), nullable=False,
+        comment="The extraction that is current since",
+    ),
+)  # fmt: skip
+
+
+spend_builds = table(
+    "spend_builds",
+    "What spend of a day was built from, and when: what --as-of goes by; a build that changes neither adds no row",
+    tenant(),
+    usage_date(),
+    instant("built_at", "When spend changed", key=True),
+    text("price_book_version", "Version of the prices, rates and commitments"),
+    instant("priced_at", "The instant whose records they are"),
+    sa.Column("cost_extraction_id", sa.UUID, nullable=True, comment="Cost extraction it was built from"),
+    sa.Column("usage_extraction_id", sa.UUID, nullable=True, comment="Usage extraction it was built from"),
+)
