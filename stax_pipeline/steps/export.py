@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -116,7 +117,11 @@ def rows_as_of(
 ) -> Iterator[Row]:
     """Spend as it stood at `instant` (UTC), in the columns of spend; ids and times of what is stored now are NULL."""
     names = [column.name for column in columns_of(connection, wanted)]
-    return _some(connection, wanted, _as_of(connection, lake, wanted, instant, settings, names))
+    found = _as_of(connection, lake, wanted, instant, settings, names)
+    first = next(found, None)
+    if first is None:
+        raise WrongUse(f"Nothing was shown by {instant:%Y-%m-%d %H:%M} UTC: {_first_build(connection, wanted.tenant)}.")
+    return chain((first,), found)
 
 
 def _as_of(
@@ -165,6 +170,15 @@ def _days_held(connection: sa.Connection, tenant: Tenant | None) -> Window | Non
     query = f"select min(usage_date), max(usage_date) + 1 from stax.coverage {of}"  # noqa: S608
     first, end = connection.execute(sa.text(query), {"tenant": tenant.tenant_id} if tenant else {}).one()
     return Window(first, end) if first else None
+
+
+def _first_build(connection: sa.Connection, tenant: Tenant | None) -> str:
+    of = "where tenant_id = :tenant" if tenant else ""
+    query = f"select min(built_at) from stax.spend_builds {of}"  # noqa: S608
+    first = connection.execute(sa.text(query), {"tenant": tenant.tenant_id} if tenant else {}).scalar()
+    return (
+        f"the first figures are of {first.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if first else "there are no figures yet"
+    )
 
 
 def _months(connection: sa.Connection, wanted: Wanted) -> Iterator[Window]:

@@ -34,6 +34,7 @@ def export(
 ) -> None:
     """Write DATASET to a file: `focus` (FOCUS 1.4 Cost and Usage), `spend` or `usage`, one row per line."""
     from stax_pipeline.cli.database import analyst, database
+    from stax_pipeline.cli.stale import warn_of_stale_days
     from stax_pipeline.resources.table_files import Format, write_file, write_standard_output
     from stax_pipeline.resources.warehouse.tenants import get_tenant
     from stax_pipeline.steps.export import Dataset, Wanted
@@ -47,6 +48,8 @@ def export(
     settings = read_settings()
     with database(settings), analyst(settings) as connection:
         wanted = Wanted(Dataset(dataset), get_tenant(connection, tenant) if tenant else None, window)
+        if instant is None:
+            warn_of_stale_days(connection, settings, tenant)
         columns, rows = _read(connection, settings, wanted, instant)
         count = write_file(target, chosen, columns, rows) if target else write_standard_output(columns, rows)
     click.echo(f"{count:,} rows of {dataset} written{f' to {target}' if target else ''}.", err=True)
@@ -89,14 +92,21 @@ def as_of_instant(text: str) -> datetime:
     """The end of a UTC day written YYYY-MM-DD, or an instant with its zone. Raises UsageError for anything else."""
     from stax_pipeline.domain.time import day_end
 
+    instant: datetime | None = None
     try:
         if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-            return day_end(date.fromisoformat(text))
-        instant = datetime.fromisoformat(text)
-        if instant.tzinfo:
-            return instant.astimezone(UTC)
+            instant = day_end(date.fromisoformat(text))
+        elif (told := datetime.fromisoformat(text)).tzinfo:
+            instant = told.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise click.BadParameter(
-        f"{text!r} is neither a day like 2026-11-20 nor an instant like 2026-11-20T12:00Z.", param_hint="--as-of"
-    )
+    if instant is None:
+        raise click.BadParameter(
+            f"{text!r} is neither a day like 2026-11-20 nor an instant like 2026-11-20T12:00Z.", param_hint="--as-of"
+        )
+    if instant > datetime.now(UTC):
+        raise click.BadParameter(
+            f"{text} is not over yet: a day ends at 24:00 UTC. Without --as-of you get what is shown now.",
+            param_hint="--as-of",
+        )
+    return instant
