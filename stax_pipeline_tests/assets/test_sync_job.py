@@ -105,8 +105,10 @@ class TestOneRun:
         for file in (made.home / "passwords").iterdir():
             assert file.read_text() not in stored
 
-    def test_a_synced_tenant_is_not_asked_for(self, made: Installation, result: dg.ExecuteInProcessResult) -> None:
-        [said] = list(new_tenant_backfill(dg.build_sensor_context()))  # type: ignore[arg-type]
+    def test_a_synced_tenant_is_not_asked_for(
+        self, made: Installation, instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult
+    ) -> None:
+        [said] = list(new_tenant_backfill(dg.build_sensor_context(instance=instance)))  # type: ignore[arg-type]
         assert isinstance(said, dg.SkipReason)
         assert {r.first_sync_run_id for r in query(made, "select * from stax.tenants")} == {result.run_id}
 
