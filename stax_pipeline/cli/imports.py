@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import click
 
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.imports.sourced import describe, plain
-from stax_pipeline.domain.imports.table import MAX_BYTES
+from stax_pipeline.domain.imports.table import MAX_BYTES, excerpt, parse_day
 from stax_pipeline.resources.warehouse.superseding import Recorded
 from stax_pipeline.tenants.agreements import Imported
 
@@ -46,7 +47,28 @@ def show_import(imported: Imported[Any]) -> None:
         for line in changes(recorded):
             click.echo(f"{slug}: {line}" if slug else line)
     if any(recorded.changed for recorded in imported.recorded.values()):
-        click.echo("Days that are built already keep their figures until `stax replay` prices them anew.", err=True)
+        _tell_replay()
+
+
+def show_withdrawn(closed: Sequence[Any], back: Sequence[Any] = ()) -> None:
+    """What no longer holds, what holds in its stead, and what makes past days follow."""
+    for row in closed:
+        click.echo(f"withdrawn {describe(row)}")
+    for row in back:
+        click.echo(f"shipped again {describe(row)}")
+    _tell_replay()
+
+
+def _tell_replay() -> None:
+    click.echo("Days that are built already keep their figures until `stax replay` prices them anew.", err=True)
+
+
+def first_day(text: str) -> date:
+    """The day FROM of a command line. Raises WrongUse."""
+    found = parse_day(text)
+    if found is None:
+        raise WrongUse(f"FROM {excerpt(text)} is no day: expected YYYY-MM-DD. Nothing was changed.")
+    return found
 
 
 def changes(recorded: Recorded[Any]) -> Iterator[str]:
@@ -63,6 +85,12 @@ def changes(recorded: Recorded[Any]) -> Iterator[str]:
 
 def _shown(part: object) -> str:
     return "none" if part is None else plain(part)
+
+
+def require_folder(file: str) -> None:
+    """Raises WrongUse for a file in a folder that does not exist, before any work for it is done."""
+    if not Path(file).parent.is_dir():
+        raise WrongUse(f"{file}: cannot be written (its folder does not exist).")
 
 
 def write_new(file: str, text: str) -> None:

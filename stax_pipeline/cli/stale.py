@@ -28,8 +28,9 @@ def warn_of_stale_days(connection: sa.Connection, settings: Settings, slug: str 
     for tenant, stale in sorted(days.items()):
         if slug in (None, tenant):
             first, last = min(stale), max(stale)
+            days_are = "1 day" if len(stale) == 1 else f"{len(stale)} days"
             click.echo(
-                f"warning: {len(stale)} days of {tenant} are not built from what is in force now (extractions, prices, "
+                f"warning: {days_are} of {tenant} not built from what is in force now (extractions, prices, "
                 f"rates, commitments): stax replay --from {first} --to {last}",
                 err=True,
             )

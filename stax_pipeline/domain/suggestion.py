@@ -8,7 +8,7 @@ elsewhere it can object, but not speak. The row proposed is the widest that no e
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -58,6 +58,53 @@ class Suggestion:
     reported_usd: Decimal
     lowest_ratio: Decimal
     highest_ratio: Decimal
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """A recorded rate that the bills steadily do not follow: they lie `billed`, a share, below list (above: negative).
+
+    `models` and `tiers` are those whose bills say so, on `days` days from `first` to `last`; USD at list and reported.
+    """
+
+    rate: ContractRate
+    billed: Decimal
+    days: int
+    first: date
+    last: date
+    models: tuple[str, ...]
+    tiers: tuple[str, ...]
+    list_usd: Decimal
+    reported_usd: Decimal
+
+
+def contradicted(rows: Iterable[Reconciliation], recorded: ContractRates) -> list[Contradiction]:
+    """Recorded discounts on every token type that the newest bills contradict by a steady other share.
+
+    As a whole if all that a rate holds for is billed alike, else by model and tier.
+    """
+    by_rate: dict[ContractRate, list[Evidence]] = defaultdict(list)
+    for one in filter(None, map(_evidence, rows)):
+        rate = recorded.rate_for(Usage(one.day, one.model, next(iter(TOKEN_TYPES)), one.tier, "", "", ""))
+        if rate and rate.token_type == ANY and rate.discount is not None:
+            by_rate[rate].append(one)
+    return [found for rate in recorded.rates for found in _contradictions(rate, by_rate[rate])]
+
+
+def _contradictions(rate: ContractRate, evidence: list[Evidence]) -> Iterator[Contradiction]:
+    cells: dict[tuple[str, str], list[Evidence]] = defaultdict(list)
+    for one in evidence:
+        cells[one.model, one.tier].append(one)
+    whole = _steady_run(evidence)
+    for run in [whole] if whole else [_steady_run(cells[cell]) for cell in sorted(cells)]:
+        found = run and _suggestion(rate.model_pattern, rate.service_tier, run)
+        if not found or found.rate.discount is None or rate.discount is None:
+            continue
+        if abs(found.rate.discount - rate.discount) >= LEAST_DISCOUNT:
+            yield Contradiction(
+                rate, found.rate.discount, found.days, found.rate.effective_from, found.last, found.models,
+                found.tiers, found.list_usd, found.reported_usd,
+            )  # fmt: skip
 
 
 def suggest(rows: Iterable[Reconciliation], recorded: ContractRates) -> list[Suggestion]:

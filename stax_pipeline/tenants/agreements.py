@@ -17,23 +17,25 @@ from stax_pipeline.domain.imports.commitments import read_commitments
 from stax_pipeline.domain.imports.prices import read_prices
 from stax_pipeline.domain.imports.rates import read_rates
 from stax_pipeline.domain.imports.sourced import Sourced, told_by_row
+from stax_pipeline.domain.imports.warnings import price_warnings, rate_warnings
 from stax_pipeline.domain.invoices import Invoice
-from stax_pipeline.domain.prices import ListPrice, shipped_prices
+from stax_pipeline.domain.prices import ListPrice, PriceBook, shipped_prices
+from stax_pipeline.domain.prices.book import dated_model
 from stax_pipeline.domain.reconciliation import Reconciliation
-from stax_pipeline.domain.suggestion import Suggestion, suggest
+from stax_pipeline.domain.suggestion import Contradiction, Suggestion, contradicted, suggest
 from stax_pipeline.resources.warehouse import agreements
 from stax_pipeline.resources.warehouse.agreements import IdTaken, record_commitments, record_invoice, record_rates
 from stax_pipeline.resources.warehouse.engine import plain_faults
 from stax_pipeline.resources.warehouse.prices import known_book, read_book, record_prices
 from stax_pipeline.resources.warehouse.superseding import Recorded
-from stax_pipeline.resources.warehouse.tables import reconciliation
+from stax_pipeline.resources.warehouse.tables import reconciliation, usage_lines
 from stax_pipeline.resources.warehouse.tenants import Tenant, find_tenant
 
 Value = TypeVar("Value", bound=tuple[Any, ...])
 
 
 class Imported(NamedTuple, Generic[Value]):
-    """What an import came to by tenant slug ('' for the price book), and what was changed in the file's rows."""
+    """What an import came to by tenant slug ('' for the price book); `notes` say what was changed or looks wrong."""
 
     recorded: dict[str, Recorded[Value]]
     notes: list[str]
@@ -43,19 +45,23 @@ def import_prices(engine: sa.Engine, file: str, content: bytes) -> Imported[List
     """Record list prices over the shipped ones, which are recorded first if they are not yet. Raises BadInput."""
     with plain_faults("importing prices"), engine.begin() as connection:
         record_prices(connection, shipped_prices())
-        sourced = read_prices(file, content, read_book(connection))
+        before = read_book(connection)
+        sourced = read_prices(file, content, before)
         try:
             recorded = record_prices(connection, [one.value for one in sourced], imported=True)
         except Overlap as fault:
             raise told_by_row(fault, sourced) from None
-    return Imported({"": recorded}, _notes(sourced))
+        warnings = list(price_warnings(sourced, before.prices, _models(connection, before)))
+    return Imported({"": recorded}, [*_notes(sourced), *warnings])
 
 
 def import_rates(engine: sa.Engine, file: str, content: bytes) -> Imported[ContractRate]:
     """Record contract rates of one or several tenants. Raises BadInput."""
     sourced = read_rates(file, content)
     with plain_faults("importing rates"), engine.begin() as connection:
-        return _record(connection, sourced, record_rates)
+        imported = _record(connection, sourced, record_rates)
+        warnings = list(rate_warnings(sourced, _models(connection, known_book(connection))))
+    return imported._replace(notes=[*imported.notes, *warnings])
 
 
 def import_commitments(engine: sa.Engine, file: str, content: bytes) -> Imported[Commitment]:
@@ -77,9 +83,24 @@ def import_invoice(engine: sa.Engine, tenant: Tenant, invoice: Invoice) -> Recor
 
 def suggested_rates(connection: sa.Connection, tenant: Tenant) -> list[Suggestion]:
     """The rates that the tenant's error bar speaks for and that are not on record."""
+    return suggest(_error_bar(connection, tenant), agreements.read_rates(connection, tenant.tenant_id))
+
+
+def contradicted_rates(connection: sa.Connection, tenant: Tenant) -> list[Contradiction]:
+    """The rates on record that the tenant's error bar speaks against."""
+    return contradicted(_error_bar(connection, tenant), agreements.read_rates(connection, tenant.tenant_id))
+
+
+def _error_bar(connection: sa.Connection, tenant: Tenant) -> list[Reconciliation]:
     columns = [reconciliation.c[name] for name in Reconciliation._fields]
     rows = connection.execute(sa.select(*columns).where(reconciliation.c.tenant_id == tenant.tenant_id))
-    return suggest((Reconciliation(*row) for row in rows), agreements.read_rates(connection, tenant.tenant_id))
+    return [Reconciliation(*row) for row in rows]
+
+
+def _models(connection: sa.Connection, book: PriceBook) -> set[str]:
+    """The dated ids in the price book or in anyone's use."""
+    used = connection.execute(sa.select(usage_lines.c.model).distinct()).scalars()
+    return {price.model for price in book.prices} | set(map(dated_model, used))
 
 
 def _record(

@@ -99,6 +99,26 @@ def test_a_file_that_is_refused_is_one_line_and_exit_code_2(
     assert [count(engine, table) for table in ("list_prices", "contract_rates", "commitments")] == [0, 0, 0]
 
 
+@pytest.mark.usefixtures("acme")
+def test_a_wrong_row_is_withdrawn_and_what_follows_is_said(stax: Stax) -> None:
+    for name in ("prices", "rates", "commitments"):
+        assert stax(name, "import", str(EXAMPLES / f"{name}.csv")).code == 0
+    for arguments in (
+        ("rates", "withdraw", "acme", "claude-opus-*", "*", "*", "2026-10-01"),
+        ("commitments", "withdraw", "acme-2026-q4"),
+        ("prices", "withdraw", "claude-opus-6", "2026-11-20", "--token-type", "output_tokens"),
+    ):
+        ended = stax(*arguments)
+        assert (ended.code, ended.out.startswith("withdrawn ("), "`stax replay`" in ended.err) == (0, True, True)
+        assert len(ended.out.splitlines()) == 1
+        unknown = stax(*arguments)
+        assert (unknown.code, unknown.out, len(unknown.err.strip().splitlines())) == (2, "", 1)
+        assert "Nothing was changed" in unknown.err
+    assert "claude-opus-*" not in stax("rates").out
+    assert "No commitments" in stax("commitments").out
+    assert stax("prices", "withdraw", "claude-opus-6", "2026-02-30").code == 2
+
+
 def error_bar(engine: sa.Engine, tenant: Tenant, discount: str) -> None:
     with engine.begin() as connection:
         for day in range(6):
@@ -130,6 +150,21 @@ def test_what_is_suggested_can_be_imported_and_is_not_suggested_again(
     assert stax("rates", "import", str(file)).code == 0
     assert stax("rates", "suggest").out == ""
     assert stax("rates", "suggest", "nobody").code == 2
+    missing = stax("rates", "suggest", "--out", str(tmp_path / "none" / "rates.csv"))
+    assert (missing.code, "its folder does not exist" in missing.err) == (2, True)
+
+
+def test_a_recorded_rate_that_the_bills_contradict_is_named_with_its_evidence(
+    stax: Stax, engine: sa.Engine, acme: Tenant
+) -> None:
+    error_bar(engine, acme, "0")
+    assert stax("rates", "import", str(EXAMPLES / "rates.csv")).code == 0
+    ended = stax("rates", "suggest")
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err.strip() == (
+        "acme: recorded claude-opus-* * from 2026-10-01 12.5 %, billed at list on 6 days (2026-10-01 to 2026-10-06; "
+        "claude-opus-5-5; standard; list $ 600.00, reported $ 600.00): withdraw or correct it"
+    )
 
 
 @pytest.mark.usefixtures("settings")
@@ -167,9 +202,11 @@ def test_an_invoice_is_recorded_once_corrected_and_compared(stax: Stax, engine: 
     ("arguments", "words"),
     [
         (("nobody", "2026-10", "1"), "There is no tenant nobody"),
-        (("acme", "2026-13", "1"), "expected YYYY-MM"),
-        (("acme", "202610", "1"), "expected YYYY-MM"),
-        (("acme", "0000-10", "1"), "expected YYYY-MM"),
+        (("acme", "2026-13", "1"), "'2026-13' is not a month like 20"),
+        (("acme", "10/2026", "1"), "'10/2026' is not a month like 20"),
+        (("acme", "2026-10", "1.005"), "parts of a cent"),
+        (("acme", "202610", "1"), "is not a month like 20"),
+        (("acme", "0000-10", "1"), "is not a month like 20"),
         (("acme", "2999-01", "1"), "has not begun"),
         *((("acme", "2026-10", bad), "expected a plain decimal") for bad in
           ("$12", "1,234.56", "1.234,5", "12 USD", "1e3", "", "12.", ".5", "-", "€5", "(12)", "0.1234567890123456789")),
@@ -196,11 +233,20 @@ def test_a_file_of_an_invoice_needs_amounts_in_every_row(stax: Stax, engine: sa.
     for text, words in (("what,usd\na,1\n", "column amount_usd: found no such column"),
                         ("what,amount_usd\na,1\nb,\n", "row 3, column amount_usd: found nothing"),
                         ("what,amount_usd\na,1\nTotal,$1\n", "row 3, column amount_usd: found '$1'"),
+                        ("what,amount_usd\na,0.005\n", "a sum in whole cents"),
+                        ("Amount_USD\n1\n", "write amount_usd"),
                         ("amount_usd\n" + f"{10**20 - 1}\n" * 2, "a sum below 10^20 USD")):  # fmt: skip
         file.write_text(text)
         ended = stax("invoice", "acme", "2026-10", str(file))
         assert (ended.code, words in ended.err) == (2, True)
     assert count(engine, "invoices") == 0
+    file.write_text("what,amount_usd\na,1\nSubtotal,1\nb,2.004\nTotality,0.996\n")
+    ended = stax("invoice", "acme", "2025-07", str(file))
+    assert (ended.code, ended.out.splitlines()[0]) == (0, "acme 2025-07: 5.000 USD recorded")
+    assert "row 3 is called a total and was added in" in ended.err
+    assert "row 5" not in ended.err
+    assert "2025-07 begins before STAX_START_DATE (2025-08-18)" in ended.err
+    assert "begins before" not in stax("invoice", "acme", "2026-10", "1").err
 
 
 @pytest.mark.parametrize("page", ["prices", "contract-rates", "invoices"])

@@ -46,7 +46,10 @@ class TestFiles:
         for name in ("focus.parquet", "focus.csv"):
             ended = stax("export", "focus", "--tenant", "acme", "--month", "2026-10", "--out", str(tmp_path / name))
             assert (ended.code, ended.out) == (0, "")
-            assert ended.err == f"1 rows of focus written to {tmp_path / name}.\n"
+            warning, written = ended.err.splitlines()
+            assert "1 day of acme not built from what is in force now" in warning  # it was put there by hand
+            assert warning.endswith("stax replay --from 2026-10-31 --to 2026-10-31")
+            assert written == f"1 rows of focus written to {tmp_path / name}."
         [row] = pq.read_table(tmp_path / "focus.parquet").to_pylist()
         assert (row["ListCost"], row["PricingQuantity"], row["ListUnitPrice"]) == (100, 4, 25)
         with (tmp_path / "focus.csv").open(newline="") as file:
@@ -73,6 +76,7 @@ class TestFiles:
     [
         (("bills",), "'bills' is not one of 'focus', 'spend', 'usage'"),
         (("spend", "--tenant", "globex"), "There is no tenant globex."),
+        (("spend", "--as-of", "2999-01-01"), "2999-01-01 is not over yet"),
         (("spend", "--month", "2026-13"), "'2026-13' is not a month like 2026-10."),
         (("spend", "--month", "october"), "'october' is not a month like 2026-10."),
         (("spend", "--month", "2026-09"), "There is no spend in 2026-09. Days held: 2026-10-31 to 2026-10-31 (UTC)."),

@@ -14,7 +14,7 @@ from stax_pipeline.domain.contract_rates import overlapping as overlapping_rates
 from stax_pipeline.domain.imports.rates import rates_csv, read_rates
 from stax_pipeline.domain.money import EXACT, multiply
 from stax_pipeline.domain.reconciliation import Reconciliation
-from stax_pipeline.domain.suggestion import suggest
+from stax_pipeline.domain.suggestion import contradicted, suggest
 
 FIRST = date(2026, 11, 1)
 OPUS, SONNET, HAIKU = "claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5"
@@ -136,6 +136,21 @@ def test_what_is_on_record_is_not_proposed_again() -> None:
     assert proposed(everywhere(9), ContractRates.of([ended]))[0][2] == FIRST + timedelta(days=3)
     coming = everything._replace(effective_from=date(2027, 1, 1))
     assert suggest(everywhere(9), ContractRates.of([coming])) == []
+
+
+def test_a_recorded_rate_is_contradicted_by_another_steady_share_alone() -> None:
+    everything = ContractRate("claude-*", "*", "*", FIRST, None, Decimal("0.15"), None)
+    recorded = ContractRates.of([everything])
+    (found,) = contradicted(everywhere(18, "0"), recorded)
+    assert (found.rate, found.billed, found.days, found.list_usd) == (everything, 0, 18, 7200)
+    (found,) = contradicted(everywhere(9) + everywhere(6, "0.2", start=9), recorded)
+    assert (found.billed, found.first, found.days) == (Decimal("0.2"), FIRST + timedelta(days=9), 6)
+    (found,) = contradicted(days(6) + days(6, "-0.1", model=SONNET), recorded)
+    assert (found.billed, found.models) == (Decimal("-0.1"), (SONNET,))
+    for rows in (everywhere(9), everywhere(4, "0"), [row(day, ("0", "0.1")[day % 2]) for day in range(20)], []):
+        assert contradicted(rows, recorded) == []
+    absolute = everything._replace(token_type="output_tokens", discount=None, usd_per_unit=Decimal(4))
+    assert contradicted(everywhere(9, "0"), ContractRates.of([absolute])) == []
 
 
 rates_ = st.builds(

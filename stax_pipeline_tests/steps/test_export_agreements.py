@@ -116,5 +116,5 @@ class TestAsOf:
         assert b"commitment-unused" in (tmp_path / "f").read_bytes()
 
     def test_before_anything_was_fetched_there_was_nothing(self, made: Installation) -> None:
-        with pytest.raises(WrongUse, match="There is no spend in 2026-11"):
+        with pytest.raises(WrongUse, match="Nothing was shown by 2020-01-01 00:00 UTC: the first figures are of "):
             self.as_of(made, datetime.fromisoformat("2020-01-01T00:00Z"))

@@ -31,9 +31,14 @@ TERM = "2026-10-01,2026-10-31"
 
 MISTAKES: list[tuple[Callable[..., Any], str, int | None, str | None, str]] = [
     # the file
-    (import_prices, "", None, None, "found none, expected at least one row with the columns model"),
+    (import_prices, "", None, None, "the file is empty: expected at least one row with model"),
     (import_prices, "\n\n", None, None, "at least one row"),
-    (import_prices, PRICES, None, None, "at least one row"),
+    (import_prices, PRICES, None, None, "the file has a header and no rows"),
+    (import_prices, lines(PRICES.replace("model", "Model"), f"{PRICE},4"), 1, None, "write model"),
+    (import_prices, lines(PRICES.replace("usd_per_unit", "USD_per_MTok"), f"{PRICE},4"), 1, None, "write usd_per_mtok"),
+    (import_prices, lines(PRICES, f"claude-opus-5,2026-02-30,{OUT},4"), 2, "effective_from", "no such day"),
+    (import_prices, lines(PRICES, f"{PRICE},1000000.01"), 2, "usd_per_unit", "at most 1000000."),
+    (import_prices, lines(f"{PRICES},us_multiplier", f"{PRICE},4,101"), 2, "us_multiplier", "at most 100."),
     (import_prices, "model,effective_from,usd_per_unit", 1, "token_type", "no such column"),
     (import_prices, lines(PRICES, ",,,", " , , , "), None, None, "at least one row"),
     (import_prices, lines(PRICES.replace(",", ";"), "a;b;c;d"), 1, None, "commas between the columns"),
@@ -88,7 +93,12 @@ MISTAKES: list[tuple[Callable[..., Any], str, int | None, str | None, str]] = [
     (import_rates, lines(RATES, f"{RATE},,1,"), 2, "discount", "0.15 for 15 %"),
     (import_rates, lines(RATES, f"{RATE},,15,"), 2, "discount", "0.15 for 15 %"),
     (import_rates, lines(RATES, f"{RATE},,-0.1,"), 2, "discount", "not below 0"),
-    (import_rates, lines(RATES, f"{RATE},,15%,"), 2, "discount", "a plain decimal"),
+    (import_rates, lines(RATES, f"{RATE},,15%,"), 2, "discount", "0.15 for 15 %"),
+    (import_rates, lines(RATES, f'{RATE},,"0,15",'), 2, "discount", "0.15 for 15 %"),
+    (import_rates, lines(RATES, f"acme,claude-opus-5,batch,{OUT},2026-01-01,,,1000001"), 2, "usd_per_unit",
+     "at most 1000000."),
+    (import_rates, lines(RATES, "acme,claude-sonnet-4-0*,*,*,2026-01-01,,0.1,"), 2, "model_pattern",
+     "the dated id claude-sonnet-4-20250514"),
     (import_rates, lines(RATES, f"{RATE},,,4"), 2, "service_tier", "one name"),
     (import_rates, lines(RATES, "acme,claude-*,batch,*,2026-01-01,,,4"), 2, "token_type", "one name"),
     (import_rates, lines(RATES, f"{RATE},,0.1,", f"{RATE},,0.2,"), 3, None, "the same as in row 2"),
@@ -99,10 +109,12 @@ MISTAKES: list[tuple[Callable[..., Any], str, int | None, str | None, str]] = [
     # commitments
     (import_commitments, lines(COMMITMENTS, f"{COMMITMENT},7,2026-10-31,2026-10-01"), 2, "ends_on", "not before"),
     (import_commitments, lines(COMMITMENTS, f"{COMMITMENT},-7,{TERM}"), 2, "fee_usd", "not below 0"),
+    (import_commitments, lines(COMMITMENTS, f"{COMMITMENT},{10**12}.01,{TERM}"), 2, "fee_usd",
+     "at most 1000000000000."),
     (import_commitments, lines(COMMITMENTS, f",acme,claude-opus-5-5,1,1,7,{TERM}"), 2, "commitment_id", "a name"),
     (import_commitments, lines(COMMITMENTS, f"c,acme,claude-opus-5-5,1.5,1,7,{TERM}"), 2,
      "input_tokens_per_minute", "a whole number"),
-    (import_commitments, lines(COMMITMENTS, f"c,acme,claude-opus-5-5,{2**63},1,7,{TERM}"), 2,
+    (import_commitments, lines(COMMITMENTS, f"c,acme,claude-opus-5-5,{10**12 + 1},1,7,{TERM}"), 2,
      "input_tokens_per_minute", "a whole number"),
     (import_commitments, lines(COMMITMENTS, f"c,acme,claude-opus-5-5,0,0,7,{TERM}"), 2,
      "output_tokens_per_minute", "0 for both"),
@@ -142,7 +154,7 @@ def test_a_mistake_is_one_line_with_its_place_and_changes_nothing(
     ("content", "words"),
     [
         (b"\xff\xfem\0o\0", "UTF-8 text"),
-        (lines(PRICES, f"claude-\xe9,2026-11-01,{OUT},4").encode("latin-1"), "row 2: found bytes that are none"),
+        (lines(PRICES, f"claude-\xe9,2026-11-01,{OUT},4").encode("latin-1"), "row 2: this is not UTF-8 text"),
         (b"x" * (MAX_BYTES + 1), "at most 10 MB"),
     ],
 )
@@ -161,7 +173,8 @@ def test_no_content_is_quoted_at_length(made: Installation) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "at least one row"),
+        ("", "the file is empty"),
+        ("[]", "the file is empty"),
         ("tenant: acme", "a list of rows"),
         ("- acme", "row 1: found something else"),
         ("- tenant: [a]", "row 1: found a nested value or an alias"),

@@ -1,4 +1,4 @@
-"""`stax commitments`: Priority Tier commitments shown and imported."""
+"""`stax commitments`: Priority Tier commitments shown, imported and withdrawn."""
 
 from __future__ import annotations
 
@@ -60,6 +60,22 @@ def import_(file: str) -> None:
     content = read_file(file)
     with database(settings), loader(settings) as engine:
         show_import(import_commitments(engine, content.name, content.bytes))
+
+
+@commitments.command()
+@click.argument("commitment_id")
+def withdraw(commitment_id: str) -> None:
+    """Withdraw a commitment that never was.
+
+    It stays on record as withdrawn; days that are built follow with `stax replay`.
+    """
+    from stax_pipeline.cli.database import database, loader
+    from stax_pipeline.cli.imports import show_withdrawn
+    from stax_pipeline.tenants.withdrawals import withdraw_commitment
+
+    settings = read_settings()
+    with database(settings), loader(settings) as engine:
+        show_withdrawn([withdraw_commitment(engine, commitment_id)])
 
 
 def _shown(row: Any) -> tuple[str, ...]:

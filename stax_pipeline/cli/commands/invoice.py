@@ -17,10 +17,16 @@ _CHECK = """
 select invoice_usd, reported_usd, estimated_usd, reconstructed_usd, commitment_fee_usd, difference_usd, status
 from stax.invoice_check where slug = :slug and month = :month
 """
+_FIRST = "select min(usage_date) from stax.completeness where slug = :slug"
 _DIFFERENCES = """
-select usage_date, model, kind, usd, note
+select case when min(usage_date) = max(usage_date) then cast(min(usage_date) as text)
+            else concat(min(usage_date), ' to ', max(usage_date)) end as days,
+       model, kind, sum(usd) as usd,
+       (array_agg(note order by abs(usd) desc nulls first))[1]
+       || case when count(*) > 1 then concat(' (the largest of ', count(*), ')') else '' end as note
 from stax.invoice_differences where slug = :slug and month = :month
-order by abs(usd) desc nulls last, usage_date, model, kind limit 10
+group by kind, model
+order by sum(usd) is null desc, abs(sum(usd)) desc, kind, model limit 10
 """
 
 
@@ -53,7 +59,22 @@ def invoice(slug: str, month: str, amount: str, note: str) -> None:
         billed = Invoice(day, _amount(amount), note)
         with loader(settings) as engine:
             _show_recorded(slug, month, import_invoice(engine, tenant, billed))
+            _warn_of_early(settings, slug, day)
         _show_check(settings, slug, day)
+
+
+def _warn_of_early(settings: Settings, slug: str, month: date) -> None:
+    """Say so when days of the month were never fetched because they lie before the first that was, or may be."""
+    import sqlalchemy as sa
+
+    from stax_pipeline.cli.database import analyst
+
+    with analyst(settings) as connection:
+        fetched: date | None = connection.execute(sa.text(_FIRST), {"slug": slug}).scalar_one()
+    first = max(fetched or settings.start_date, settings.start_date)
+    if month < first:
+        known = f"the first day fetched of {slug}" if fetched == first else "STAX_START_DATE"
+        click.echo(f"{month:%Y-%m} begins before {known} ({first}): the days before are not compared.", err=True)
 
 
 def _amount(text: str) -> Decimal:
@@ -66,6 +87,8 @@ def _amount(text: str) -> Decimal:
     summed = read_invoice(*read_file(text))
     unused = f"; not read: {', '.join(map(ascii, summed.ignored))}" if summed.ignored else ""
     click.echo(f"{summed.lines} line(s) come to {summed.amount_usd:f} USD{unused}", err=True)
+    for number in summed.totals:
+        click.echo(f"row {number} is called a total and was added in: take it out if it sums other rows", err=True)
     return summed.amount_usd
 
 
@@ -82,23 +105,25 @@ def _show_check(settings: Settings, slug: str, month: date) -> None:
     import sqlalchemy as sa
 
     from stax_pipeline.cli.database import analyst
+    from stax_pipeline.cli.stale import warn_of_stale_days
 
     chosen = {"slug": slug, "month": month}
     with analyst(settings) as connection:
         checks = [row._asdict() for row in connection.execute(sa.text(_CHECK), chosen)]
         differences = list(connection.execute(sa.text(_DIFFERENCES), chosen))
+        warn_of_stale_days(connection, settings, slug)
     for check in checks:
         for name, value in check.items():
             click.echo(f"  {name.removesuffix('_usd').replace('_', ' '):<15} {_told(value)}")
     if differences:
-        click.echo("Where it differs most:")
+        click.echo("What could explain a difference (invoice - expected), by kind and model:")
         click.echo(differences_table(differences))
 
 
 def differences_table(rows: list[Any]) -> str:
     from stax_pipeline.cli.render import table, usd
 
-    headings = ("day", "model", "kind", "USD", "note")
+    headings = ("days", "model", "kind", "USD", "note")
     return table(headings, [(f"{r[0] or '-'}", r[1] or "-", r[2], usd(r[3]), r[4] or "") for r in rows], right=("USD",))
 
 

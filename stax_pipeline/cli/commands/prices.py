@@ -94,6 +94,27 @@ def import_(file: str) -> None:
 
 
 @prices.command()
+@click.argument("model")
+@click.argument("first", metavar="FROM")
+@click.option("--token-type", help="Only this token type.")
+@click.option("--context-window", help="Only this context window, such as all.")
+@click.option("--speed", help="Only this speed, such as standard.")
+def withdraw(model: str, first: str, token_type: str | None, context_window: str | None, speed: str | None) -> None:
+    """Withdraw imported prices of MODEL (or of web_search, code_execution, session_usage) that begin with FROM.
+
+    A shipped price that one of them replaced holds again; days that are built follow with `stax replay`.
+    """
+    from stax_pipeline.cli.database import database, loader
+    from stax_pipeline.cli.imports import first_day, show_withdrawn
+    from stax_pipeline.tenants.withdrawals import withdraw_prices
+
+    settings = read_settings()
+    day = first_day(first)
+    with database(settings), loader(settings) as engine:
+        show_withdrawn(*withdraw_prices(engine, model, day, token_type, context_window, speed))
+
+
+@prices.command()
 def check() -> None:
     """List models in use without a price (exit code 1 if there are any), and where genai-prices differs."""
     from stax_pipeline.cli.database import database

@@ -1,4 +1,4 @@
-"""`stax rates`: contract rates shown, imported, and proposed from the error bar."""
+"""`stax rates`: contract rates shown, imported, withdrawn, and proposed from the error bar."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stax_pipeline.settings import Settings, read_settings
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from stax_pipeline.domain.suggestion import Suggestion
+    from stax_pipeline.domain.suggestion import Contradiction, Suggestion
 
 HEADINGS = ("tenant", "model pattern", "tier", "token type", "from", "to", "discount", "USD per 1M")
 EVIDENCE = (
@@ -64,6 +64,30 @@ def import_(file: str) -> None:
 
 
 @rates.command()
+@click.argument("slug")
+@click.argument("model_pattern")
+@click.argument("tier")
+@click.argument("token_type")
+@click.argument("first", metavar="FROM")
+def withdraw(slug: str, model_pattern: str, tier: str, token_type: str, first: str) -> None:
+    """Withdraw a rate that tenant SLUG never had, named as `stax rates` shows it (quote every '*').
+
+    It stays on record as withdrawn; days that are built follow with `stax replay`.
+    """
+    from stax_pipeline.cli.database import database, loader
+    from stax_pipeline.cli.imports import first_day, show_withdrawn
+    from stax_pipeline.resources.warehouse.tenants import get_tenant
+    from stax_pipeline.tenants.withdrawals import withdraw_rate
+
+    settings = read_settings()
+    day = first_day(first)
+    with database(settings), loader(settings) as engine:
+        with engine.connect() as connection:
+            tenant = get_tenant(connection, slug)
+        show_withdrawn([withdraw_rate(engine, tenant, model_pattern, tier, token_type, day)])
+
+
+@rates.command()
 @click.argument("slugs", nargs=-1, metavar="[SLUG]...")
 @click.option("--out", metavar="FILE", help="Write the rows to FILE instead of standard output.")
 def suggest(slugs: Sequence[str], out: str | None) -> None:
@@ -72,15 +96,20 @@ def suggest(slugs: Sequence[str], out: str | None) -> None:
     The evidence is shown beside it; nothing is recorded.
     """
     from stax_pipeline.cli.database import database
-    from stax_pipeline.cli.imports import write_new
+    from stax_pipeline.cli.imports import require_folder, write_new
     from stax_pipeline.cli.render import table
     from stax_pipeline.domain.imports.rates import rates_csv
 
     settings = read_settings()
+    if out is not None:
+        require_folder(out)
     with database(settings):
-        found = _suggestions(settings, slugs)
-    if not found:
+        found, against = _told_by_bills(settings, slugs)
+    for slug, contradiction in against:
+        click.echo(_contradiction(slug, contradiction), err=True)
+    if not found and not against:
         click.echo("No steady discount that is not on record.", err=True)
+    if not found:
         return
     click.echo(table(EVIDENCE, [_evidence(*one) for one in found], right=EVIDENCE[3:4] + EVIDENCE[-4:]), err=True)
     text = rates_csv((slug, suggestion.rate) for slug, suggestion in found)
@@ -91,18 +120,36 @@ def suggest(slugs: Sequence[str], out: str | None) -> None:
         click.echo(f"Written to {out}; `stax rates import {out}` records it.", err=True)
 
 
-def _suggestions(settings: Settings, slugs: Sequence[str]) -> list[tuple[str, Suggestion]]:
+def _told_by_bills(
+    settings: Settings, slugs: Sequence[str]
+) -> tuple[list[tuple[str, Suggestion]], list[tuple[str, Contradiction]]]:
     from stax_pipeline.cli.database import analyst
     from stax_pipeline.resources.warehouse.tenants import all_tenants, get_tenant
-    from stax_pipeline.tenants.agreements import suggested_rates
+    from stax_pipeline.tenants.agreements import contradicted_rates, suggested_rates
 
     with analyst(settings) as connection:
         named = [get_tenant(connection, slug) for slug in dict.fromkeys(slugs)]
-        return [
-            (tenant.slug, one)
-            for tenant in named or all_tenants(connection)
-            for one in suggested_rates(connection, tenant)
-        ]
+        tenants = named or all_tenants(connection)
+        return (
+            [(tenant.slug, one) for tenant in tenants for one in suggested_rates(connection, tenant)],
+            [(tenant.slug, one) for tenant in tenants for one in contradicted_rates(connection, tenant)],
+        )
+
+
+def _contradiction(slug: str, found: Contradiction) -> str:
+    from stax_pipeline.cli.render import usd
+    from stax_pipeline.domain.suggestion import LEAST_DISCOUNT
+
+    rate = found.rate
+    side = "below" if found.billed > 0 else "above"
+    billed = "at list" if abs(found.billed) < LEAST_DISCOUNT else f"{_percent(abs(found.billed))} {side} list"
+    seen = f"{found.first} to {found.last}; {', '.join(found.models)}; {', '.join(found.tiers)}"
+    return (
+        f"{slug}: recorded {rate.model_pattern} {rate.service_tier} from {rate.effective_from} "
+        f"{_percent(rate.discount)}, billed {billed} on {found.days} days ({seen}; "
+        f"list $ {usd(found.list_usd)}, reported $ {usd(found.reported_usd)}): "
+        "withdraw or correct it"
+    )
 
 
 def _evidence(slug: str, found: Suggestion) -> tuple[str, ...]:

@@ -73,11 +73,14 @@ class Known(NamedTuple):
 @click.option("--json", "as_json", is_flag=True, help="For programs; instants in ISO 8601, ratios as text.")
 def status(as_json: bool) -> None:
     """Per tenant: state, key, how far the data reaches, the error bar of the last 30 days, the last error."""
-    from stax_pipeline.cli.database import database
+    from stax_pipeline.cli.database import analyst, database
+    from stax_pipeline.cli.stale import warn_of_stale_days
 
     settings = read_settings()
     with database(settings):
         found = _status(settings)
+        with analyst(settings) as connection:
+            warn_of_stale_days(connection, settings)
     if as_json:
         click.echo(json.dumps([one._asdict() for one in found], default=_for_json, indent=2))
     elif found:

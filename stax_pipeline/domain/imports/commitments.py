@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from stax_pipeline.domain.commitments import Commitment
 from stax_pipeline.domain.imports.sourced import Sourced, refuse_repeated
 from stax_pipeline.domain.imports.table import Row, read_table
@@ -12,6 +14,8 @@ COLUMNS = (
     "commitment_id", "tenant", "model", "input_tokens_per_minute", "output_tokens_per_minute", "fee_usd",
     "starts_on", "ends_on",
 )  # fmt: skip
+MAX_PER_MINUTE = 10**12  # what a day and a term make of it still fits the warehouse
+MAX_FEE_USD = Decimal(10**12)
 
 
 def read_commitments(file: str, content: bytes, book: PriceBook) -> list[Sourced[Commitment]]:
@@ -31,9 +35,9 @@ def _commitment(row: Row, book: PriceBook) -> Sourced[Commitment]:
     commitment = Commitment(
         commitment_id=row.required("commitment_id", "a name for the commitment"),
         model=model,
-        input_tokens_per_minute=row.count("input_tokens_per_minute"),
-        output_tokens_per_minute=row.count("output_tokens_per_minute"),
-        fee_usd=row.decimal("fee_usd"),
+        input_tokens_per_minute=row.count("input_tokens_per_minute", MAX_PER_MINUTE),
+        output_tokens_per_minute=row.count("output_tokens_per_minute", MAX_PER_MINUTE),
+        fee_usd=row.decimal("fee_usd", most=MAX_FEE_USD),
         starts_on=row.day("starts_on"),
         ends_on=row.day("ends_on"),
     )

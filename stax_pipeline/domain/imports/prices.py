@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import PurePath
 
 from stax_pipeline.domain.imports.sourced import Sourced, refuse_repeated
-from stax_pipeline.domain.imports.table import Row, read_table
+from stax_pipeline.domain.imports.table import MAX_USD_PER_UNIT, Row, read_table
 from stax_pipeline.domain.prices import ListPrice, PriceBook
 from stax_pipeline.domain.prices.book import BAND_HIGH, BAND_LOW, METER, dated_model
 from stax_pipeline.domain.rows import KNOWN_VALUES
@@ -21,6 +21,7 @@ PRICING_UNITS = {
     "session_usage": "hour",
 }
 WINDOWS = frozenset({"all", "0-200k", "200k-1M", BAND_LOW, BAND_HIGH})
+MAX_FACTOR = Decimal(100)
 _KEY = "model, effective_from, cost_type, token_type, context_window and speed"
 
 
@@ -44,7 +45,8 @@ def _price(row: Row, known: dict[str, Decimal]) -> Sourced[ListPrice]:
     else:
         named, token_type = _nothing(row, "model", cost_type), _nothing(row, "token_type", cost_type)
     model = dated_model(named)
-    multiplier = row.decimal("us_multiplier") if row.text("us_multiplier") else known.get(model, Decimal(1))
+    given = row.text("us_multiplier")
+    multiplier = row.decimal("us_multiplier", most=MAX_FACTOR) if given else known.get(model, Decimal(1))
     if multiplier.is_zero():
         raise row.bad("us_multiplier", "a factor above 0, such as 1.1")
     price = ListPrice(
@@ -55,7 +57,7 @@ def _price(row: Row, known: dict[str, Decimal]) -> Sourced[ListPrice]:
         context_window=row.choice("context_window", WINDOWS if cost_type == "tokens" else {"all"}, "all"),
         speed=row.choice("speed", {"standard", "fast"} if cost_type == "tokens" else {"standard"}, "standard"),
         pricing_unit=row.choice("pricing_unit", {PRICING_UNITS[cost_type]}, PRICING_UNITS[cost_type]),
-        usd_per_unit=row.decimal("usd_per_unit"),
+        usd_per_unit=row.decimal("usd_per_unit", most=MAX_USD_PER_UNIT),
         us_multiplier=multiplier,
         source=row.text("source") or PurePath(row.file).name,
     )

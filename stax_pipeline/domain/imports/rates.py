@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from stax_pipeline.domain.contract_rates import ANY, ContractRate
 from stax_pipeline.domain.imports.sourced import Sourced, plain, refuse_repeated
-from stax_pipeline.domain.imports.table import Row, read_table
+from stax_pipeline.domain.imports.table import MAX_USD_PER_UNIT, Row, parse_decimal, read_table
 from stax_pipeline.domain.prices.book import dated_model
 from stax_pipeline.domain.rows import KNOWN_VALUES
 
@@ -33,6 +33,9 @@ def _rate(row: Row) -> Sourced[ContractRate]:
     if not _PATTERN.fullmatch(named):
         raise row.bad("model_pattern", "a model id, or its beginning and * at the end, such as claude-opus-*")
     pattern = dated_model(named)
+    alias = named.removesuffix(ANY)
+    if named.endswith(ANY) and not dated_model(alias).startswith(alias):
+        raise row.bad("model_pattern", f"the dated id {dated_model(alias)}: no model is recorded by that alias")
     tier = row.choice("service_tier", KNOWN_VALUES["service_tier"] | {ANY})
     token_type = row.choice("token_type", KNOWN_VALUES["token_type"] | {ANY})
     first = row.day("effective_from")
@@ -49,14 +52,14 @@ def _price(row: Row, tier: str, token_type: str) -> tuple[Decimal | None, Decima
         found = "both" if row.text("discount") else "neither"
         raise row.bad(None, "either discount or usd_per_unit", found)
     if row.text("discount"):
-        share = row.decimal("discount")
-        if share >= 1:
-            raise row.bad("discount", "a share of the list price below 1, such as 0.15 for 15 %")
+        share = parse_decimal(row.text("discount"))
+        if share is None or not 0 <= share < 1:
+            raise row.bad("discount", "a share of the list price, not below 0 and below 1: 0.15 for 15 %")
         return share, None
     for column, value in (("service_tier", tier), ("token_type", token_type)):
         if value == ANY:
             raise row.bad(column, "one name, since the row has an absolute price")
-    return None, row.decimal("usd_per_unit")
+    return None, row.decimal("usd_per_unit", most=MAX_USD_PER_UNIT)
 
 
 def rates_csv(rates: Iterable[tuple[str, ContractRate]]) -> str:

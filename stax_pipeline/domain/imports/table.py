@@ -16,10 +16,11 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from stax_pipeline.domain.errors import WrongUse
-from stax_pipeline.domain.money import MAX_COUNT, ZERO
+from stax_pipeline.domain.money import ZERO
 from stax_pipeline.domain.rows import MAX_TEXT
 
 MAX_BYTES = 10_000_000
+MAX_USD_PER_UNIT = Decimal(10**6)
 PLAIN = "a plain decimal such as 1234.56: no $, no thousands separators, no exponent, at most 18 decimals"
 Named = tuple[int, Sequence[str], Sequence[str]]  # a row's number, the names of its cells, and the cells
 
@@ -34,10 +35,19 @@ class BadInput(WrongUse):
     """A mistake in what the operator handed in. `row` and `column` are None where the whole file, or row, is meant."""
 
     def __init__(self, file: str, row: int | None, column: str | None, expected: str, found: str = "") -> None:
-        self.file, self.row, self.column, self.expected = file, row, column, expected
+        self.file, self.row, self.column = file, row, column
         places = [file, f"row {row}" if row else "", f"column {column}" if column else ""]
-        saw = f"found {found}, " if found else ""
-        super().__init__(f"{', '.join(filter(None, places))}: {saw}expected {expected}. Nothing was changed.")
+        told = [f"found {found}" if found else "", f"expected {expected}" if expected else ""]
+        place, problem = (", ".join(filter(None, parts)) for parts in (places, told))
+        super().__init__(f"{place}: {problem}. Nothing was changed.")
+
+
+class Unreadable(BadInput):
+    """The file as a whole says nothing: `problem` is the sentence to say of it."""
+
+    def __init__(self, file: str, row: int | None, problem: str) -> None:
+        self.file, self.row, self.column = file, row, None
+        WrongUse.__init__(self, f"{file}{f', row {row}' if row else ''}: {problem}. Nothing was changed.")
 
 
 @dataclass(frozen=True)
@@ -74,19 +84,24 @@ class Row:
     def day(self, column: str) -> date:
         found = parse_day(self.text(column))
         if found is None:
-            raise self.bad(column, "a date YYYY-MM-DD")
+            no_such = f"{excerpt(self.text(column))}, no such day" if _DAY.fullmatch(self.text(column)) else ""
+            raise self.bad(column, "a date YYYY-MM-DD", no_such)
         return found
 
-    def decimal(self, column: str, *, negative: bool = False) -> Decimal:
+    def decimal(self, column: str, *, most: Decimal | None = None, negative: bool = False) -> Decimal:
+        """A plain decimal, from 0 to `most` unless it may be negative. Raises BadInput."""
         found = parse_decimal(self.text(column))
         if found is None or (found < 0 and not negative):
             raise self.bad(column, PLAIN if negative else f"{PLAIN}, not below 0")
+        if most is not None and found > most:
+            raise self.bad(column, f"at most {most:f}")
         return found
 
-    def count(self, column: str) -> int:
+    def count(self, column: str, most: int) -> int:
+        """A whole number from 0 to `most`. Raises BadInput."""
         value = self.text(column)
-        if not (value.isascii() and value.isdigit() and len(value) < 20 and int(value) <= MAX_COUNT):
-            raise self.bad(column, "a whole number from 0 to 2^63 - 1, without separators")
+        if not (value.isascii() and value.isdigit() and len(value) < 20 and int(value) <= most):
+            raise self.bad(column, f"a whole number from 0 to {most}, without separators")
         return int(value)
 
 
@@ -114,7 +129,8 @@ def parse_day(text: str) -> date | None:
 
 def excerpt(text: str) -> str:
     """A short, harmless quotation."""
-    return ascii(text if len(text) <= 40 else f"{text[:37]}...") if text else "nothing"
+    shown = ascii(text if len(text) <= 40 else f"{text[:37]}...") if text else "nothing"
+    return shown if len(shown) <= 100 else f"{shown[:97]}...'"
 
 
 def read_table(
@@ -134,7 +150,7 @@ def read_table(
     columns = _Columns(file, required, optional, synonyms or {}, ignore_others)
     rows: list[Row] = []
     ignored: dict[str, None] = {}
-    for number, names, values in (_yaml if file.endswith((".yaml", ".yml")) else _csv)(columns, text):
+    for number, names, values in (_yaml if _is_yaml(file) else _csv)(columns, text):
         cells = dict(zip(names, map(str.strip, values), strict=True))
         for name, value in cells.items():
             if name in columns.asked and not (value.isprintable() and len(value) <= MAX_TEXT):
@@ -143,8 +159,13 @@ def read_table(
         if any(cells.values()):
             rows.append(Row(file, number, cells))
     if not rows:
-        raise BadInput(file, None, None, f"at least one row with the columns {', '.join(required)}", "none")
+        found = "has a header and no rows" if text.strip() and not _is_yaml(file) else "is empty"
+        raise Unreadable(file, None, f"the file {found}: expected at least one row with {', '.join(required)}")
     return Table(rows, tuple(ignored))
+
+
+def _is_yaml(file: str) -> bool:
+    return file.endswith((".yaml", ".yml"))
 
 
 def _decoded(file: str, content: bytes) -> str:
@@ -154,7 +175,7 @@ def _decoded(file: str, content: bytes) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         place = content.count(b"\n", 0, fault.start) + 1
-    raise BadInput(file, place, None, "UTF-8 text (in a spreadsheet: save as CSV UTF-8)", "bytes that are none")
+    raise Unreadable(file, place, "this is not UTF-8 text (in a spreadsheet: save as CSV UTF-8)")
 
 
 @dataclass(frozen=True)
@@ -179,6 +200,9 @@ class _Columns:
                 raise BadInput(self.file, number, None, "a name for every column", "an empty one")
             if name in names[:place]:
                 raise BadInput(self.file, number, excerpt(name), "each column once", "it twice")
+            right = self.synonyms.get(name.lower(), name.lower())
+            if name not in self.asked and right in self.asked and right not in names:
+                raise BadInput(self.file, number, None, f"another spelling: write {name.lower()}", excerpt(name))
             if name not in self.asked and not self.ignore_others:
                 raise BadInput(self.file, number, excerpt(name), f"only the columns {', '.join(self.asked)}", "another")
         for name in self.required:

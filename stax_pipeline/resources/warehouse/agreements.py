@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -78,13 +78,25 @@ def record_rates(connection: sa.Connection, tenant_id: UUID, rates: Iterable[Con
     return recorded
 
 
+def withdraw_rate(connection: sa.Connection, tenant_id: UUID, key: tuple[str, str, str, date]) -> ContractRate | None:
+    """Close the tenant's rate of that pattern, tier, token type and first day in the caller's transaction.
+
+    None when there is no such rate in force.
+    """
+    lock_tenant(connection, tenant_id)
+    found = next((rate for rate in read_rates(connection, tenant_id).rates if rate[:4] == key), None)
+    if found:
+        supersede(connection, contract_rates, _RATE_KEY, Recorded([], [], []), {"tenant_id": tenant_id}, [found])
+    return found
+
+
 def record_commitments(connection: sa.Connection, tenant_id: UUID, rows: Iterable[Commitment]) -> Recorded[Commitment]:
     """Record one tenant's commitments in the caller's transaction, one of the same id superseded.
 
     Raises Overlap when two would then cover the same model and day, IdTaken for an id that another tenant has.
     Ids are one tenant's alone: who records commitments takes turns, before waiting for a tenant.
     """
-    connection.execute(sa.text("select pg_advisory_xact_lock(hashtext('commitments'))"))
+    _lock_commitments(connection)
     lock_tenant(connection, tenant_id)
     rows = list(rows)
     _refuse_foreign(connection, tenant_id, [row.commitment_id for row in rows])
@@ -95,6 +107,25 @@ def record_commitments(connection: sa.Connection, tenant_id: UUID, rows: Iterabl
         raise Overlap("cover the same model and days", "one commitment for a model and day", *pair)
     supersede(connection, commitments, ("commitment_id",), recorded, {"tenant_id": tenant_id})
     return recorded
+
+
+def withdraw_commitment(connection: sa.Connection, commitment_id: str) -> Commitment | None:
+    """Close a commitment of whatever tenant in the caller's transaction; None when there is no such one in force."""
+    _lock_commitments(connection)
+    owner = sa.select(commitments.c.tenant_id).where(
+        commitments.c.commitment_id == commitment_id, held(commitments, None)
+    )
+    tenant_id = connection.execute(owner).scalar_one_or_none()
+    if tenant_id is None:
+        return None
+    lock_tenant(connection, tenant_id)
+    found = next(one for one in read_commitments(connection, tenant_id) if one.commitment_id == commitment_id)
+    supersede(connection, commitments, ("commitment_id",), Recorded([], [], []), {"tenant_id": tenant_id}, [found])
+    return found
+
+
+def _lock_commitments(connection: sa.Connection) -> None:
+    connection.execute(sa.text("select pg_advisory_xact_lock(hashtext('commitments'))"))
 
 
 def _refuse_foreign(connection: sa.Connection, tenant_id: UUID, ids: list[str]) -> None:

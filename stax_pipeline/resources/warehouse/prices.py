@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -52,9 +52,7 @@ def record_prices(
     Shipped prices never replace an imported one, nor stand beside it where one would shadow the other. Raises Overlap
     when an imported price would.
     """
-    connection.execute(sa.text("select pg_advisory_xact_lock(hashtext('list_prices'))"))
-    query = sa.select(*_COLUMNS, list_prices.c.imported).where(held(list_prices, None))
-    known = {ListPrice(*row[:-1]): row.imported for row in connection.execute(query)}
+    known = _lock_and_read(connection)
     if not imported:
         fixed = [price for price, by_operator in known.items() if by_operator]
         prices = _beside(fixed, prices)
@@ -68,6 +66,28 @@ def record_prices(
             raise Overlap("are for the same tokens on the same day", advice, *pair)
     supersede(connection, list_prices, ListPrice._fields[:METER], recorded, {"imported": imported})
     return recorded
+
+
+def withdraw_prices(
+    connection: sa.Connection, chosen: Callable[[ListPrice], bool]
+) -> tuple[list[ListPrice], list[ListPrice]]:
+    """Close the imported prices that are chosen; what was closed, and the shipped prices that hold from then on."""
+    known = _lock_and_read(connection)
+    closed = sorted(price for price, by_operator in known.items() if by_operator and chosen(price))
+    if not closed:
+        return [], []
+    left = {price: by_operator for price, by_operator in known.items() if price not in set(closed)}
+    fixed = [price for price, by_operator in left.items() if by_operator]
+    back = compare(left, _beside(fixed, shipped_prices()), lambda price: price[:METER])
+    supersede(connection, list_prices, ListPrice._fields[:METER], back, {"imported": False}, closed)
+    return closed, back.written
+
+
+def _lock_and_read(connection: sa.Connection) -> dict[ListPrice, bool]:
+    """The prices in force, each with whether the operator imported it; nobody else records any until the end."""
+    connection.execute(sa.text("select pg_advisory_xact_lock(hashtext('list_prices'))"))
+    query = sa.select(*_COLUMNS, list_prices.c.imported).where(held(list_prices, None))
+    return {ListPrice(*row[:-1]): row.imported for row in connection.execute(query)}
 
 
 def _beside(fixed: list[ListPrice], prices: Iterable[ListPrice]) -> list[ListPrice]:

@@ -1,4 +1,5 @@
-"""Tables that are corrected by superseding: a replaced row stays, with the instant from which it no longer held.
+"""Tables that are corrected by superseding: a replaced or withdrawn row stays, with the instant from which
+it no longer held.
 
 Instants come from the database's clock after the lock was taken, so that they order as the transactions do.
 """
@@ -64,24 +65,27 @@ def supersede(
     key: Sequence[str],
     recorded: Recorded[Row],
     also: Mapping[str, object],
+    withdrawn: Sequence[Row] = (),
 ) -> None:
-    """Write what is new and close what it replaces. `also` are the columns that all rows share and no row holds.
+    """At one instant write what is new, and close what it replaces and what is withdrawn without a successor.
 
-    `key` names the fields by which a row replaces another (of the same tenant); the caller holds the lock.
+    `key` names the fields by which a row replaces another (of the same tenant), `also` are the columns that all rows
+    share and no row holds; the caller holds the lock.
     """
-    if not recorded.changed:
+    if not recorded.changed and not withdrawn:
         return
     now = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-    if recorded.replaced:
+    if closed := [*withdrawn, *(change.old for change in recorded.replaced)]:
         columns = [table.c[name] for name in key]
-        olds = [tuple(_fields(change.old)[name] for name in key) for change in recorded.replaced]
+        olds = [tuple(_fields(row)[name] for name in key) for row in closed]
         owner = [table.c.tenant_id == also["tenant_id"]] if "tenant_id" in also else []
         connection.execute(
             table.update()
             .where(sa.tuple_(*columns).in_(olds), table.c.superseded_at.is_(None), *owner)
             .values(superseded_at=now)
         )
-    connection.execute(table.insert(), [{**_fields(row), **also, "recorded_at": now} for row in recorded.written])
+    if recorded.changed:
+        connection.execute(table.insert(), [{**_fields(row), **also, "recorded_at": now} for row in recorded.written])
 
 
 def _fields(row: Any) -> dict[str, object]:

@@ -50,19 +50,30 @@ def test_csv_and_yaml_hold_the_same_cells(rows: list[tuple[str, str]]) -> None:
 
 @given(usd_)
 def test_a_plain_decimal_is_read_to_its_last_digit(usd: Decimal) -> None:
-    assert parse_decimal(f"{usd:f}") == parse_amount(f"{usd:f}") == usd
+    assert parse_decimal(f"{usd:f}") == usd
 
 
-@given(st.lists(usd_, min_size=1, max_size=20))
+@given(st.integers(-(10**21), 10**21))
+def test_an_amount_in_cents_is_read_to_its_last_digit(cents: int) -> None:
+    usd = EXACT.scaleb(Decimal(cents), -2)
+    assert parse_amount(f"{usd:f}") == usd
+    with pytest.raises(WrongUse, match="parts of a cent"):
+        parse_amount(f"{usd:f}5")
+
+
+@given(st.lists(usd_ | st.integers(-(10**20), 10**20).map(lambda n: scaled(n * 10**16)), min_size=1, max_size=20))
 def test_the_lines_of_an_invoice_sum_exactly(amounts: list[Decimal]) -> None:
     text = "amount_usd\n" + "".join(f"{usd:f}\n" for usd in amounts)
     total = Decimal(0)
     for usd in amounts:
         total = EXACT.add(total, usd)
-    if abs(total) < Decimal(10) ** 20:
+    if abs(total) >= Decimal(10) ** 20:
+        with pytest.raises(BadInput, match="a sum below"):
+            read_invoice("f.csv", text.encode())
+    elif EXACT.quantize(total, Decimal("0.01")) == total:
         assert read_invoice("f.csv", text.encode()).amount_usd == total
     else:
-        with pytest.raises(BadInput, match="a sum below"):
+        with pytest.raises(BadInput, match="whole cents"):
             read_invoice("f.csv", text.encode())
 
 
@@ -78,8 +89,8 @@ def test_what_looks_like_money_is_told_how_to_be_written(text: str) -> None:
 
 
 def test_counts_are_whole_and_fit_the_warehouse() -> None:
-    row = Row("f.csv", 2, {"n": str(2**63 - 1), "m": str(2**63), "x": "²"})
-    assert row.count("n") == 2**63 - 1
+    row = Row("f.csv", 2, {"n": str(10**12), "m": str(10**12 + 1), "x": "²"})
+    assert row.count("n", 10**12) == 10**12
     for column in ("m", "x", "absent"):
         with pytest.raises(BadInput, match="a whole number"):
-            row.count(column)
+            row.count(column, 10**12)
