@@ -20,23 +20,48 @@ from unittest.mock import patch
 import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Window
+from stax_pipeline.domain.imports.invoices import read_invoice
+from stax_pipeline.domain.invoices import Invoice
 from stax_pipeline.resources import embedded_postgres
 from stax_pipeline.resources.warehouse.engine import connect_engine
 from stax_pipeline.resources.warehouse.migrate import upgrade
 from stax_pipeline.resources.warehouse.roles import logins
-from stax_pipeline.settings import read_settings
+from stax_pipeline.resources.warehouse.tenants import get_tenant
+from stax_pipeline.settings import CHECKOUT, read_settings
 from stax_pipeline.simulator import Simulator, demo_organizations
+from stax_pipeline.tenants.agreements import import_commitments, import_invoice
 from stax_pipeline_tests.conftest import Installation, passable_home
-from stax_pipeline_tests.steps.support import execute, sync, two_tenants
+from stax_pipeline_tests.steps.support import sync, two_tenants
 
 HEAD = """# Questions, and the SQL that answers them
 
 Copy a query into `stax sql "…"` or any Postgres client. The answers below are those of the demo's two made-up tenants,
-computed by `python docs/make_questions.py`; a test runs every query as the role `stax_analyst` and compares. The use of
-a day depends on the day alone, so a `make demo` that covers the days asked for gives the same dollars and tokens. What
-the operator of this page recorded besides (two invoices, a commitment) and a day that was read twice, `make demo` does
-not have. Dollars are exact in the warehouse and rounded here to read well; days are UTC days.
+computed by `python docs/make_questions.py`; a test runs every query as the role `stax_analyst` and compares.
+Dollars are exact in the warehouse and rounded here to read well; days are UTC days. No query asks for a day that
+is still running.
+
+The use of a day depends on the day alone. A `stax demo --days N` whose N days reach back to 1 November 2026 (to 1
+October for questions 9 and 10) and that runs after 20 November gives the same answers, once it has on record what the
+operator of this page had:
+
+```
+stax commitments import docs/examples/questions-commitments.csv
+stax replay
+stax invoice acme 2026-10 docs/examples/questions-invoice-acme.csv --note INV-1042
+stax invoice globex 2026-10 docs/examples/questions-invoice-globex.csv --note "INV-2077, to be clarified"
+```
+
+Some cannot be the same:
+
+- **2**: it tells how far the data reaches, and that is your clock's; and it counts the restated day of question 8.
+- **8**: here 12 November was read twice, with dollars 4 % too low at first. A demo reads it right at once, and has
+  changes of the subject `price` instead, since it recorded the commitment after its days were built.
+- **9 and 10** ask for October. The 30 days of a plain demo do not hold all of it: the month is then incomplete, and the
+  missing days are named.
+
+Without the commitment, 3, 6, 7 and 11 (and in 1 the row without a workspace) say other things too.
 """
+EXAMPLES = CHECKOUT / "docs" / "examples"
 NOW, EARLIER = datetime(2026, 11, 22, 12, tzinfo=UTC), datetime(2026, 11, 14, 12, tzinfo=UTC)
 DAYS = Window(date(2026, 10, 1), date(2026, 11, 23))
 RESTATED = Window(date(2026, 11, 12), date(2026, 11, 13))
@@ -94,12 +119,18 @@ limit 8""",
     Question(
         "What is our Priority Tier use worth, and how far can that figure be trusted?",
         """
-select s.slug, s.model, round(sum(s.cost_usd), 2) as priority_usd, min(b.lowest_ratio) as lowest_ratio,
-       max(b.highest_ratio) as highest_ratio, max(b.days_outside) as days_outside
-from stax.spend_monthly s
-join stax.error_bar b using (tenant_id, month, model)
-where s.month = '2026-11-01' and s.cost_source = 'priority-reconstructed' and b.service_tier = 'standard'
-group by s.slug, s.model
+with bar as (
+    select tenant_id, model, min(ratio) as lowest_ratio, max(ratio) as highest_ratio,
+           count(*) filter (where cause not in ('', 'band')) as days_off
+    from stax.reconciliation
+    where usage_date between '2026-11-01' and '2026-11-20' and service_tier = 'standard'
+    group by tenant_id, model
+)
+select s.slug, s.model, round(sum(s.cost_usd), 2) as priority_usd, lowest_ratio, highest_ratio, days_off
+from stax.spend_daily s
+left join bar using (tenant_id, model)
+where s.usage_date between '2026-11-01' and '2026-11-20' and s.cost_source = 'priority-reconstructed'
+group by s.slug, s.model, lowest_ratio, highest_ratio, days_off
 order by s.slug, priority_usd desc""",
         "The two ratios are the lowest and highest day of priced ÷ reported for the same model's standard tokens: 1 "
         "means that the price book gives the bill to the last digit. Where no cost report can check, this is what can.",
@@ -146,13 +177,14 @@ limit 8""",
     Question(
         "What changed since we last looked?",
         """
-select slug, usage_date, subject, changes, round(old_usd, 2) as old_usd, round(new_usd, 2) as new_usd,
+select slug, usage_date, subject, figure, changes, round(old_usd, 2) as old_usd, round(new_usd, 2) as new_usd,
        round(difference_usd, 2) as difference_usd, reasons
 from stax.restated_days
 where usage_date between '2026-11-01' and '2026-11-20'
-order by slug, usage_date, subject""",
+order by slug, usage_date, subject, figure""",
         "The source told other dollars for this day when it was read again. `restatements` has every line of it; "
-        "`last_seen_at > …` in this view asks for what changed since an instant.",
+        "`last_seen_at > …` in this view asks for what was published since an instant. Under new prices `figure` names "
+        "the column of `spend`; one figure is never added to another.",
     ),
     Question(
         "Does the invoice match?",
@@ -168,24 +200,26 @@ order by slug""",
     Question(
         "Which days and models can explain an invoice that differs?",
         """
-select kind, model, count(*) as days, round(sum(usd), 2) as usd
+select kind, model, sum(days) as days, round(sum(usd), 2) as usd
 from stax.invoice_differences
 where slug = 'globex' and month = '2026-10-01'
 group by kind, model
-order by kind, usd desc""",
-        "Nothing is missing and no price is off: what the reports lack is Priority, and its dollars are the size of "
-        "the difference above.",
+order by sum(usd) is null desc, abs(sum(usd)) desc""",
+        "What has no dollars, such as missing days, comes first. Here nothing is missing and no price is off: what the "
+        "reports lack is Priority, and its dollars are the size of the difference above.",
     ),
     Question(
         "What was left unused of the commitment?",
         """
-select commitment_id, direction, utilisation_ratio, round(fee_usd, 2) as fee_usd,
-       round(unused_fee_usd, 2) as unused_fee_usd, round(reconstructed_usd, 2) as reconstructed_usd,
-       round(effective_usd_per_million_tokens, 4) as effective_usd_per_million_tokens
+select commitment_id, direction, round(sum(used_units) / sum(committed_units), 4) as utilisation_ratio,
+       round(sum(fee_usd), 2) as fee_usd, round(sum(unused_fee_usd), 2) as unused_fee_usd,
+       round(sum(reconstructed_usd), 2) as reconstructed_usd,
+       round(1000000 * sum(fee_usd) / sum(tokens), 4) as effective_usd_per_million_tokens
 from stax.commitment_utilisation
-where slug = 'acme' and period = 'month' and period_start = '2026-11-01'
+where slug = 'acme' and period = 'day' and period_start between '2026-11-01' and '2026-11-20'
+group by commitment_id, direction
 order by direction""",
-        "The fee of the days loaded, beside what the same tokens list for: the commitment pays where "
+        "The fee of these twenty days, beside what the same tokens list for: the commitment pays where "
         "`reconstructed_usd` is the larger.",
     ),
     Question(
@@ -239,23 +273,15 @@ def live_a_month(home: Path) -> Iterator[Installation]:
 
 
 def _record_agreements(made: Installation) -> None:
-    whose = "from stax.tenants where slug = :slug"
-    execute(
-        made,
-        "insert into stax.commitments (commitment_id, recorded_at, tenant_id, model, input_tokens_per_minute, "
-        "output_tokens_per_minute, fee_usd, starts_on, ends_on) select 'acme-sonnet-november', now(), tenant_id, "
-        f"'claude-sonnet-4-5-20250929', 45000, 8000, 6900, '2026-11-01', '2026-11-30' {whose}",
-        slug="acme",
-    )
-    for slug, usd, note in (("acme", "37585.45", "INV-1042"), ("globex", "13593.97", "INV-2077, to be clarified")):
-        execute(
-            made,
-            "insert into stax.invoices (tenant_id, month, recorded_at, amount_usd, note) "
-            f"select tenant_id, '2026-10-01', now(), cast(:usd as numeric), :note {whose}",
-            slug=slug,
-            usd=usd,
-            note=note,
-        )
+    """What the page's examples hold, as `stax commitments import` and `stax invoice` record it."""
+    file = EXAMPLES / "questions-commitments.csv"
+    import_commitments(made.engine, file.name, file.read_bytes())
+    for slug, note in (("acme", "INV-1042"), ("globex", "INV-2077, to be clarified")):
+        file = EXAMPLES / f"questions-invoice-{slug}.csv"
+        billed = Invoice(date(2026, 10, 1), read_invoice(file.name, file.read_bytes()).amount_usd, note)
+        with made.engine.connect() as connection:
+            tenant = get_tenant(connection, slug)
+        import_invoice(made.engine, tenant, billed)
 
 
 def questions_markdown(made: Installation) -> str:

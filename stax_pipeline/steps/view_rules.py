@@ -48,8 +48,8 @@ _SHOWN = " union all ".join(
 VIEWS_TIE_TO_TABLES = Rule(
     "views_tie_to_tables",
     "spend",
-    "Per tenant and day (spend_monthly: whole months of the window), the views that people sum hold the tokens and "
-    "dollars of their tables to the last digit.",
+    "Per tenant and day, the views that people sum hold the tokens and dollars of their tables to the last digit. "
+    "Looks at the days of the run; of spend_monthly at the whole months among them.",
     ("tenant", "day", "view", "table_tokens", "view_tokens", "table_usd", "view_usd", "table_effective_usd",
      "view_effective_usd"),
     f"""
@@ -91,25 +91,31 @@ def _fee_until(days: str) -> str:
 COMMITMENTS_TIE_TO_FEE = Rule(
     "commitments_tie_to_fee",
     "spend",
-    "On every complete day of a recorded commitment, its used and unused dollars sum to the day's fee to the last "
-    "digit, and no line names a commitment that is not in force.",
+    "Used and unused dollars of a recorded commitment sum to the day's fee to the last digit, and no line names a "
+    "commitment that is not in force. Looks at every day of the terms on record of which the usage report is complete, "
+    "whatever days the run is about, and at the days of the run: a commitment may be recorded long after its days.",
     ("tenant", "usage_date", "commitment_id", "fee_usd", "effective_cost_usd"),
     f"""
-    with fees as (
-        select c.tenant_id, v.usage_date, c.commitment_id,
-               {_fee_until("v.usage_date - c.starts_on + 1")} - {_fee_until("v.usage_date - c.starts_on")} as usd
+    with days as (
+        select v.tenant_id, v.usage_date
+        from stax.commitments c join stax.coverage v using (tenant_id)
+        where v.report = 'usage_report' and v.state = 'complete' and v.usage_date between c.starts_on and c.ends_on
+        union
+        select tenant_id, usage_date from stax.coverage
+        where report = 'usage_report' and state = 'complete' and {WINDOW}
+    ),
+    fees as (
+        select c.tenant_id, d.usage_date, c.commitment_id,
+               {_fee_until("d.usage_date - c.starts_on + 1")} - {_fee_until("d.usage_date - c.starts_on")} as usd
         from (select *, (ends_on - starts_on + 1)::numeric as days from stax.commitments where superseded_at is null) c
-        join stax.coverage v
-          on v.tenant_id = c.tenant_id and v.usage_date between c.starts_on and c.ends_on
-        where v.report = 'usage_report' and v.state = 'complete' and v.usage_date >= :start and v.usage_date < :end
+        join days d on d.tenant_id = c.tenant_id and d.usage_date between c.starts_on and c.ends_on
     ),
     borne as (
-        select tenant_id, usage_date, commitment_id, sum(effective_cost_usd) as usd
-        from stax.spend
-        where {WINDOW} and commitment_id <> ''
-          and not exists (select 1 from stax.coverage v
-                          where v.tenant_id = spend.tenant_id and v.usage_date = spend.usage_date
-                            and v.report = 'usage_report' and v.state <> 'complete')
+        select d.tenant_id, d.usage_date, s.commitment_id, sum(s.effective_cost_usd) as usd
+        from days d
+        cross join lateral (select x.commitment_id, x.effective_cost_usd from stax.spend x
+                            where x.usage_date = d.usage_date and x.tenant_id = d.tenant_id
+                              and x.commitment_id <> '' offset 0) s
         group by 1, 2, 3
     )
     select t.slug, usage_date, commitment_id, f.usd, b.usd
@@ -124,7 +130,8 @@ _LINE = "workspace_id, description, cost_type, token_type, model, service_tier, 
 RESTATEMENTS_TIE_TO_COST_LINES = Rule(
     "restatements_tie_to_cost_lines",
     "cost_lines",
-    "The last recorded change of a reported figure says what the cost lines say now, 0 where they are gone.",
+    "The last recorded change of a reported figure says what the cost lines say now, 0 where they are gone. Looks at "
+    "the days of the run.",
     ("tenant", "usage_date", "workspace_id", "model", "token_type", "restated_usd", "cost_lines_usd"),
     f"""
     with said as (

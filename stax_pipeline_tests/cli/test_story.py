@@ -124,8 +124,12 @@ def test_verify_names_a_changed_raw_page_and_a_changed_figure(
         )
     ended = stax("verify")
     assert ended.code == 1
-    assert re.search(r"failed: tenant acme: raw/cost_report/.* does not have the hash", ended.err)
-    assert re.search(r"failed: spend_ties_to_cost_lines: acme, \d{4}-\d\d-\d\d", ended.err)
+    assert re.search(r"failed: raw_objects_hold_their_hash: tenant acme: raw/.* does not have the hash", ended.err)
+    assert re.search(r"failed: spend_ties_to_cost_lines: tenant acme, usage_date \d{4}-\d\d-\d\d, ", ended.err)
+    told = [int(count) for count in re.findall(r"^\w+: (\d+) violations?$", ended.out, re.MULTILINE)]
+    warned = len(set(re.findall(r"^warning: (\w+)", ended.err, re.MULTILINE)))
+    assert warned == 0
+    assert ended.err.splitlines()[-1] == f"{len(told)} rules broken, {sum(told)} violations."
 
 
 @pytest.mark.usefixtures("connected")

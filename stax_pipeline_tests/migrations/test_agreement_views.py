@@ -113,13 +113,39 @@ class TestInvoiceDifferences:
         assert found == [
             (day, "off", "price difference", -2, "batch, priced ÷ reported 1.250000, contract discount"),
             (day, "claude-opus-4-8", "priority-reconstructed", 7, "7 tokens, not in the reported dollars"),
-            (day, "b", "restated", -3, "1 changes, the last recorded 2026-11-22"),
+            (day, "b", "restated", -3, "1 change, the last published 2026-11-22"),
             (day, "claude-opus-4-8", "unbilled", 8, "3 tokens, list price of what was never billed"),
             (day, "new", "unpriced", None, "33 tokens, no price is known"),
             (day, "b", "usage-estimated", 3, "3 tokens, the cost has not arrived"),
-            (date(2026, 10, 7), None, "day missing", None, "cost report not read"),
-            (date(2026, 10, 8), None, "day missing", None, "cost report provisional"),
+            (
+                date(2026, 10, 7),
+                None,
+                "day missing",
+                None,
+                "1 day without a complete cost report, 2026-10-07: not read",
+            ),
+            (
+                date(2026, 10, 8),
+                None,
+                "day missing",
+                None,
+                "1 day without a complete cost report, 2026-10-08: provisional",
+            ),
         ]
+
+    def test_a_run_of_missing_days_is_one_row_and_comes_first(self, warehouse: Warehouse) -> None:
+        for n in (*range(22, 25), *range(27, 31)):
+            warehouse.cover(OCTOBER + timedelta(days=n))
+        warehouse.add_spend("5000", "priority-reconstructed", usage_date=date(2026, 10, 30), quantity=1)
+        query = "select * from stax.invoice_differences order by usd is null desc, abs(usd) desc, usage_date"
+        found = [(r["usage_date"], r["kind"], r["days"], r["note"]) for r in warehouse.rows(query)]
+        assert found == [
+            (OCTOBER, "day missing", 22,
+             "22 days without a complete cost report, 2026-10-01 to 2026-10-22: not read"),
+            (date(2026, 10, 26), "day missing", 2,
+             "2 days without a complete cost report, 2026-10-26 to 2026-10-27: not read"),
+            (date(2026, 10, 30), "priority-reconstructed", 1, "1 tokens, not in the reported dollars"),
+        ]  # fmt: skip
 
     def test_no_day_is_missing_before_it_is_over(self, warehouse: Warehouse) -> None:
         warehouse.add("invoices", month=date(2126, 10, 1), amount_usd="5")

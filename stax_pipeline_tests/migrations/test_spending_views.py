@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stax_pipeline.domain.prices import Usage, shipped_prices
+from stax_pipeline.domain.prices import ListPrice, Usage, shipped_prices
 from stax_pipeline.domain.prices.book import ALIASES, PriceBook
 from stax_pipeline.migrations.views_0005 import view
 from stax_pipeline.resources.warehouse.prices import record_prices
@@ -80,6 +80,43 @@ class TestCacheSavings:
             "usage_lines", model="claude-opus-4-8", service_tier="standard", cache_read_input_tokens=1_000_000
         )
         assert warehouse.row(self.QUERY)["saved_by_reads_usd"] == Decimal("4.5")
+
+    @pytest.mark.parametrize(
+        ("windows", "day", "saved", "source"),
+        [
+            (("all",), date(2026, 11, 9), None, "band-lower"),
+            (("all",), DAY, Decimal(6), "mine"),
+            (("0-100k",), DAY, Decimal(6), "band-lower"),
+            (("0-100k", "100k-1M"), DAY, Decimal(6), "mine"),
+        ],
+    )
+    @pytest.mark.parametrize("window", ["", "0-200k", "200k-1M"])
+    def test_a_band_ends_where_it_ends_in_the_price_book(
+        self, warehouse: Warehouse, windows: tuple[str, ...], day: date, saved: Decimal | None, source: str, window: str
+    ) -> None:
+        """Haiku 5.5 from 2026-11-10 on: one price for every prompt, a new lower one, or both the same."""
+        model, usd = "claude-haiku-5-5", {"uncached_input_tokens": "7", READ: "1", WRITE_5M: "8", WRITE_1H: "9"}
+        mine = [
+            ListPrice(model, DAY, "tokens", token_type, held, "standard", "1M tokens", Decimal(price), Decimal("1.1"),
+                      "mine")
+            for held in windows for token_type, price in usd.items()
+        ]  # fmt: skip
+        record_prices(warehouse.connection, shipped_prices())
+        record_prices(warehouse.connection, mine, imported=True)
+        warehouse.add("usage_lines", usage_date=day, model=model, service_tier="standard", context_window=window,
+                      cache_read_input_tokens=1_000_000)  # fmt: skip
+        found = warehouse.row(self.QUERY)
+        book = PriceBook.of([*shipped_prices(), *mine])
+        uncached, read = (
+            book.token_price(Usage(day, model, kind, "standard", window, "", ""))
+            for kind in ("uncached_input_tokens", READ)
+        )
+        assert uncached and read
+        assert found["saved_by_reads_usd"] == uncached.low - read.low
+        assert found["price_source"] == uncached.source
+        if window != "200k-1M":
+            assert found["price_source"] == source
+            assert saved in (None, found["saved_by_reads_usd"])
 
     def test_the_aliases_are_those_of_the_price_book(self, warehouse: Warehouse) -> None:
         found = warehouse.rows(f"select alias, id from {view.ALIASES} as a (alias, id)")

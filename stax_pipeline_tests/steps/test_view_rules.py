@@ -145,6 +145,31 @@ class TestFees:
         )
         assert broken(made, admin, COMMITMENTS_TIE_TO_FEE) == []
 
+    def test_days_outside_the_run_are_looked_at(self, made: Installation, admin: sa.Connection) -> None:
+        """Recorded after its days were built: no line bears the fee. A line of a superseded term is found too."""
+        admin.exec_driver_sql(
+            f"insert into stax.commitments values ('c', now(), {ACME}, 'm', 1, 1, 9, '{FIRST}', '{FIRST}', null), "
+            f"('d', now(), {ACME}, 'm', 1, 1, 9, '{FIRST}', '{FIRST}', now())"
+        )
+        later = Window(LAST, LAST + timedelta(days=1))
+        assert broken(made, admin, COMMITMENTS_TIE_TO_FEE, later) == [("acme", FIRST, "c", Decimal(9), None)]
+        bear(admin, FIRST, Decimal(9))
+        assert broken(made, admin, COMMITMENTS_TIE_TO_FEE, later) == []
+        admin.exec_driver_sql("update stax.spend set commitment_id = 'd' where commitment_id = 'c'")
+        assert broken(made, admin, COMMITMENTS_TIE_TO_FEE, later) == [
+            ("acme", FIRST, "c", Decimal(9), None), ("acme", FIRST, "d", None, Decimal(9)),
+        ]  # fmt: skip
+
+    def test_a_line_outside_every_term_is_found_on_the_days_of_the_run(
+        self, made: Installation, admin: sa.Connection
+    ) -> None:
+        admin.exec_driver_sql(
+            f"insert into stax.commitments values ('c', now(), {ACME}, 'm', 1, 1, 0, '2026-01-01', '2026-01-01')"
+        )
+        bear(admin, LAST, Decimal(4))
+        found = broken(made, admin, COMMITMENTS_TIE_TO_FEE, Window(LAST, LAST + timedelta(days=1)))
+        assert found == [("acme", LAST, "c", None, Decimal(4))]
+
     def test_the_open_day_is_not_judged(self, made: Installation, admin: sa.Connection) -> None:
         today = LAST + timedelta(days=1)
         admin.exec_driver_sql(

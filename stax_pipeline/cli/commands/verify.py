@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -14,8 +15,22 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from stax_pipeline.domain.extraction import Window
+    from stax_pipeline.resources.lake.store import Lake
+    from stax_pipeline.resources.warehouse.tenants import Tenant
+    from stax_pipeline.steps.tie import Gap
+
+    FindGaps = Callable[[sa.Connection, Lake, Sequence[Tenant], Window], Sequence[Gap]]
 
 SHOWN = 5
+RAW = "raw_objects_hold_their_hash"
+
+
+class Broken(NamedTuple):
+    """A rule and what breaks it, in words; `warns` where the rule does not call for an exit code."""
+
+    rule: str
+    violations: list[str]
+    warns: bool = False
 
 
 @click.command()
@@ -24,23 +39,55 @@ def verify() -> None:
     from stax_pipeline.cli.database import analyst, database
 
     settings = read_settings()
-    failed = 0
+    found: list[Broken] = []
     with database(settings), analyst(settings) as connection:
-        for words in _findings(connection, settings):
-            failed += 1
-            click.echo(f"failed: {words}", err=True)
+        for broken in _findings(connection, settings):
+            found.append(broken)
+            _show(broken)
+    failed = [broken for broken in found if not broken.warns]
     if failed:
-        click.echo(f"{failed} findings.", err=True)
+        click.echo(f"{_count(failed)}.", err=True)
         raise click.exceptions.Exit(1)
-    click.echo("Everything holds.")
+    click.echo(f"No more than warnings: {_count(found)}." if found else "Everything holds.")
 
 
-def _findings(connection: sa.Connection, settings: Settings) -> Iterator[str]:
-    yield from _raw_objects(connection, settings)
+def _show(broken: Broken) -> None:
+    word = "warning" if broken.warns else "failed"
+    for violation in broken.violations[:SHOWN]:
+        click.echo(f"{word}: {broken.rule}: {violation}", err=True)
+    if len(broken.violations) > SHOWN:
+        click.echo(f"{word}: {broken.rule}: and {len(broken.violations) - SHOWN} more", err=True)
+
+
+def _count(found: Sequence[Broken]) -> str:
+    """Such as `2 rules broken, 146 violations`."""
+    rows = sum(len(broken.violations) for broken in found)
+    return f"{len(found)} {_plural('rule', len(found))} broken, {rows} {_plural('violation', rows)}"
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"
+
+
+def _findings(connection: sa.Connection, settings: Settings) -> Iterator[Broken]:
+    """What is broken, each rule as soon as it is known."""
+    checked = [(RAW, _raw_objects(connection, settings))]
     window = _covered_days(connection)
     if window:
-        yield from _ties(connection, settings, window)
+        checked += _ties(connection, settings, window)
+    for rule, violations in checked:
+        if broken := _told(Broken(rule, list(violations))):
+            yield broken
+    if window:
         yield from _rules(connection, settings, window)
+
+
+def _told(checked: Broken) -> Broken | None:
+    """Says how the rule stands; None where it holds."""
+    count = len(checked.violations)
+    stands = f"{count} {_plural('violation', count)}" if count else "holds"
+    click.echo(f"{checked.rule}: {stands}")
+    return checked if count else None
 
 
 def _raw_objects(connection: sa.Connection, settings: Settings) -> Iterator[str]:
@@ -80,44 +127,48 @@ def _covered_days(connection: sa.Connection) -> Window | None:
     return None if first is None else Window(first, last + timedelta(days=1))
 
 
-def _ties(connection: sa.Connection, settings: Settings, window: Window) -> Iterator[str]:
+def _ties(connection: sa.Connection, settings: Settings, window: Window) -> list[tuple[str, Iterator[str]]]:
     """The raw pages added up once more, against the normalised tables."""
-    from stax_pipeline.domain.errors import StaxError
-    from stax_pipeline.resources.lake.store import Lake
-    from stax_pipeline.resources.warehouse.tenants import all_tenants
     from stax_pipeline.steps.tie import cost_gaps, set_aside_gaps, usage_gaps
 
-    lake = Lake(settings.lake)
     ties = {
         "cost_lines_tie_to_report": cost_gaps,
         "usage_lines_tie_to_report": usage_gaps,
         "set_aside_ties_to_report": set_aside_gaps,
     }
-    for name, gaps in ties.items():
-        found = 0
-        for tenant in all_tenants(connection):
-            try:
-                apart = gaps(connection, lake, [tenant], window)
-            except StaxError as fault:
-                yield f"{name}: tenant {tenant.slug}: {fault}"
-                continue
-            for gap in apart:
-                found += 1
-                yield f"{name}: tenant {gap.tenant}, {gap.usage_date}: pages {gap.pages:f}, table {gap.table:f}"
-        click.echo(f"{name}: {'holds' if not found else f'{found} days apart'}")
+    return [(name, _days_apart(gaps, connection, settings, window)) for name, gaps in ties.items()]
 
 
-def _rules(connection: sa.Connection, settings: Settings, window: Window) -> Iterator[str]:
+def _days_apart(gaps: FindGaps, connection: sa.Connection, settings: Settings, window: Window) -> Iterator[str]:
+    """Each tenant by itself, so that one whose pages cannot be read hides no other."""
+    from stax_pipeline.domain.errors import StaxError
+    from stax_pipeline.resources.lake.store import Lake
+    from stax_pipeline.resources.warehouse.tenants import all_tenants
+
+    lake = Lake(settings.lake)
+    for tenant in all_tenants(connection):
+        try:
+            for gap in gaps(connection, lake, [tenant], window):
+                yield f"tenant {gap.tenant}, usage_date {gap.usage_date}, pages {gap.pages:f}, table {gap.table:f}"
+        except StaxError as fault:
+            yield f"tenant {tenant.slug}: {fault}"
+
+
+def _rules(connection: sa.Connection, settings: Settings, window: Window) -> Iterator[Broken]:
     from stax_pipeline.steps.checks import examine_all
 
     for finding in examine_all(connection, window, datetime.now(UTC), settings):
-        click.echo(f"{finding.rule.name}: {'holds' if finding.holds else f'{len(finding.rows)} violations'}")
-        shown = [", ".join(map(str, row)) for row in finding.rows[:SHOWN]]
-        words = [f"{finding.rule.name}: {row}" for row in shown]
-        if len(finding.rows) > SHOWN:
-            words.append(f"{finding.rule.name}: and {len(finding.rows) - SHOWN} more")
-        if finding.is_severe:
-            yield from words
-        else:
-            for line in words:
-                click.echo(f"warning: {line}", err=True)
+        rows = [_row(finding.rule.columns, row) for row in finding.rows]
+        if broken := _told(Broken(finding.rule.name, rows, warns=not finding.is_severe)):
+            yield broken
+
+
+def _row(columns: Sequence[str], row: Sequence[object]) -> str:
+    """A violation by the names of its columns: `tenant acme, usage_date 2026-10-23, fee_usd 100`."""
+    return ", ".join(f"{name} {_plain(value)}" for name, value in zip(columns, row, strict=True))
+
+
+def _plain(value: object) -> str:
+    if value is None or value == "":
+        return "none"
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)

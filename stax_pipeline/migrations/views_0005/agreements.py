@@ -85,60 +85,75 @@ INVOICE_CHECK = View(
 
 INVOICE_DIFFERENCES = View(
     "invoice_differences",
-    "The days and models that can explain why an invoice differs from the reported dollars",
+    "The days and models that can explain why an invoice differs from the reported dollars. What has no dollars (days "
+    "missing, tokens without a price) counts for more than any figure: order by usd is null desc, abs(usd) desc",
     """
-    select t.slug, m.tenant_id, m.month, d.usage_date, nullif(x.model, '') as model, x.kind, x.usd, x.note
+    select t.slug, m.tenant_id, m.month, x.usage_date, nullif(x.model, '') as model, x.kind, x.usd, x.note, x.days
     from """
     + MONTHS
     + """ m
     join stax.tenants t using (tenant_id)
     cross join lateral (
-        select m.month + n as usage_date
-        from generate_series(0, extract(day from m.month + interval '1 month - 1 day')::int - 1) as n
-    ) d
-    cross join lateral (
-        select '' as model, 'day missing' as kind, null::numeric as usd,
-               'cost report ' || coalesce((select c.state from stax.coverage c
-                                           where c.tenant_id = m.tenant_id and c.usage_date = d.usage_date
-                                             and c.report = 'cost_report'), 'not read') as note
-        where d.usage_date < (now() at time zone 'UTC')::date
-          and not exists (select 1 from stax.coverage c
-                          where c.tenant_id = m.tenant_id and c.usage_date = d.usage_date
-                            and c.report = 'cost_report' and c.state = 'complete')
+        select min(day) as usage_date, '' as model, 'day missing' as kind, null::numeric as usd,
+               concat(count(*), case count(*) when 1 then ' day' else ' days' end, ' without a complete cost report, ',
+                      min(day), case when count(*) > 1 then ' to ' || max(day) end, ': ', state) as note,
+               count(*)::int as days
+        from (
+            select day, state, day - (row_number() over (partition by state order by day))::int as run
+            from (
+                select m.month + n as day, coalesce(c.state, 'not read') as state
+                from generate_series(0, extract(day from m.month + interval '1 month - 1 day')::int - 1) as n
+                left join stax.coverage c
+                  on c.tenant_id = m.tenant_id and c.usage_date = m.month + n and c.report = 'cost_report'
+            ) missing
+            where state <> 'complete' and day < (now() at time zone 'UTC')::date
+        ) r
+        group by state, run
         union all
-        select s.model, s.cost_source,
-               case s.cost_source when 'unbilled' then sum(s.list_cost_usd) else sum(s.cost_usd) end,
-               concat_ws(', ', sum(s.quantity) || ' ' || s.unit, case s.cost_source
-                   when 'priority-reconstructed' then 'not in the reported dollars'
-                   when 'usage-estimated' then 'the cost has not arrived'
-                   when 'unbilled' then 'list price of what was never billed'
-                   else 'no price is known' end)
-        from stax.spend s
-        where s.tenant_id = m.tenant_id and s.usage_date = d.usage_date
-          and s.cost_source in ('priority-reconstructed', 'usage-estimated', 'unbilled', 'unpriced')
-        group by s.model, s.cost_source, s.unit
-        union all
-        select r.model, 'restated', sum(r.difference_usd),
-               count(*) || ' changes, the last recorded ' || to_char(max(r.seen_at) at time zone 'UTC', 'YYYY-MM-DD')
-        from stax.restatements r
-        where r.tenant_id = m.tenant_id and r.usage_date = d.usage_date and r.subject = 'cost'
-        group by r.model
-        union all
-        select r.model, 'price difference', r.reported_usd - r.priced_usd,
-               concat_ws(', ', r.service_tier, 'priced ÷ reported ' || round(r.ratio, 6), nullif(r.cause, ''))
-        from stax.reconciliation r
-        where r.tenant_id = m.tenant_id and r.usage_date = d.usage_date and r.reported_usd <> 0
-          and case when r.priced_low_usd = r.priced_high_usd
-                   then abs(r.priced_usd - r.reported_usd) > 0.01 * abs(r.reported_usd)
-                   else r.reported_usd < 0.99 * r.priced_low_usd or r.reported_usd > 1.01 * r.priced_high_usd end
+        select d.usage_date, y.model, y.kind, y.usd, y.note, 1
+        from (
+            select m.month + n as usage_date
+            from generate_series(0, extract(day from m.month + interval '1 month - 1 day')::int - 1) as n
+        ) d
+        cross join lateral (
+            select s.model, s.cost_source as kind,
+                   case s.cost_source when 'unbilled' then sum(s.list_cost_usd) else sum(s.cost_usd) end as usd,
+                   concat_ws(', ', sum(s.quantity) || ' ' || s.unit, case s.cost_source
+                       when 'priority-reconstructed' then 'not in the reported dollars'
+                       when 'usage-estimated' then 'the cost has not arrived'
+                       when 'unbilled' then 'list price of what was never billed'
+                       else 'no price is known' end) as note
+            from stax.spend s
+            where s.tenant_id = m.tenant_id and s.usage_date = d.usage_date
+              and s.cost_source in ('priority-reconstructed', 'usage-estimated', 'unbilled', 'unpriced')
+            group by s.model, s.cost_source, s.unit
+            union all
+            select r.model, 'restated', sum(r.difference_usd),
+                   concat(count(*), case count(*) when 1 then ' change' else ' changes' end, ', the last published ',
+                          to_char(max(r.seen_at) at time zone 'UTC', 'YYYY-MM-DD'))
+            from stax.restatements r
+            where r.tenant_id = m.tenant_id and r.usage_date = d.usage_date and r.subject = 'cost'
+            group by r.model
+            union all
+            select r.model, 'price difference', r.reported_usd - r.priced_usd,
+                   concat_ws(', ', r.service_tier, 'priced ÷ reported ' || round(r.ratio, 6), nullif(r.cause, ''))
+            from stax.reconciliation r
+            where r.tenant_id = m.tenant_id and r.usage_date = d.usage_date and r.reported_usd <> 0
+              and case when r.priced_low_usd = r.priced_high_usd
+                       then abs(r.priced_usd - r.reported_usd) > 0.01 * abs(r.reported_usd)
+                       else r.reported_usd < 0.99 * r.priced_low_usd or r.reported_usd > 1.01 * r.priced_high_usd end
+        ) y
     ) x
     """,
     {
+        "usage_date": "The UTC day; of missing days the first of a run of them",
         "kind": "day missing (no complete cost report, up to yesterday), priority-reconstructed, usage-estimated, "
         "unbilled, unpriced, restated, or price difference",
         "usd": "USD: the reconstructed, estimated or list dollars; the net change of reported dollars; reported − "
         "priced for a price difference; NULL where no figure is known",
-        "note": "What stands behind it, in words: the state, tokens or requests, changes, ratio and cause",
+        "note": "What stands behind it, in words: the missing days and why, tokens or requests, changes, ratio and "
+        "cause",
+        "days": "Days that the row stands for: a run of missing days is one row, any other row is one day",
     },
 )
 

@@ -150,6 +150,7 @@ EFFECTIVE_PRICES = View(
 )
 
 _PRICE = "* case when u.service_tier = 'batch' then 0.5 else 1 end * case u.inference_geo when 'us' then p.us_multiplier else 1 end"
+_IN_FORCE = "x.cost_type = 'tokens' and x.superseded_at is null and x.effective_from <= u.usage_date"
 CACHE_SAVINGS = View(
     "cache_savings",
     "What the prompt cache saved or cost at list price: what its reads would have cost as uncached input, minus what "
@@ -186,19 +187,28 @@ CACHE_SAVINGS = View(
                    max(usd) filter (where token_type = 'cache_creation.ephemeral_1h_input_tokens') as write_1h,
                    case when bool_or(banded) then 'band-lower' else string_agg(distinct source, ' + ') end
                        as price_source
-            from (select distinct on (p.token_type) p.token_type, p.source, p.context_window = '0-100k' as banded,
+            from (select h.token_type, p.source, p.usd_per_unit <> h.usd_per_unit as banded,
                          p.usd_per_unit {_PRICE} as usd
-                  from stax.list_prices p
-                  where p.model = coalesce((select a.id from {ALIASES} as a (alias, id) where a.alias = u.model),
-                                           u.model)
-                    and p.cost_type = 'tokens' and p.token_type <> 'output_tokens' and p.superseded_at is null
-                    and p.effective_from <= u.usage_date
-                    and p.speed = case u.speed when 'fast' then 'fast' else 'standard' end
-                    and p.context_window in (case when u.context_window = '' then '0-200k' else u.context_window end,
-                                             case u.context_window when '200k-1M' then '100k-1M' else '0-100k' end,
-                                             'all')
-                  order by p.token_type, p.context_window in ('0-100k', '100k-1M') desc, p.effective_from desc,
-                           p.context_window = 'all') p
+                  from (select distinct on (x.token_type) x.*
+                        from stax.list_prices x
+                        where {_IN_FORCE} and x.token_type <> 'output_tokens'
+                          and x.model = coalesce((select a.id from {ALIASES} as a (alias, id) where a.alias = u.model),
+                                                 u.model)
+                          and x.speed = case u.speed when 'fast' then 'fast' else 'standard' end
+                          and x.context_window in (coalesce(nullif(u.context_window, ''), '0-200k'), 'all',
+                                                   '100k-1M')
+                        order by x.token_type, x.effective_from desc, x.context_window = 'all') h
+                  cross join lateral (
+                      (select h.usd_per_unit, h.us_multiplier, h.source
+                       where h.context_window <> '100k-1M' or u.context_window = '200k-1M')
+                      union all
+                      (select x.usd_per_unit, x.us_multiplier, x.source
+                       from stax.list_prices x
+                       where h.context_window = '100k-1M' and u.context_window <> '200k-1M' and {_IN_FORCE}
+                         and x.token_type = h.token_type and x.model = h.model and x.speed = h.speed
+                         and x.context_window = '0-100k'
+                       order by x.effective_from desc limit 1)
+                  ) p) p
         ) p on u.service_tier in ('', 'standard', 'batch', 'priority')
     ) g
     """,

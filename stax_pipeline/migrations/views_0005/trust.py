@@ -45,7 +45,8 @@ _DIMENSIONS = (
 
 RESTATED_DAYS = View(
     "restated_days",
-    "Past days whose figures changed after they were first shown: what they said first, and what they say now",
+    "Past days whose figures changed after they were first shown: what they said first, and what they say now. One row "
+    "per figure: figures are never added to each other",
     f"""
     with steps as (
         select t.slug, r.*, nullif(case when r.subject = 'price' then r.description else '' end, '') as figure,
@@ -69,7 +70,8 @@ RESTATED_DAYS = View(
     """,
     {
         "subject": "cost (reported dollars), usage (tokens and searches) or price (dollars under new prices or terms)",
-        "figure": "Under new prices the column of spend that changed; NULL for the other subjects",
+        "figure": "Under new prices the column of spend that changed: cost_usd, contracted_cost_usd or effective_cost_usd, "
+        "each told completely, so never add one to another; NULL for the other subjects",
         "changes": "How many figures changed, each time counted",
         "old_usd": "USD of the changed lines as first shown; NULL for usage",
         "new_usd": "USD of the same lines now; NULL for usage",
@@ -77,8 +79,8 @@ RESTATED_DAYS = View(
         "old_quantity": "Tokens and searches of the changed lines as first shown; NULL for dollars",
         "new_quantity": "Tokens and searches of the same lines now; NULL for dollars",
         "difference_quantity": "Tokens and searches now minus as first shown; NULL for dollars",
-        "first_seen_at": "When the first change was recorded",
-        "last_seen_at": "When the last change was recorded",
+        "first_seen_at": "When the first change was published",
+        "last_seen_at": "When the last change was published, and so could first be seen",
         "reasons": "Every reason, in words",
     },
 )
