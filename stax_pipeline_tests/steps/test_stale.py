@@ -12,10 +12,9 @@ import pytest
 
 from stax_pipeline.domain.commitments import Commitment
 from stax_pipeline.domain.extraction import Report, Window
-from stax_pipeline.domain.prices import shipped_prices
 from stax_pipeline.resources.warehouse.agreements import record_commitments
-from stax_pipeline.resources.warehouse.prices import read_book, record_prices
-from stax_pipeline.resources.warehouse.tenants import all_tenants, tenants_to_sync
+from stax_pipeline.resources.warehouse.prices import read_book
+from stax_pipeline.resources.warehouse.tenants import all_tenants
 from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.steps import normalize
 from stax_pipeline.steps.analytics import Books, publish_spend, publish_spend_by_key
@@ -36,6 +35,7 @@ from stax_pipeline_tests.steps.support import (
     two_tenants,
 )
 from stax_pipeline_tests.steps.test_history import dearer, replayed
+from stax_pipeline_tests.steps.test_published_once import acme
 
 HOUR = timedelta(hours=1)
 
@@ -47,45 +47,6 @@ def made(stax_home: Path) -> Iterator[Installation]:
         yield installation
 
 
-def acme(made: Installation) -> Any:
-    with made.engine.connect() as connection:
-        return tenants_to_sync(connection, ["acme"])[0]
-
-
-def fetch_only(made: Installation, report: Report, window: Window = DAYS) -> None:
-    """A sync that is killed after its extraction was recorded."""
-    made.clock.now += timedelta(minutes=10)
-    assert fetch(made, report, [acme(made)], window).failures == {}
-
-
-def differences(before: dict[str, list[str]], after: dict[str, list[str]]) -> dict[str, Any]:
-    found = {}
-    for name in before:
-        gone, come = (
-            [r for r in before[name] if r not in after[name]],
-            [r for r in after[name] if r not in before[name]],
-        )
-        if before[name] != after[name]:
-            found[name] = (len(gone), len(come), gone[:2], come[:2])
-    return found
-
-
-def unit_price(made: Installation, factor: int) -> None:
-    with made.engine.begin() as connection:
-        known = [p for p in shipped_prices() if p.cost_type == "tokens"]
-        record_prices(
-            connection,
-            [p._replace(usd_per_unit=p.usd_per_unit * factor, source="import") for p in known],
-            imported=True,
-        )
-
-
-def _times_100(page: Any, _: str) -> None:
-    for bucket in page["data"]:
-        for row in bucket["results"]:
-            row["amount"] = str(Decimal(row["amount"]) * 100)
-
-
 class TestNames:
     def test_one_bad_snapshot_does_not_stop_names_for_ever(self, made: Installation) -> None:
         def bad(page: Any, _: str) -> None:
@@ -93,7 +54,7 @@ class TestNames:
 
         change(made, "/v1/organizations/api_keys", Fault(change=bad))
         made.clock.now += timedelta(minutes=10)
-        print(sync(made).failures)
+        sync(made)
         made.simulator.faults.clear()
         made.clock.now += timedelta(minutes=10)
         assert sync(made).failures == {}
@@ -104,7 +65,7 @@ class TestNames:
 
         change(made, "/v1/organizations/api_keys", Fault(change=twice))
         made.clock.now += timedelta(minutes=10)
-        print(sync(made).failures)
+        sync(made)
         made.simulator.faults.clear()
         made.clock.now += timedelta(minutes=10)
         assert sync(made).failures == {}
@@ -230,7 +191,7 @@ class TestNamesStuck:
             Fault(change=made_meanwhile), key=made.simulator.keys["acme"], path="/v1/organizations/workspaces", nth=2
         )
         made.clock.now += timedelta(minutes=10)
-        print(sync(made).failures)
+        sync(made)
         for _ in range(2):
             made.clock.now += timedelta(minutes=10)
             failures = sync(made).failures

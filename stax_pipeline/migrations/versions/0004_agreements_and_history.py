@@ -52,7 +52,12 @@ def upgrade() -> None:
             nullable=False,
             comment="standard, fast; '' where the source refused to tell; mixed where a spend line holds both",
         ),
-        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False, comment="When the change was recorded"),
+        sa.Column(
+            "seen_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="When the change was published: when the tables changed",
+        ),
         sa.Column(
             "old_usd",
             sa.Numeric(),

@@ -17,7 +17,7 @@ restatements = table(
         "workspace_id", "description", "cost_type", "token_type", "model", "service_tier", "context_window",
         "inference_geo", "speed",
     ),
-    instant("seen_at", "When the change was recorded", key=True),
+    instant("seen_at", "When the change was published: when the tables changed", key=True),
     number("old_usd", "USD before; NULL where there was no line, or dollars are not the subject", null=True),
     number("new_usd", "USD after, 0 where the line vanished; NULL where dollars are not the subject", null=True),
     number("old_quantity", "Tokens or searches before; NULL without a line, or if not counted", null=True),
