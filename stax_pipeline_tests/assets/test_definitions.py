@@ -32,7 +32,7 @@ CHECKS = {
     "raw_usage_report": {"all_tenants_extracted"},
     "usage_by_key": {"usage_readings_agree"},
     "spend_by_key": {"spend_by_key_ties_to_spend"},
-    "reconciliation": {"price_book_matches_bill"},
+    "reconciliation": {"price_book_matches_bill", "reconciliation_ties_to_cost_lines"},
     "cost_lines": {"cost_lines_tie_to_report", "restatements_tie_to_cost_lines"},
     "usage_lines": {"usage_lines_tie_to_report"},
 }  # fmt: skip
