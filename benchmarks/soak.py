@@ -36,6 +36,7 @@ from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.time import trailing_window
 from stax_pipeline.resources import embedded_postgres
 from stax_pipeline.resources.admin_api import Limits
+from stax_pipeline.resources.dagster import loader_engine
 from stax_pipeline.resources.warehouse.engine import connect_engine
 from stax_pipeline.resources.warehouse.migrate import upgrade
 from stax_pipeline.resources.warehouse.roles import LOADER, logins
@@ -152,11 +153,16 @@ def source(count: int) -> Iterator[Source]:
 
 
 def load(admin: sa.Engine) -> Load:
+    """What is held when the pool's idle connections, which are no leak, are closed."""
     me = psutil.Process()
-    with admin.connect() as connection:
-        count = sa.text("select count(*) from pg_stat_activity where usename = :loader")
-        connections = int(connection.execute(count, {"loader": LOADER}).scalar_one())
-    return Load(me.memory_info().rss / (1 << 20), me.num_fds(), connections)
+    loader_engine(read_settings()).dispose()
+    count = sa.text("select count(*) from pg_stat_activity where usename = :loader")
+    counted = []
+    for _ in range(20):
+        with admin.connect() as connection:
+            counted.append(int(connection.execute(count, {"loader": LOADER}).scalar_one()))
+        time.sleep(0.1)
+    return Load(me.memory_info().rss / (1 << 20), me.num_fds(), min(counted))
 
 
 def soak(home: Path, tenants: int, days: int, lookback: int, seed: int) -> Figures:

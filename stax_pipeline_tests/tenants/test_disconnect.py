@@ -63,7 +63,7 @@ def test_the_key_of_the_old_tenant_does_not_open_for_the_new(
     second = connect(settings, engine, "acme", None, key_of(simulator, "globex")).tenant
     with engine.begin() as connection:  # as from a backup
         connection.execute(admin_keys.update().values(ciphertext=old.ciphertext, wrapped_data_key=old.wrapped_data_key))
-        with pytest.raises(StaxError, match="damaged or not of this tenant"):
+        with pytest.raises(StaxError, match="damaged, of another tenant or an older one"):
             open_key(connection, second, master_keys(settings))
 
 
