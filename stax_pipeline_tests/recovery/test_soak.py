@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from benchmarks.soak import soak
 from stax_pipeline_tests.steps import support
 
-SEED = random.randrange(1 << 32)
+SEED = 431258525  # fixed here, so that a change is judged by the same faults; `make soak` draws its own
 
 
 def test_ten_days_of_faults_leave_the_content_of_a_clean_installation(
