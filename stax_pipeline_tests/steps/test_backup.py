@@ -323,13 +323,12 @@ class TestRefused:
         with pytest.raises(WarehouseFault, match="restoring: the database refused it"):
             put_back(place, tmp_path / "wrong")
 
-    def test_a_lake_that_holds_other_objects(self, place: Settings, made: Installation, archive: Path) -> None:
-        [one, *_] = files(made.settings, "raw/**/*")
-        other = Path(place.lake) / one
+    def test_a_lake_that_holds_other_objects(self, place: Settings, taken: Taken) -> None:
+        other = Path(place.lake) / min(taken.raw)
         other.parent.mkdir(parents=True)
         other.write_bytes(b"another")
         with pytest.raises(BackupRefused, match="The lake holds another raw/"):
-            put_back(place, archive)
+            put_back(place, taken.path)
         assert other.read_bytes() == b"another"
         shutil.rmtree(place.lake)
 
