@@ -28,7 +28,7 @@ test: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(PYTHON) -m mypy
 	$(VENV)/bin/lint-imports
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 	@$(PYTHON) deploy/audit.py || [ $$? -eq 3 ]  # 3 is NOT AUDITED: without the network nothing can be looked up
 
 bench: $(STAMP)
