@@ -185,6 +185,8 @@ def soak(home: Path, tenants: int, days: int, lookback: int, seed: int) -> Figur
             stopped += ran is None
             if number == 1:
                 early = settled(made, admin)
+            if number % 10 == 9:
+                print(f"{number + 1} days, {time.monotonic() - started:.0f} s, {failed} failed", flush=True)
         final = datetime.combine(last, datetime.min.time(), UTC) + timedelta(hours=12)
         served.set(final)
         late, struck = settled(made, admin), served.struck

@@ -135,8 +135,12 @@ def moved_buckets(by: timedelta, wider: timedelta = timedelta(0)) -> Fault:
 
 
 def missing_buckets() -> Fault:
-    """The first day is gone."""
-    return Fault(change=lambda page, _: page.update(data=page["data"][1:]))
+    """The first day is gone, where there are days."""
+
+    def change(page: Page, _: str) -> None:
+        del page.get("data", [])[:1]
+
+    return Fault(change=change)
 
 
 def amounts(write: Callable[[str], str]) -> Fault:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline_tests.cli.support import Stax
@@ -29,6 +30,7 @@ def made(stax_home: Path) -> Iterator[Installation]:
 def test_the_way_there_and_back(
     stax: Stax, made: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert stax("grant", "kept_finance", "globex", "acme").code == 0
     kept, before = tmp_path / "stax.tar.zst", content(made)
     written = stax("backup", str(kept))
     assert written.code == 0, written.err
@@ -45,12 +47,16 @@ def test_the_way_there_and_back(
         restored = stax("restore", str(kept))
         assert restored.code == 0, restored.err
         assert "Put the master key back (" in restored.out
+        assert "to have it again: stax grant kept_finance acme globex\n" in restored.out
         assert "Run `stax verify`" in restored.out
         assert not (home / "master.key").exists()
         verified = stax("verify")
         assert (verified.code, verified.out.splitlines()[-1]) == (0, "Everything holds."), verified.said
         shutil.copy(made.home / "master.key", home / "master.key")
         assert stax("tenants").code == 0
+        assert stax("grant", "kept_finance", "acme", "globex").code == 0
+        with sa.create_engine(stax("url", "--role", "kept_finance").out.strip()).connect() as reader:
+            assert set(reader.exec_driver_sql("select slug from stax.tenants").scalars()) == {"acme", "globex"}
 
 
 def test_a_raw_object_that_is_gone_is_named_and_the_rest_is_kept(

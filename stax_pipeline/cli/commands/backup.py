@@ -58,6 +58,7 @@ def restore(file: Path) -> None:
     from stax_pipeline.resources.lake.store import Lake
     from stax_pipeline.resources.warehouse.dump import refuse_tenants
     from stax_pipeline.resources.warehouse.engine import plain_faults
+    from stax_pipeline.resources.warehouse.grants import slugs_by_role
     from stax_pipeline.resources.warehouse.roles import logins
     from stax_pipeline.steps import recover
 
@@ -75,8 +76,12 @@ def restore(file: Path) -> None:
                 refuse_tenants(connection)
             done = recover.restore_rows_and_raw(reader, owner, logins(settings), lake)
             recover.rebuild_parquet(loader, lake, _told("writing Parquet", "tables"))
+            with plain_faults("looking for logins"), loader.connect() as connection:
+                granted = slugs_by_role(connection)
     click.echo(f"Restored {done.rows:,} rows and {done.raw_objects:,} raw objects, as of {reader.words['taken_at']}.")
     _ask_for_the_master_key(settings, reader.words["master_key_ids"])
+    for role, slugs in granted.items():
+        click.echo(f"A login is not in a backup; to have it again: stax grant {role} {' '.join(slugs)}")
     click.echo("Run `stax verify`: it reads every raw object and checks every sum.")
     _fail_for(recover.still_missing(lake, done.absent))
 

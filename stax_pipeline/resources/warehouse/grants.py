@@ -13,9 +13,9 @@ from collections.abc import Collection
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
-from stax_pipeline.resources.warehouse.tables import tenant_grants
+from stax_pipeline.resources.warehouse.tables import tenant_grants, tenants
 
 SHARED = ("list_prices",)
 """Tables without a tenant that every granted login reads whole."""
@@ -95,6 +95,20 @@ def forget_grants(loader: sa.Connection, role: str) -> None:
 def granted_tenants(loader: sa.Connection, role: str) -> set[UUID]:
     query = sa.select(tenant_grants.c.tenant_id).where(tenant_grants.c.role_name == role)
     return set(loader.execute(query).scalars())
+
+
+def slugs_by_role(loader: sa.Connection) -> dict[str, list[str]]:
+    """Every login that has tenants, and which, both in order."""
+    query = (
+        sa.select(
+            tenant_grants.c.role_name,
+            sa.func.array_agg(aggregate_order_by(tenants.c.slug, tenants.c.slug)).label("slugs"),
+        )
+        .join_from(tenant_grants, tenants)
+        .group_by(tenant_grants.c.role_name)
+        .order_by(tenant_grants.c.role_name)
+    )
+    return {found.role_name: found.slugs for found in loader.execute(query)}
 
 
 def _quoted(connection: sa.Connection, role: str) -> str:
