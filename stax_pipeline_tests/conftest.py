@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from stax_pipeline.domain.admin_key import parse_admin_key
 from stax_pipeline.resources import embedded_postgres
 from stax_pipeline.resources.dagster import loader_engine
+from stax_pipeline.resources.embedded_postgres.layout import Home, read_record
 from stax_pipeline.resources.key_encryption import seal
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.tenant_secrets import ensure_master_key
@@ -85,6 +86,13 @@ def passable_home() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="stax-tests-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o711)
         yield Path(folder) / "home"
+
+
+def forget_outside(folder: Path) -> None:
+    """Remove what servers of homes in `folder`, which is closed to their account, keep outside of it."""
+    for record in folder.rglob("server.json"):
+        if (found := read_record(Home(record.parent))) and found.outside:
+            shutil.rmtree(found.outside)
 
 
 @pytest.fixture(scope="session")

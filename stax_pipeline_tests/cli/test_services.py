@@ -22,6 +22,7 @@ import pytest
 
 from stax_pipeline.cli.commands.demo import _simulator
 from stax_pipeline.cli.note import running, stop_left_running
+from stax_pipeline_tests.conftest import forget_outside
 
 SECONDS = 120
 STAX = [sys.executable, "-c", "from stax_pipeline.cli.main import main; main()"]
@@ -34,6 +35,7 @@ def home() -> Iterator[Path]:
     made.chmod(0o711)
     yield made
     run(made, "down")
+    forget_outside(made)
     shutil.rmtree(made, ignore_errors=True)
 
 
