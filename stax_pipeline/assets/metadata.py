@@ -53,12 +53,14 @@ def lineage(columns: Mapping[str, Mapping[str, list[str]]]) -> dg.TableColumnLin
 
 
 def outcome_metadata(outcome: Outcome) -> dict[str, Any]:
-    """Tenants that succeeded and failed, rows, and a table of who failed for which reason."""
+    """Tenants that succeeded and failed, rows, requests sent again, and a table of who failed for which reason."""
     told: dict[str, Any] = {
         "tenants_ok": outcome.succeeded,
         "tenants_failed": len(outcome.failures),
         "dagster/row_count": outcome.rows,
     }
+    if outcome.retries:
+        told["requests_repeated"] = outcome.retries
     if outcome.failures:
         told["failures"] = text_table(["tenant", "reason"], sorted(outcome.failures.items()))
     found = [(slug, words) for slug, findings in sorted(outcome.findings.items()) for words in findings]

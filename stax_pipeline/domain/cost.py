@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from stax_pipeline.domain.errors import ContractBroken
 from stax_pipeline.domain.money import cents_to_usd
-from stax_pipeline.domain.rows import Row, count_unknown, extras, text, workspace
+from stax_pipeline.domain.rows import Row, count_new_fields, count_unknown, extras, text, workspace
 
 _KNOWN = frozenset(
     [
@@ -28,6 +28,8 @@ _KNOWN = frozenset(
         "workspace_id",
     ]
 )
+
+_DOCUMENTED = _KNOWN | {"list_amount", "requests"}  # the newer source's, without a column here
 
 
 class CostLine(NamedTuple):
@@ -79,7 +81,7 @@ def cost_line(day: date, row: Row) -> CostLine:
 def cost_lines(buckets: Iterable[tuple[date, list[Row]]], unknown: Counter[str] | None = None) -> list[CostLine]:
     """The lines of these buckets, in a stable order, equal rows numbered.
 
-    `unknown` counts enum values that no documentation lists. A fault names the day and the row.
+    `unknown` counts fields and enum values that no documentation lists. A fault names the day and the row.
     """
     counted: Counter[str] = unknown if unknown is not None else Counter()
     lines = []
@@ -90,6 +92,7 @@ def cost_lines(buckets: Iterable[tuple[date, list[Row]]], unknown: Counter[str] 
             except ContractBroken as fault:
                 raise ContractBroken(f"cost report, bucket {day}, row {number}: {fault}") from None
             count_unknown(row, counted)
+            count_new_fields(row.keys() - _DOCUMENTED, counted)
     return numbered(lines)
 
 

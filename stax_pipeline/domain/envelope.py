@@ -21,6 +21,8 @@ from stax_pipeline.domain.json_strict import excerpt, loads
 
 _MIDNIGHT = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt]00:00:00(?:\.0+)?(?:[Zz]|\+00:00)", re.ASCII)
 _SHOWN_DAYS = 3
+_OF_PAGE = frozenset({"data", "has_more", "next_page"})
+_OF_BUCKET = frozenset({"starting_at", "ending_at", "results"})
 
 
 class RestatedWhileReading(ContractBroken):
@@ -37,11 +39,15 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """One page of a report. `next_page` is a token exactly when `has_more` is true."""
+    """One page of a report. `next_page` is a token exactly when `has_more` is true.
+
+    `new_fields` are those of the page and its buckets that no documentation lists.
+    """
 
     buckets: list[Bucket]
     has_more: bool
     next_page: str | None
+    new_fields: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +62,11 @@ class ListPage:
 def parse_report_page(body: str, window: Window) -> Envelope:
     """The page in `body`, every bucket one whole UTC day inside `window`. Raises ContractBroken."""
     envelope = envelope_of(body)
-    buckets = [_bucket(entry, window) for entry in objects(envelope, "data")]
+    entries = objects(envelope, "data")
+    buckets = [_bucket(entry, window) for entry in entries]
     token = next_page(envelope)
-    return Envelope(buckets, token is not None, token)
+    new = (envelope.keys() - _OF_PAGE).union(*(entry.keys() - _OF_BUCKET for entry in entries))
+    return Envelope(buckets, token is not None, token, frozenset(new))
 
 
 def parse_list_page(body: str) -> ListPage:

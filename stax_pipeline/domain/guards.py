@@ -1,4 +1,7 @@
-"""What must not be published: changed units, and a settled day that shrinks. Pure rules over one tenant's window."""
+"""What must not be published, or not go unsaid: changed units, a settled day that shrinks, tokens without a cost.
+
+Pure rules over one tenant's window.
+"""
 
 from __future__ import annotations
 
@@ -64,12 +67,29 @@ def settled_days(
     `extracted` gives, by usage date, the moment of the current cost extraction. A day that has standard or batch tokens
     and no cost line at all is not settled, however old: the cost may simply be missing.
     """
+    return _old_enough(extracted, settle) - _without_cost(costs, usage)
+
+
+def days_without_cost(
+    extracted: Mapping[date, datetime],
+    costs: Iterable[CostLine],
+    usage: Iterable[UsageLine],
+    settle: timedelta,
+) -> list[date]:
+    """Days old enough to settle that have standard or batch tokens and no cost line at all, in order."""
+    return sorted(_old_enough(extracted, settle) & _without_cost(costs, usage))
+
+
+def _old_enough(extracted: Mapping[date, datetime], settle: timedelta) -> frozenset[date]:
+    return frozenset(day for day, moment in extracted.items() if is_old_enough_to_settle(day, moment, settle))
+
+
+def _without_cost(costs: Iterable[CostLine], usage: Iterable[UsageLine]) -> frozenset[date]:
     with_cost = {line.usage_date for line in costs}
-    metered = {
-        line.usage_date for line in usage if (line.service_tier or "standard") in METERED_TIERS and any(line.counts[:5])
-    }
     return frozenset(
-        day
-        for day, moment in extracted.items()
-        if is_old_enough_to_settle(day, moment, settle) and (day in with_cost or day not in metered)
+        line.usage_date
+        for line in usage
+        if line.usage_date not in with_cost
+        and (line.service_tier or "standard") in METERED_TIERS
+        and any(line.counts[:5])
     )

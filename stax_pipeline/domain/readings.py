@@ -9,6 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import reduce
+from operator import or_
 from typing import NamedTuple
 
 from stax_pipeline.domain.analytics_page import AnalyticsRow, RowCheck, dimensions_of, parse_analytics_page
@@ -17,7 +19,7 @@ from stax_pipeline.domain.cost import CostLine, cost_lines, numbered
 from stax_pipeline.domain.envelope import parse_report_page
 from stax_pipeline.domain.errors import ContractBroken
 from stax_pipeline.domain.extraction import BY_KEY_DIMENSIONS, USAGE_DIMENSIONS, RawPage, Reading, Window
-from stax_pipeline.domain.rows import Row
+from stax_pipeline.domain.rows import Row, count_new_fields
 from stax_pipeline.domain.usage import (
     NOTHING,
     Counted,
@@ -49,35 +51,42 @@ _USAGE = {  # the newer source's readings of usage, each with the reports' readi
 class PageReader:
     """Reads the pages of one extraction in any order; a bucket or row that came twice, word for word, counts once.
 
-    `unknown` counts enum values that no documentation lists. `refreshed_at` is the earliest instant (UTC) at which the
+    `refreshed_at` is the earliest instant (UTC) at which the
     newer source says its data was refreshed, None where it said nothing. Until `names` is asked, lines of the newer
     source carry the default workspace's real id.
     """
 
     window: Window
-    unknown: Counter[str] = field(default_factory=Counter)
     refreshed_at: datetime | None = None
     names: WorkspaceNames = field(default_factory=WorkspaceNames)
     _seen: dict[Reading, set[date]] = field(default_factory=lambda: defaultdict(set))
     _rows: dict[Reading, RowCheck] = field(default_factory=lambda: defaultdict(RowCheck))
+    _unknown: dict[Reading, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    @property
+    def unknown(self) -> Counter[str]:
+        """Fields and enum values that no documentation lists: how often each came in the reading that has most."""
+        return reduce(or_, self._unknown.values(), Counter[str]())
 
     def buckets(self, page: RawPage) -> Buckets:
-        """The page's rows by day, in the reports' shape. Raises ContractBroken naming reading and page."""
+        """The page's rows by day, in the reports' shape. Raises ContractBroken of its kind, reading and page named."""
         try:
             return self._by_row(page) if page.reading.is_analytics else self._by_bucket(page)
         except ContractBroken as fault:
-            raise ContractBroken(f"reading {page.reading}, page {page.page_number}: {fault}") from None
+            raise type(fault)(f"reading {page.reading}, page {page.page_number}: {fault}") from None
 
     def cost(self, page: RawPage) -> list[CostLine]:
         """The page's cost lines, none where it has no cost. Raises ContractBroken naming bucket and row."""
         if page.reading in _WORKSPACES:
             self.names.add(page)
-        return cost_lines(self.buckets(page), self.unknown) if page.reading in COSTS else []
+        return cost_lines(self.buckets(page), self._unknown[page.reading]) if page.reading in COSTS else []
 
     def _by_bucket(self, page: RawPage) -> Buckets:
         seen = self._seen[page.reading]
         fresh: Buckets = []
-        for bucket in parse_report_page(page.body, self.window).buckets:
+        envelope = parse_report_page(page.body, self.window)
+        count_new_fields(envelope.new_fields, self._unknown[page.reading])
+        for bucket in envelope.buckets:
             if bucket.day not in seen:
                 seen.add(bucket.day)
                 fresh.append((bucket.day, bucket.results))
@@ -120,8 +129,7 @@ class UsageReader(PageReader):
         if reading is None:
             return
         dimensions = BY_KEY_DIMENSIONS if reading is Reading.BY_KEY else USAGE_DIMENSIONS
-        unknown = self.unknown if reading is Reading.ALL else Counter[str]()
-        count_rows(self._found[reading], self.buckets(page), dimensions, unknown, page.reading)
+        count_rows(self._found[reading], self.buckets(page), dimensions, self._unknown[page.reading], page.reading)
 
     def lines(self) -> list[UsageLine]:
         """Raises NegativeSpeedDifference. Speed is '' where the `fast` reading was refused or not made."""

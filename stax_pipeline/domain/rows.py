@@ -7,12 +7,14 @@ A missing field stops the tenant (missing is never zero, never the default works
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from stax_pipeline.domain.errors import ContractBroken
 
 Row = dict[str, Any]
 MAX_TEXT = 500  # a Postgres index row holds all dimensions of a line in 2,700 bytes
+MAX_SHOWN = 100
 DEFAULT_WORKSPACE = "default"
 
 KNOWN_VALUES: dict[str, frozenset[str]] = {
@@ -65,8 +67,13 @@ def extras(row: Row, known: frozenset[str], prefix: str = "") -> Row:
 
 
 def count_unknown(row: Row, unknown: Counter[str]) -> None:
-    """Count enum values that the documentation does not list, as `field=value`."""
+    """Count enum values that the documentation does not list, as `value field=value`."""
     for name, known in KNOWN_VALUES.items():
         value = row.get(name)
         if isinstance(value, str) and value not in known:
-            unknown[f"{name}={value[:100]}"] += 1
+            unknown[f"value {name}={value[:MAX_SHOWN]}"] += 1
+
+
+def count_new_fields(names: Iterable[str], unknown: Counter[str]) -> None:
+    """Count fields that the documentation does not list, as `field name`."""
+    unknown.update(f"field {name[:MAX_SHOWN]}" for name in names)

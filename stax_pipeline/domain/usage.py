@@ -13,6 +13,7 @@ from stax_pipeline.domain.extraction import BY_KEY_DIMENSIONS, USAGE_DIMENSIONS
 from stax_pipeline.domain.money import token_count
 from stax_pipeline.domain.rows import (
     Row,
+    count_new_fields,
     count_unknown,
     extras,
     nested,
@@ -152,8 +153,10 @@ def count_rows(found: Counted, buckets: Buckets, dimensions: tuple[str, ...], un
                 total = _added(before, counts(row))
             except ContractBroken as fault:
                 raise ContractBroken(f"usage report ({name}), bucket {day}, row {number}: {fault}") from None
+            new = _extras(row)
             count_unknown(row, unknown)
-            found[day, values] = total, {**kept, **_extras(row)}
+            count_new_fields(new, unknown)
+            found[day, values] = total, {**kept, **new}
 
 
 def _added(before: Counts, here: Counts) -> Counts:

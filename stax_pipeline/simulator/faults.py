@@ -123,6 +123,22 @@ def restated_buckets(edit: Callable[[Page], None]) -> Fault:
     return Fault(change=change)
 
 
+def out_of_order() -> Fault:
+    """Buckets and their rows the other way round."""
+
+    def change(page: Page, _: str) -> None:
+        page["data"].reverse()
+        for bucket in page["data"]:
+            bucket["results"].reverse()
+
+    return Fault(change=change)
+
+
+def first_bucket_only() -> Fault:
+    """One bucket, and a token to go on."""
+    return Fault(change=lambda page, token: page.update(data=page["data"][:1], has_more=True, next_page=token))
+
+
 def moved_buckets(by: timedelta, wider: timedelta = timedelta(0)) -> Fault:
     """Every bucket begins so much later, and is so much wider."""
 

@@ -46,6 +46,7 @@ from stax_pipeline.resources.admin_api import (
     OrganizationSession,
     PageTokenExpired,
     RestatedWhileReading,
+    StrangeAnswer,
     WhoAmI,
 )
 from stax_pipeline.resources.lake.store import Lake
@@ -117,6 +118,7 @@ async def _extract_one(
     fault: str | None = None
     rejected = False
     generation = 0
+    session: OrganizationSession | None = None
     try:
         async with asyncio.timeout(source.tenant_seconds):
             opened = await asyncio.to_thread(source.open_key, tenant)
@@ -137,8 +139,10 @@ async def _extract_one(
         fetched, fault, rejected = partial.fetched, str(partial), partial.rejected
     except Exception as error:
         fault, rejected = reason(error, f"extracting {report}"), isinstance(error, KeyRejected)
+        fetched.excerpt = _excerpt(error)
     if fault:
         outcome.failures[tenant.slug] = fault
+    outcome.retries += session.retries if session else 0
     try:
         verdict = Verdict(fault, rejected, generation)
         outcome.rows += await asyncio.to_thread(
@@ -156,6 +160,10 @@ class _Partial(Exception):
         super().__init__(fault)
         self.fetched = fetched
         self.rejected = rejected
+
+
+def _excerpt(error: Exception) -> str:
+    return error.excerpt if isinstance(error, StrangeAnswer) else ""
 
 
 def _require_same_organization(tenant: Tenant, me: WhoAmI) -> None:
@@ -209,6 +217,7 @@ async def _read_window(
         raise
     except TenantStopped as error:
         fault, rejected = str(error), isinstance(error, KeyRejected)
+        fetched.excerpt = _excerpt(error)
     else:
         return fetched
     raise _Partial(fault, fetched, rejected)

@@ -25,7 +25,7 @@ from stax_pipeline.steps.isolation import Tally
 
 @dataclass(slots=True)
 class Fetched:
-    """The pages of one extraction while it runs."""
+    """The pages of one extraction while it runs; `excerpt` is the beginning of the answer that ended it as no page."""
 
     window: Window
     organization_id: str = ""
@@ -34,6 +34,7 @@ class Fetched:
     readings: list[Reading] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     rows: int = 0
+    excerpt: str = ""
     tally: Tally | None = None
     proof: UsageReader = field(init=False)
 
@@ -66,7 +67,7 @@ class Fetched:
 
 
 def _unknown(unknown: Counter[str]) -> list[str]:
-    return [f"unknown value {value} in {count} rows" for value, count in sorted(unknown.items())]
+    return [f"unknown {what}, {count} times" for what, count in sorted(unknown.items())]
 
 
 class Verdict(NamedTuple):
@@ -106,7 +107,7 @@ def _store(lake: Lake, run_id: str, report: Report, tenant: Tenant, fetched: Fet
     extraction_id = uuid4()
     moment = fetched.moment or datetime.now(UTC)
     path, digest = None, ""
-    if fetched.raw.pages:
+    if fetched.raw.pages or fetched.excerpt:
         header = RawHeader(
             extraction_id=extraction_id,
             tenant_id=tenant.tenant_id,
@@ -118,6 +119,7 @@ def _store(lake: Lake, run_id: str, report: Report, tenant: Tenant, fetched: Fet
             run_id=run_id,
             product=f"stax-pipeline {__version__}",
             error=fault,
+            excerpt=fetched.excerpt,
         )
         try:
             path, digest = store_raw(lake, header, fetched.raw.finish(header))

@@ -48,10 +48,14 @@ class Tally:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a step did over its tenants: rows written, findings by tenant, and who failed for which reason."""
+    """What a step did over its tenants: rows written, findings by tenant, and who failed for which reason.
+
+    `retries` counts requests to the source that had to be sent again.
+    """
 
     tenants: int = 0
     rows: int = 0
+    retries: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     findings: dict[str, list[str]] = field(default_factory=dict)
     figures: dict[str, object] = field(default_factory=dict)

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from stax_pipeline.domain.cost import CostLine
 from stax_pipeline.domain.errors import TenantStopped
 from stax_pipeline.domain.extraction import Report, Window
-from stax_pipeline.domain.guards import settled_days, shrunk_days, unit_fault
+from stax_pipeline.domain.guards import days_without_cost, settled_days, shrunk_days, unit_fault
 from stax_pipeline.domain.money import EXACT
 from stax_pipeline.domain.restatement import restated_cost, restated_usage
 from stax_pipeline.domain.time import is_old_enough_to_settle
@@ -86,7 +86,7 @@ def publish_cost(
         counted = 0
         for extraction, days in _unpublished(stores, tenant, Report.COST, window):
             try:
-                outcome.rows += _publish_cost(stores, tenant, extraction, days)
+                outcome.rows += _publish_cost(stores, tenant, extraction, days, outcome)
             except Exception as fault:
                 _refuse(stores, tenant, extraction, fault, outcome)
             counted += len(days)
@@ -119,7 +119,7 @@ def _unpublished(stores: Stores, tenant: Tenant, report: Report, window: Window)
         return unpublished(connection, tenant.tenant_id, report, window)
 
 
-def _publish_cost(stores: Stores, tenant: Tenant, extraction: Extraction, days: list[date]) -> int:
+def _publish_cost(stores: Stores, tenant: Tenant, extraction: Extraction, days: list[date], outcome: Outcome) -> int:
     lines = read_costs(stores.lake, extraction, days)
     columns = [*CostLine._fields, "extraction_id"]
     with plain_faults(f"tenant {tenant.slug}: publishing cost lines"), stores.engine.begin() as connection:
@@ -145,7 +145,16 @@ def _publish_cost(stores: Stores, tenant: Tenant, extraction: Extraction, days: 
         covering = coverage_of(extraction, days, count_by_day(fresh), stores.settle)
         cover(connection, tenant.tenant_id, report, days, covering)
         add_publication(connection, tenant.tenant_id, report, Publication(moment, extraction.extraction_id, days))
+    moments = dict.fromkeys(days, extraction.extracted_at)
+    _note_missing_cost(outcome, tenant, days_without_cost(moments, fresh, usage, stores.settle))
     return written
+
+
+def _note_missing_cost(outcome: Outcome, tenant: Tenant, days: list[date]) -> None:
+    if days:
+        more = f" and {len(days) - 3} more days" if len(days) > 3 else ""
+        named = ", ".join(map(str, days[:3])) + more
+        outcome.find(tenant.slug, f"cost missing for {named}: not settled, the tokens are estimated until it comes")
 
 
 def _publish_usage(stores: Stores, tenant: Tenant, extraction: Extraction, days: list[date]) -> int:

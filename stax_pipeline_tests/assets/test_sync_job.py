@@ -17,8 +17,18 @@ from stax_pipeline.assets.partitions import range_tags
 from stax_pipeline.definitions import defs
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.settings import CHECKOUT
+from stax_pipeline.simulator import faults
 from stax_pipeline_tests.conftest import Installation, installed
-from stax_pipeline_tests.steps.support import content, execute, query, small_organizations, sync, true_usd, two_tenants
+from stax_pipeline_tests.steps.support import (
+    COST,
+    content,
+    execute,
+    query,
+    small_organizations,
+    sync,
+    true_usd,
+    two_tenants,
+)
 from stax_pipeline_tests.steps.support import usd_by_day as usd
 
 NOW = datetime.now(UTC)  # partitions end at the real open day, and so does what is asked for
@@ -130,11 +140,12 @@ class TestNarrowedAndFailing:
         self, made: Installation, result: dg.ExecuteInProcessResult
     ) -> None:
         made.simulator.revoke(made.simulator.keys["acme"])
+        made.simulator.faults.add(faults.status(529), key=made.simulator.keys["globex"], path=COST)
         with dg.DagsterInstance.ephemeral() as instance:
             failed = run(instance)
         assert failed.success
         told = failed.asset_materializations_for_node("raw_cost_report")[-1].metadata
-        assert told["tenants_failed"].value == 1
+        assert (told["tenants_failed"].value, told["requests_repeated"].value) == (1, 1)
         assert "acme" in str(told["failures"])
         evaluations = {e.check_name: e for e in failed.get_asset_check_evaluations()}
         checked = evaluations["all_tenants_extracted"]

@@ -79,9 +79,11 @@ def test_a_credit_stays_negative() -> None:
     assert cost_line(DAY, cost_row(amount="-500")).amount_usd == Decimal(-5)
 
 
-def test_unknown_fields_land_in_extras() -> None:
-    line = cost_line(DAY, cost_row(speed="fast", discount={"rate": Decimal("0.10")}))
+def test_unknown_fields_land_in_extras_and_are_counted() -> None:
+    unknown: Counter[str] = Counter()
+    [line] = cost_lines([(DAY, [cost_row(speed="fast", discount={"rate": Decimal("0.10")})])], unknown)
     assert json.loads(line.extras) == {"speed": "fast", "discount": {"rate": "0.10"}}
+    assert unknown == {"field speed": 1, "field discount": 1}
 
 
 def test_unknown_values_are_kept_and_counted() -> None:
@@ -89,7 +91,7 @@ def test_unknown_values_are_kept_and_counted() -> None:
     rows = [cost_row(cost_type="gpu_hours"), cost_row(cost_type="gpu_hours", token_type="thoughts")]
     lines = cost_lines([(DAY, rows)], unknown)
     assert {line.cost_type for line in lines} == {"gpu_hours"}
-    assert unknown == {"cost_type=gpu_hours": 2, "token_type=thoughts": 1}
+    assert unknown == {"value cost_type=gpu_hours": 2, "value token_type=thoughts": 1}
 
 
 def test_equal_rows_are_numbered_by_amount_and_both_count() -> None:
@@ -107,8 +109,9 @@ def test_rows_that_differ_in_any_one_dimension_are_not_equal() -> None:
         {"workspace_id": "w"}, {"description": "d"}, {"cost_type": "web_search"}, {"token_type": "output_tokens"},
         {"model": "m"}, {"service_tier": "batch"}, {"context_window": "200k-1M"}, {"inference_geo": "us"},
     ]  # fmt: skip
-    lines = cost_lines([(DAY, [cost_row(**change) for change in changes]), (date(2026, 11, 2), [cost_row()])])
-    assert [line.occurrence for line in lines] == [1] * 9
+    rows = [cost_row(), *(cost_row(**change) for change in changes)]
+    lines = cost_lines([(DAY, rows), (date(2026, 11, 2), [cost_row()])])
+    assert [line.occurrence for line in lines] == [1] * 10
 
 
 def test_a_fault_names_the_bucket_and_the_row() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stax_pipeline.domain.contract_rates import ContractRate, ContractRates
-from stax_pipeline.domain.guards import settled_days, shrunk_days, unit_fault, unit_mismatch
+from stax_pipeline.domain.guards import days_without_cost, settled_days, shrunk_days, unit_fault, unit_mismatch
 from stax_pipeline.domain.terms import Terms
 from stax_pipeline_tests.domain.builders import DAY, MILLION, book, cost, terms, usage
 
@@ -171,6 +171,8 @@ def test_a_day_settles_with_its_extraction_s_age(hours: float, settled: bool) ->
 @pytest.mark.parametrize("tier", ["standard", "batch", ""])
 def test_an_empty_cost_while_metered_tokens_exist_settles_nothing(tier: str) -> None:
     assert settled_days(at(1000), [], [usage(5, service_tier=tier)], DAILY) == frozenset()
+    assert days_without_cost(at(24), [], [usage(5, service_tier=tier)], DAILY) == [DAY]
+    assert days_without_cost(at(23.999), [], [usage(5, service_tier=tier)], DAILY) == []
 
 
 def test_a_cost_of_another_day_settles_nothing() -> None:
@@ -181,8 +183,14 @@ def test_a_cost_of_another_day_settles_nothing() -> None:
 @pytest.mark.parametrize("tier", ["priority", "flex", "priority_on_demand"])
 def test_a_tier_that_is_never_billed_does_not_keep_a_day_from_settling(tier: str) -> None:
     assert settled_days(at(24), [], [usage(5, service_tier=tier)], DAILY) == {DAY}
+    assert days_without_cost(at(24), [], [usage(5, service_tier=tier)], DAILY) == []
 
 
 def test_a_quiet_day_settles_and_a_day_without_extraction_does_not() -> None:
     assert settled_days(at(24), [], [], DAILY) == {DAY}
+    assert (
+        days_without_cost(at(24), [], [usage(0)], DAILY)
+        == days_without_cost(at(24), [cost("0")], [usage(5)], DAILY)
+        == []
+    )
     assert settled_days({}, [cost("1")], [usage(5)], DAILY) == frozenset()

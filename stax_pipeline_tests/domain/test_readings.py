@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from decimal import Decimal
 
@@ -9,7 +10,7 @@ import pytest
 
 from stax_pipeline.domain.errors import ContractBroken
 from stax_pipeline.domain.extraction import Reading, Window
-from stax_pipeline.domain.readings import PageReader, read_cost, read_usage
+from stax_pipeline.domain.readings import PageReader, UsageReader, read_cost, read_usage
 from stax_pipeline_tests.domain.builders import DAY, cost_row, raw_page, report_body, usage_row
 
 NEXT = date(2026, 11, 2)
@@ -28,7 +29,16 @@ def test_cost_pages_become_cost_lines() -> None:
 def test_unknown_values_are_counted() -> None:
     reader = PageReader(WINDOW)
     reader.cost(raw_page(Reading.COST, report_body((DAY, [cost_row(service_tier="turbo")]))))
-    assert reader.unknown == {"service_tier=turbo": 1}
+    assert reader.unknown == {"value service_tier=turbo": 1}
+
+
+def test_new_fields_of_page_bucket_and_row_are_counted_once_not_per_reading() -> None:
+    body = json.loads(report_body((DAY, [usage_row(1, tomorrow=1)])))
+    body["of_the_page"] = body["data"][0]["of_the_bucket"] = 1
+    reader = UsageReader(WINDOW)
+    for reading in (Reading.ALL, Reading.FAST, Reading.BY_KEY):
+        reader.add(raw_page(reading, json.dumps(body)))
+    assert reader.unknown == {"field of_the_page": 1, "field of_the_bucket": 1, "field tomorrow": 1}
 
 
 def test_a_bucket_that_came_twice_counts_once() -> None:

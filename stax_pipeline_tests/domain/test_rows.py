@@ -57,4 +57,4 @@ def test_only_values_nobody_documented_are_counted() -> None:
     assert unknown == {}
     for _ in range(2):
         count_unknown({"service_tier": "turbo", "context_window": "1M-2M"}, unknown)
-    assert unknown == {"service_tier=turbo": 2, "context_window=1M-2M": 2}
+    assert unknown == {"value service_tier=turbo": 2, "value context_window=1M-2M": 2}

@@ -160,12 +160,11 @@ def test_unknown_fields_land_in_extras_nested_ones_with_their_path() -> None:
     row = usage_row(1, requests=5)
     row["cache_creation"]["ephemeral_1d_input_tokens"] = 7
     row["server_tool_use"]["web_fetch_requests"] = 8
-    (line,) = usage_lines([(DAY, [row])], None)
-    assert json.loads(line.extras) == {
-        "requests": 5,
-        "cache_creation.ephemeral_1d_input_tokens": 7,
-        "server_tool_use.web_fetch_requests": 8,
-    }
+    unknown: Counter[str] = Counter()
+    (line,) = usage_lines([(DAY, [row])], None, unknown)
+    new = {"requests": 5, "cache_creation.ephemeral_1d_input_tokens": 7, "server_tool_use.web_fetch_requests": 8}
+    assert json.loads(line.extras) == new
+    assert unknown == {f"field {name}": 1 for name in new}
 
 
 def test_unknown_fields_survive_where_all_usage_was_fast() -> None:
@@ -178,7 +177,7 @@ def test_unknown_values_are_counted_once_not_per_reading() -> None:
     unknown: Counter[str] = Counter()
     row = usage_row(1, service_tier="turbo")
     usage_lines([(DAY, [row])], [(DAY, [row])], unknown)
-    assert unknown == {"service_tier=turbo": 1}
+    assert unknown == {"value service_tier=turbo": 1}
 
 
 def test_usage_by_key_knows_who() -> None:

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from stax_pipeline.domain.extraction import Report
+from stax_pipeline.resources.lake.raw import read_raw
 from stax_pipeline.resources.warehouse.tenants import Tenant, tenants_to_sync
 from stax_pipeline.simulator import faults
 from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.steps.isolation import Outcome
 from stax_pipeline_tests.conftest import Installation
-from stax_pipeline_tests.rig.oracle import Content, everything, run, write_files
+from stax_pipeline_tests.rig.oracle import Content, adopt, everything, run, write_files
 from stax_pipeline_tests.steps.support import COST, DAYS, USAGE, content, errors, execute, fetch, query, status, sync
 
 WORKSPACES = "/v1/organizations/workspaces"
@@ -48,7 +49,8 @@ STOPPING: dict[str, tuple[Fault, str]] = {
     "404": (faults.status(404), "404"),
     "an hour's wait": (faults.retry_after("99999"), "left alone until"),
     "spend limit": (
-        faults.error_envelope("rate_limit_error", 429, "enforced_spend_limit_reached"), "paused by the provider",
+        faults.error_envelope("rate_limit_error", 429, "enforced_spend_limit_reached"), 
+        "paused by the provider until 2026-12-01 00:00 UTC",
     ),
     "HTML for ever": (faults.html(), "strange answer"),
     "error envelope for ever": (faults.error_envelope(), "error envelope"),
@@ -121,6 +123,16 @@ def acme(made: Installation) -> Callable[[Report], Outcome]:
     return get
 
 
+def _kept(made: Installation, report: Report) -> str:
+    """What the newest extraction kept of the answers that came: its last page, or the beginning of what was none."""
+    newest = "select raw_uri, sha256 from stax.extractions where report = :report order by recorded_at desc limit 1"
+    [row] = query(made, newest, report=report)
+    if row.raw_uri is None:
+        return ""
+    header, pages = read_raw(made.lake, row.raw_uri, row.sha256)
+    return header.excerpt or [page.body for page in pages][-1]
+
+
 def _tenants(made: Installation, *slugs: str) -> list[Tenant]:
     with made.engine.connect() as connection:
         return tenants_to_sync(connection, slugs)
@@ -133,7 +145,8 @@ def test_what_passes_is_invisible(
     for name, fault in PASSING.items():
         made.simulator.faults.clear()
         made.simulator.faults.add(fault, key=made.simulator.keys["acme"], path=PATHS[report])
-        assert acme(report).failures == {}, name
+        ran = acme(report)
+        assert (ran.failures, ran.retries) == ({}, 1), name
     run(made)
     assert everything(made) == expected
 
@@ -147,6 +160,8 @@ def test_what_stays_stops_that_tenant_in_words_and_nothing_of_it_lands(
         made.simulator.faults.add(fault, key=made.simulator.keys["acme"], path=PATHS[report], times=None)
         told = acme(report).failures
         assert words in told.get("acme", "nothing"), (name, told)
+        assert errors(made, "acme")[-1] == told["acme"]
+        assert _kept(made, report) or fault.status not in (None, 200), (name, "nothing of the answer was kept")
     assert len(errors(made, "acme")) == len(ALL[report])
     sync(made, reports=())
     assert content(made, "acme")["coverage"] == []
@@ -167,16 +182,69 @@ class TestBetween:
         assert any("read twice" in words for words in ran.findings)
         assert everything(made) == expected
 
+    def test_a_proxys_page_is_kept_without_the_key_it_repeats(
+        self, made: Installation, acme: Callable[..., Outcome]
+    ) -> None:
+        key = made.simulator.keys["acme"]
+        made.simulator.faults.add(faults.body(f"<html>{key}{'.' * 5000}"), path="/v1/organizations/me", times=None)
+        assert "strange answer 200" in acme(Report.COST).failures["acme"]
+        kept = _kept(made, Report.COST)
+        assert (kept[:12], len(kept)) == ("<html>[key].", 2048)
+        adopt(made)
+
+    def test_restated_for_ever_is_read_twice_and_no_more(
+        self, made: Installation, acme: Callable[..., Outcome]
+    ) -> None:
+        fault = faults.restated_buckets(lambda row: row.update(amount="1"))
+        made.simulator.faults.add(fault, path=COST, times=None)
+        assert "restated while reading" in acme(Report.COST).failures["acme"]
+        assert _asked(made, COST) == 2
+
+    def test_a_page_token_that_expired_drops_its_pages_and_is_read_once_more(
+        self, made: Installation, expected: Content
+    ) -> None:
+        for nth, fault in enumerate((faults.first_bucket_only(), faults.status(400)), start=1):
+            made.simulator.faults.add(fault, key=made.simulator.keys["acme"], path=COST, nth=nth)
+        ran = run(made)
+        assert (ran.failures, _asked(made, COST, "acme")) == ({}, 3)
+        assert any("read twice: the source no longer knows its page token" in words for words in ran.findings)
+        assert {
+            row.pages for row in query(made, "select pages from stax.extractions where report = 'cost_report'")
+        } == {1}
+        assert everything(made) == expected
+
+    def test_a_page_token_that_always_expires_stops_the_tenant(
+        self, made: Installation, acme: Callable[..., Outcome]
+    ) -> None:
+        for nth in (1, 3):
+            made.simulator.faults.add(faults.first_bucket_only(), path=COST, nth=nth)
+            made.simulator.faults.add(faults.status(400), path=COST, nth=nth + 1)
+        assert "no longer knows its page token" in acme(Report.COST).failures["acme"]
+        assert _asked(made, COST) == 4
+
+    def test_buckets_and_rows_in_any_order_are_the_same(self, made: Installation, expected: Content) -> None:
+        for path in (COST, USAGE):
+            made.simulator.faults.add(faults.out_of_order(), path=path, times=None)
+        assert run(made).failures == {}
+        assert everything(made) == expected
+
     def test_a_bucket_that_comes_twice_word_for_word_counts_once(self, made: Installation, expected: Content) -> None:
         for path in (COST, USAGE):
             made.simulator.faults.add(faults.restated_buckets(lambda _: None), path=path, times=None)
-        assert run(made).failures == {}
+        ran = run(made)
+        assert ran.failures == {}
+        assert any("came twice, word for word; it counts once" in words for words in ran.findings)
         assert everything(made) == expected
 
     def test_new_fields_are_kept_and_change_no_figure(self, made: Installation, expected: Content) -> None:
         made.simulator.faults.add(faults.new_fields(), path=COST, times=None)
         made.simulator.faults.add(faults.new_fields(7), path=USAGE, times=None)
-        assert run(made).failures == {}
+        ran = run(made)
+        assert ran.failures == {}
+        told = {(step, words.partition(",")[0]) for step in (Report.COST, Report.USAGE)
+                for found in ran.steps[step].findings.values() for words in found}  # fmt: skip
+        assert told == {(step, "unknown field field_of_tomorrow") for step in (Report.COST, Report.USAGE)}
+        assert "field_of_tomorrow" in _kept(made, Report.COST)
         found = content(made)
         assert all("field_of_tomorrow" in row for row in found["cost_lines"])
         assert {t: found[t] for t in ("spend", "spend_by_key", "reconciliation")} == {
@@ -209,6 +277,11 @@ class TestBetween:
         assert status(made, "acme") == "connected"
         assert everything(made) == expected
         assert query(made, "select 1 from stax.extractions where error like '%401%' and pages = 2") != []
+
+
+def _asked(made: Installation, path: str, *slugs: str) -> int:
+    hints = {made.simulator.keys[slug][-4:] for slug in slugs}
+    return sum(each.path == path and (not hints or each.key_hint in hints) for each in made.simulator.requests)
 
 
 def test_one_tenant_with_everything_wrong_costs_the_other_nothing(made: Installation, expected: Content) -> None:

@@ -127,7 +127,8 @@ class TestDiscountAndBlocked:
             "acme", daily_tokens=20_000_000, shared_workspaces=2, discount=Decimal("0.2"), blocked_rate=0.9
         )
         with two_tenants(stax_home, organization) as made:
-            sync(made)
+            ran = sync(made)
+            assert (ran.failures, ran.findings) == ({}, [])
             settled = [FIRST, FIRST + timedelta(days=1)]
             found = usd_by_day(made, "acme", "reported")
             assert {day: found[day] for day in settled} == true_usd(made, "acme", settled)
@@ -137,6 +138,8 @@ class TestDiscountAndBlocked:
             assert LAST in usd_by_day(made, "acme", "usage-estimated")
             ratios = query(made, "select ratio from stax.reconciliation where model like '%opus%' and ratio > 0")
             assert {row.ratio for row in ratios} == {Decimal("1.25")}
+            causes = query(made, "select distinct cause from stax.reconciliation where reported_usd = 0")
+            assert "unbilled tokens" in {row.cause for row in causes}
 
 
 class TestRunningAgain:
@@ -145,11 +148,11 @@ class TestRunningAgain:
             sync(made)
             once = content(made)
             assert all(once[name] for name in ("spend", "cost_lines", "usage_lines", "usage_by_key", "spend_by_key"))
-            sync(made)
+            assert sync(made).failures == {}
             assert content(made) == once
-            sync(made, reports=())
+            assert sync(made, reports=()).failures == {}
             assert content(made) == once
-            sync(made, Window(LAST, DAYS.end), "acme")
+            assert sync(made, Window(LAST, DAYS.end), "acme").failures == {}
             assert content(made) == once
 
     @pytest.mark.parametrize("kill", ["usage", "cost", "spend"])

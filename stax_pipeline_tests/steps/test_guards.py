@@ -159,6 +159,22 @@ class TestFastReading:
         assert any(f"disagree on {LAST}" in finding for finding in ran.findings)
 
 
+class TestMissingCost:
+    def test_a_day_with_tokens_and_no_cost_is_named_and_does_not_settle(self, stax_home: Path) -> None:
+        """The day after it had neither: there both reports agree on nothing."""
+        with two_tenants(stax_home) as made:
+            empty = FIRST + timedelta(days=1)
+            for path in (COST, USAGE):
+                change(made, path, on(empty, lambda _: []))
+            made.simulator.faults.add(on(FIRST, lambda _: []), key=made.simulator.keys["globex"], path=COST)
+            ran = sync(made)
+            assert ran.failures == {}
+            assert ran.findings == [f"cost missing for {FIRST}: not settled, the tokens are estimated until it comes"]
+            found = query(made, "select slug, usage_date from stax.completeness where settled order by 1, 2")
+            assert [tuple(row) for row in found] == [("acme", FIRST), ("acme", empty), ("globex", empty)]
+            assert FIRST in usd_by_day(made, "globex", "usage-estimated")
+
+
 class TestUnknownTier:
     def test_an_unknown_tier_is_kept_and_counted(self, made: Installation) -> None:
         def rename(rows: list[Row]) -> list[Row]:
@@ -169,7 +185,8 @@ class TestUnknownTier:
 
         change(made, USAGE, on(FIRST, rename))
         ran = sync(made)
-        assert any("turbo" in finding for finding in ran.findings)
+        [told] = [finding for finding in ran.findings if "turbo" in finding]
+        assert told.startswith("unknown value service_tier=turbo, ")
         found = query(
             made,
             "select sum(quantity) as n, count(cost_usd) as priced from stax.spend "
@@ -177,3 +194,23 @@ class TestUnknownTier:
         )
         assert found[0].n > 0
         assert found[0].priced == 0
+
+    def test_unknown_kinds_of_cost_are_kept_as_text_and_told_once_each(self, made: Installation) -> None:
+        """And of two rows that differ in nothing we ask for both amounts survive."""
+        new = {"cost_type": "gpu_hours", "token_type": "thoughts", "context_window": "1M-2M", "service_tier": "turbo"}
+
+        def rename(rows: list[Row]) -> list[Row]:
+            renamed = [row | {name: new[name]} for row, name in zip(rows, new, strict=False)]
+            halves = [rows[-1] | {"amount": str(Decimal(rows[-1]["amount"]) / 2), "speed": speed} for speed in "ab"]
+            return [*renamed, *rows[len(new) : -1], *halves]
+
+        change(made, COST, on(FIRST, rename))
+        ran = sync(made, reports=[Report.COST])
+        assert ran.failures == {}
+        assert sorted(ran.steps[Report.COST].findings["acme"]) == sorted(
+            ["unknown field speed, 2 times", *(f"unknown value {name}={value}, 1 times" for name, value in new.items())]
+        )
+        for name, value in new.items():
+            assert len(query(made, f"select 1 from stax.cost_lines where {name} = '{value}'")) == 1
+        assert len(query(made, "select 1 from stax.cost_lines where occurrence = 2")) == 1
+        assert usd_by_day(made, "acme", "reported")[FIRST] == true_usd(made, "acme", [FIRST])[FIRST]

@@ -89,6 +89,12 @@ def test_a_source_that_drips_ends_at_the_tenants_time(made: Installation) -> Non
     assert "took longer than" in errors(made, "acme")[0]
 
 
+def test_dagster_ends_a_run_that_does_not_end_by_itself() -> None:
+    watched = yaml.safe_load((CHECKOUT / "dagster.yaml").read_text())["run_monitoring"]
+    assert watched["enabled"] is True
+    assert watched["max_runtime_seconds"] <= 7200
+
+
 def test_a_sum_that_fits_no_column_is_that_tenants_fault_alone(made: Installation) -> None:
     def two_huge_lines(page: Any, _token: str) -> None:
         row = {**page["data"][0]["results"][0], "cost_type": "code_execution", "token_type": None, "model": None}

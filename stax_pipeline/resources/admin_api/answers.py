@@ -167,11 +167,9 @@ def _refused(answer: Answer, path: str, scrubber: Scrubber, now: datetime) -> Tr
         return Trouble(Kind.FATAL, error)
     clock = server_date_of(answer.headers) or now
     if refusal.error_code == SPEND_LIMIT:
-        paused = f"{message}; paused by the provider until the month ends"
-        return Trouble(
-            Kind.FATAL,
-            SourceUnavailable(paused, status=status, retry_at=_next_month(clock)),
-        )
+        until = _next_month(clock)
+        paused = f"{message}; paused by the provider until {until:%Y-%m-%d %H:%M} UTC"
+        return Trouble(Kind.FATAL, SourceUnavailable(paused, status=status, retry_at=until))
     fatal = answer.headers.get("x-should-retry", "").strip().lower() == "false"
     asked = asked_wait(answer.headers, clock)
     return Trouble(

@@ -182,9 +182,9 @@ class OrganizationSession:
             params = query.params if cursor is None else (*query.params, (pager.parameter, cursor))
             request = _Request(query.path, params, _headers(query.betas))
             read = await self._next(request, pager, first=cursor is None)
-            cursor = pager.accept(read.parsed)
             clock = min(clock or read.page.server_date, read.page.server_date)
             yield _raw(query, number, request, read)
+            cursor = pager.accept(read.parsed)
             if cursor is None:
                 pager.finish(clock.date())
                 break

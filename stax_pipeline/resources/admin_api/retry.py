@@ -127,8 +127,9 @@ class Retrying:
 def _final(error: TenantStopped, verdict: GiveUp, tries: int, now: datetime) -> TenantStopped:
     """The error with what only the loop knows: how often it was tried, and when the source wants to be asked again."""
     if isinstance(error, SourceUnavailable):
+        again = ""
         if verdict.asked is not None and error.retry_at is None:
             error.retry_at = now + timedelta(seconds=verdict.asked)
-        again = f"; it asks to be left alone until {error.retry_at:%Y-%m-%d %H:%M:%S} UTC" if error.retry_at else ""
+            again = f"; it asks to be left alone until {error.retry_at:%Y-%m-%d %H:%M:%S} UTC"
         error.args = (f"{error} after {tries} {'try' if tries == 1 else 'tries'}{again}",)
     return error

@@ -33,7 +33,10 @@ class RawDamaged(StaxError):
 
 @dataclass(frozen=True, slots=True)
 class RawHeader:
-    """What an extraction was. `error` is None when it counts; `readings` are those that ended."""
+    """What an extraction was. `error` is None when it counts; `readings` are those that ended.
+
+    `excerpt` is the beginning of the answer that was no page, without the key; '' where every answer was one.
+    """
 
     extraction_id: UUID
     tenant_id: UUID
@@ -45,6 +48,7 @@ class RawHeader:
     run_id: str
     product: str
     error: str | None
+    excerpt: str = ""
 
 
 class RawWriter:
@@ -142,6 +146,7 @@ def _header_to_json(header: RawHeader) -> dict[str, Any]:
         "run_id": header.run_id,
         "product": header.product,
         "error": header.error,
+        "excerpt": header.excerpt,
     }
 
 
@@ -157,6 +162,7 @@ def _header_from_json(found: dict[str, Any]) -> RawHeader:
         run_id=found["run_id"],
         product=found["product"],
         error=found["error"],
+        excerpt=found.get("excerpt", ""),
     )
 
 

@@ -115,11 +115,20 @@ def test_x_should_retry_false_is_obeyed() -> None:
     assert len(outcome.requests) == 1
 
 
-def test_an_enforced_spend_limit_waits_for_the_next_month() -> None:
-    outcome = walk(error(429, "rate_limit_error", code="enforced_spend_limit_reached"), WHOLE)
+@pytest.mark.parametrize(
+    ("date", "until"),
+    [
+        ("Sun, 22 Nov 2026 12:00:00 GMT", datetime(2026, 12, 1, tzinfo=UTC)),
+        ("Thu, 31 Dec 2026 23:59:59 GMT", datetime(2027, 1, 1, tzinfo=UTC)),
+        ("Sun, 31 Jan 2027 00:00:00 GMT", datetime(2027, 2, 1, tzinfo=UTC)),
+    ],
+)
+def test_an_enforced_spend_limit_waits_for_the_next_month(date: str, until: datetime) -> None:
+    refused = error(429, "rate_limit_error", headers={"Date": date}, code="enforced_spend_limit_reached")
+    outcome = walk(refused, WHOLE)
     assert isinstance(outcome.error, SourceUnavailable)
-    assert outcome.error.retry_at == datetime(2026, 12, 1, tzinfo=UTC)
-    assert "paused by the provider" in str(outcome.error)
+    assert outcome.error.retry_at == until
+    assert f"paused by the provider until {until:%Y-%m-01} 00:00 UTC" in str(outcome.error)
     assert len(outcome.requests) == 1
 
 

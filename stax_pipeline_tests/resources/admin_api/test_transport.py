@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import socket
 import time
 import tracemalloc
 import zlib
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -92,19 +94,44 @@ def test_a_redirect_is_refused_and_the_key_goes_nowhere_else() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("slow", [hang, drip(WHOLE, 0.03)])
-def test_a_silent_or_dripping_source_meets_the_deadline(slow: Reply) -> None:
+@pytest.mark.parametrize(
+    ("slow", "limits", "words"),
+    [
+        (hang, replace(QUICK, page_seconds=60), "no answer in time"),
+        (hang, replace(QUICK, read_seconds=60), "the page was not complete before its deadline"),
+        (drip(WHOLE, 0.03), QUICK, "the page was not complete before its deadline"),
+    ],
+)
+def test_a_silent_or_dripping_source_meets_the_deadline(slow: Reply, limits: Limits, words: str) -> None:
     started = time.monotonic()
-    outcome = walk(slow, limits=QUICK)
+    outcome = walk(slow, limits=limits)
     assert isinstance(outcome.error, SourceTimedOut)
-    assert "2 tries" in str(outcome.error)
+    assert f"{words} after 2 tries" in str(outcome.error)
     assert time.monotonic() - started < 2
 
 
-def test_nothing_listening_is_named() -> None:
+@pytest.mark.parametrize("slow", [hang, drip(WHOLE, 0.03)])
+def test_a_silent_or_dripping_source_gives_its_slot_back(slow: Reply) -> None:
+    async def run() -> None:
+        async with source(slow, slow, WHOLE) as where, admin_api(where.url, concurrency=1, limits=QUICK) as opened:
+            async with asyncio.timeout(5):
+                with pytest.raises(SourceTimedOut):
+                    await read_all(opened.session(AdminKey(CANARY)))
+                assert len(await read_all(opened.session(AdminKey(f"{CANARY}2")))) == 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "https://nobody.invalid"])
+def test_nothing_listening_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_such_host(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_host)
+
     async def run() -> None:
         clock = Clock()
-        async with admin_api("http://127.0.0.1:1", now=clock.now, sleep=clock.sleep) as api:
+        async with admin_api(url, now=clock.now, sleep=clock.sleep) as api:
             with pytest.raises(SourceUnavailable, match="no connection"):
                 await read_all(api.session(AdminKey(CANARY)))
         assert len(clock.slept) == 5

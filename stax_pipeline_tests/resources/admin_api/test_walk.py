@@ -55,6 +55,14 @@ def test_a_walk_follows_its_tokens_and_keeps_what_it_needs() -> None:
     assert "x-api-key" not in first.request_headers
 
 
+def test_a_torn_page_is_asked_for_again_and_no_other() -> None:
+    outcome = walk(page(1, token="a"), page(2, 3)[:-9], page(2, 3))
+    assert (outcome.error, len(outcome.pages), outcome.retries) == (None, 2, 1)
+    first, torn, again = (head.splitlines()[0] for head in outcome.requests)
+    assert torn == again != first
+    assert "page=a" in again
+
+
 def test_the_fast_reading_sends_its_beta_header() -> None:
     async def run() -> str:
         async with source(WHOLE) as where, session(where) as opened:
@@ -103,6 +111,16 @@ def test_a_walk_that_cannot_end_well_is_stopped(replies: tuple[Reply, ...], reas
     outcome = walk(*replies)
     assert isinstance(outcome.error, ContractBroken)
     assert reason in str(outcome.error)
+
+
+def test_ten_empty_pages_in_a_row_are_borne_and_no_more() -> None:
+    between = [empty(str(number)) for number in range(11)]
+    assert walk(page(1, token="a"), *between[:10], page(2, 3)).error is None
+    assert len(walk(page(1, token="a"), *between, page(2, 3)).requests) == 12
+
+
+def test_the_page_that_broke_the_walk_is_handed_over() -> None:
+    assert [each.rows for each in walk(page(1, token="a"), page(1, token="b")).pages] == [1, 1]
 
 
 def test_pages_are_capped_by_the_window() -> None:
