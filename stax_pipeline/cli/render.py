@@ -37,8 +37,17 @@ def age(moment: datetime, now: datetime | None = None) -> str:
     return "just now"
 
 
+def plain(text: str) -> str:
+    """`text` without what a terminal would obey: control characters and marks of direction are shown as escapes.
+
+    Names come from the source, and whoever may rename a workspace could redraw the operator's screen.
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
-    """Columns in line, those named in `right` flush right."""
+    """Columns in line, those named in `right` flush right; no cell can leave its place."""
+    rows = [list(map(plain, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:

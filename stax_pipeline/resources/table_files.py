@@ -26,11 +26,11 @@ from typing import IO, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stax_pipeline.domain.csv_text import defused
 from stax_pipeline.domain.errors import StaxError, WrongUse
 from stax_pipeline.domain.money import SCALE
 
 BATCH = 10_000
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula at the start of a cell
 
 
 class Format(StrEnum):
@@ -149,8 +149,7 @@ def cell(value: Any) -> str:
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, date | int):
         return str(value)
-    text = _text(value) or ""
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return defused(_text(value) or "")
 
 
 def decimal_text(value: Decimal) -> str:

@@ -169,7 +169,7 @@ def _excerpt(error: Exception) -> str:
 def _require_same_organization(tenant: Tenant, me: WhoAmI) -> None:
     if me.organization_id != tenant.organization_id:
         raise ContractBroken(
-            f"the stored key belongs to another organisation ({me.name}) than the tenant's; "
+            f"the stored key belongs to another organisation ({me.name!r}) than the tenant's; "
             f"`stax rotate-key {tenant.slug}` with a key of the right one"
         )
 

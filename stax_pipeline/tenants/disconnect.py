@@ -144,5 +144,5 @@ def _rows_in_file(lake: Lake, table: str, day: date, tenant_id: UUID) -> int:
         data = lake.get(f"{table}/usage_date={day}/part-0.parquet")
     except ObjectMissing:
         return 0
-    tenants = pq.read_table(BytesIO(data), columns=["tenant_id"]).column("tenant_id")
+    tenants = pq.read_table(BytesIO(data), columns=["tenant_id"], page_checksum_verification=True).column("tenant_id")
     return tenants.to_pylist().count(str(tenant_id))

@@ -34,6 +34,15 @@ def test_sql_keeps_every_digit_in_every_format(stax: Stax) -> None:
     assert json.loads(stax("sql", "select 1 where false", "--format", "json").out) == []
 
 
+@pytest.mark.usefixtures("settings")
+def test_text_of_the_source_is_no_formula_and_redraws_no_screen(stax: Stax) -> None:
+    query = "select '=cmd()' as a, -1.5 as b, 'x' || chr(27) || '[2J' || chr(8238) || chr(10) || 'y' as c"
+    assert list(csv.reader(io.StringIO(stax("sql", query, "--format", "csv").out)))[1][:2] == ["'=cmd()", "-1.5"]
+    shown = stax("sql", query).out
+    assert "x\\x1b[2J\\u202e\\ny" in shown
+    assert len(shown.splitlines()) == 3
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [

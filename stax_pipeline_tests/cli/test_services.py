@@ -104,6 +104,9 @@ def test_demo_connects_fetches_sums_up_and_serves_until_it_is_interrupted(home: 
         assert re.search(rf"^{name} +3 +[\d,]+ +[1-9][\d,]*\.\d\d +[1-9][\d,]*\.\d\d ", printed, re.MULTILINE)
     with urllib.request.urlopen(f"{address(printed)}/server_info", timeout=10) as answer:
         assert answer.status == 200
+    with urllib.request.urlopen(address(printed), timeout=10) as page:
+        assert page.headers["X-Frame-Options"] == "SAMEORIGIN"
+        assert "script-src" in page.headers["Content-Security-Policy"]
     with pytest.raises(urllib.error.HTTPError, match="400"):
         urllib.request.urlopen(urllib.request.Request(address(printed), headers={"Host": "evil.example"}), timeout=10)
     assert len(processes_of(home)) >= 6

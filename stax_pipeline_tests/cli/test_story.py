@@ -112,6 +112,23 @@ def test_a_failed_tenant_is_named_with_its_reason_and_the_others_go_on(
 
 
 @pytest.mark.usefixtures("connected")
+def test_without_the_master_key_figures_are_read_and_nothing_is_fetched_or_invented(
+    stax: Stax, simulator: Simulator, settings: Settings
+) -> None:
+    file = settings.home / "master.key"
+    file.unlink()
+    for reads in (("status",), ("tenants",), ("sql", "select count(*) from spend"), ("export", "spend"), ("verify",)):
+        assert stax(*reads).code == 0, reads
+    asked = len(simulator.requests)
+    for typed, needs in (("", ("sync", "--days", "1")), (simulator.keys["globex"], ("connect", "globex"))):
+        refused = stax(*needs, typed=typed)
+        assert refused.code == 3, needs
+        assert "master key" in refused.err
+    assert len(simulator.requests) == asked
+    assert not file.exists()
+
+
+@pytest.mark.usefixtures("connected")
 def test_verify_names_a_changed_raw_page_and_a_changed_figure(
     stax: Stax, settings: Settings, engine: sa.Engine
 ) -> None:
@@ -122,7 +139,10 @@ def test_verify_names_a_changed_raw_page_and_a_changed_figure(
             "update stax.spend set cost_usd = cost_usd + 1 where cost_source = 'reported' and line = "
             "(select max(line) from stax.spend where cost_source = 'reported')"
         )
+    parquet = next(Path(settings.lake).glob("usage_lines/*/*.parquet"))
+    parquet.write_bytes(b"")
     ended = stax("verify")
+    assert "failed: parquet_files_are_whole: usage_lines/usage_date=" in ended.err
     assert ended.code == 1
     assert re.search(r"failed: raw_objects_hold_their_hash: tenant acme: raw/.* does not have the hash", ended.err)
     assert re.search(r"failed: spend_ties_to_cost_lines: tenant acme, usage_date \d{4}-\d\d-\d\d, ", ended.err)

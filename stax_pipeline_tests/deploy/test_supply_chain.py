@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from deploy.audit import CLEAN, NOT_AUDITED, VULNERABLE, judge
+import deploy.audit as auditing
+from deploy.audit import CLEAN, NOT_AUDITED, VULNERABLE, audit, installed_packages, judge
 from deploy.lock import Pinned, read_lock
 from deploy.sbom import gaps
 from stax_pipeline.settings import CHECKOUT
@@ -82,7 +83,7 @@ class TestInstall:
     def test_nor_is_a_source_archive_whose_hash_is_right(self, tmp_path: Path, words: list[str]) -> None:
         done = self.install(words, tmp_path, f"--hash=sha256:{source(tmp_path)}")
         assert done.returncode != 0
-        assert "No matching distribution" in done.stderr
+        assert "No matching distribution found for madeup" in done.stderr  # not: for what would build it
 
 
 def wheel(folder: Path) -> str:
@@ -149,6 +150,29 @@ class TestAudit:
 
     def test_nothing_installed_is_not_green(self) -> None:
         assert judge(report(), "", {}).code == NOT_AUDITED
+
+    def test_what_is_installed_must_be_what_was_locked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for found in ({}, {**installed_packages(), "madeup": "1.0"}):
+            monkeypatch.setattr(auditing, "installed_packages", lambda found=found: found)
+            code, words = audit(LOCKS[0])
+            assert code == NOT_AUDITED
+            assert words[0].startswith("NOT AUDITED: what is installed is not the lock: ")
+
+    def test_a_tool_without_its_data_is_asked_strictly_and_never_green(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A program of the tool's name that finds nothing, and says so as the real one does without `--strict`."""
+        pinned = {one.name: one.version for one in read_lock(LOCKS[0]) if one.applies}
+        monkeypatch.setattr(auditing, "installed_packages", lambda: pinned)
+        monkeypatch.setattr(auditing, "TOOLS", tmp_path)
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "done").write_bytes(LOCKS[1].read_bytes())  # so that nothing is installed
+        tool = tmp_path / "bin" / "pip-audit"
+        tool.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\necho "No known vulnerabilities found" >&2\n')
+        tool.chmod(0o755)
+        assert audit(LOCKS[0]).code == NOT_AUDITED
+        asked = (tmp_path / "asked").read_text().split()
+        assert {"--strict", "--require-hashes", "--disable-pip", str(LOCKS[0])} <= set(asked)
 
     def test_a_known_vulnerability_is_named_even_where_others_were_not_looked_up(self) -> None:
         code, words = judge(report(looked_up("click", BAD)), "", INSTALLED)

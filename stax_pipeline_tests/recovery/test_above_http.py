@@ -82,6 +82,8 @@ OF_COST: dict[str, tuple[Fault, str]] = {
     "no currency": (faults.missing_field("currency"), "currency"),
     "euros": (faults.currency("EUR"), "EUR"),
     "usd": (faults.currency("usd"), "usd"),
+    "euros among dollars": (Fault(change=lambda page, _: page["data"][0]["results"][-1].update(currency="EUR")), "EUR"),
+    "a number for an amount": (faults.amounts(lambda _: 1.5), "amount"),  # type: ignore[arg-type,return-value]
     **{f"amount {text!r}": (faults.amounts(lambda _, text=text: text), "amount") for text in (
         "NaN", "Infinity", "-Infinity", "1_000", " 1", "1,5", "١٢٣", "1E+5000", "", "0x10", "1.5.5",
     )},

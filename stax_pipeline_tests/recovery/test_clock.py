@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -59,16 +62,40 @@ def test_a_machine_two_days_behind_the_source_misses_days_and_marks_none_wrong(m
     assert everything(made) == before, "an older reading replaced a later one"
 
 
+@pytest.fixture
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The machine's zone, and that of the sessions of the database."""
+    for name in ("TZ", "PGTZ"):
+        monkeypatch.setenv(name, request.param)
+    time.tzset()
+    yield request.param
+    monkeypatch.undo()
+    time.tzset()
+
+
+@contextmanager
+def fresh_sessions(made: Installation) -> Iterator[None]:
+    """No session of the database was opened before the block, and none is used after it."""
+    made.engine.dispose()
+    try:
+        yield
+    finally:
+        made.engine.dispose()
+
+
 @pytest.mark.parametrize(
-    ("now", "days"),
+    ("now", "days", "zone"),
     [
-        (datetime(2028, 3, 1, 0, 6, tzinfo=UTC), Window(date(2028, 2, 27), date(2028, 3, 2))),
-        (datetime(2027, 1, 1, 0, 6, tzinfo=UTC), Window(date(2026, 12, 30), date(2027, 1, 2))),
+        (datetime(2028, 3, 1, 0, 6, tzinfo=UTC), Window(date(2028, 2, 27), date(2028, 3, 2)), "UTC"),
+        (datetime(2027, 1, 1, 0, 6, tzinfo=UTC), Window(date(2026, 12, 30), date(2027, 1, 2)), "Pacific/Kiritimati"),
+        (datetime(2026, 11, 2, 0, 6, tzinfo=UTC), Window(date(2026, 10, 31), date(2026, 11, 3)), "America/New_York"),
     ],
-    ids=["leap day", "end of year"],
+    indirect=["zone"],
+    ids=["leap day", "end of year, fourteen hours ahead", "the hour that comes twice"],
 )
-def test_days_at_the_end_of_a_month(stax_home: Path, now: datetime, days: Window) -> None:
-    with two_tenants(stax_home, *tiny_organizations(), now=now) as made:
+def test_days_at_the_end_of_a_month(stax_home: Path, now: datetime, days: Window, zone: str) -> None:
+    with two_tenants(stax_home, *tiny_organizations(), now=now) as made, fresh_sessions(made):
+        assert query(made, "show timezone")[0][0] == zone
         assert run(made, days).failures == {}
         over = days.days[:-1]
         assert states(made, "cost_report") == dict.fromkeys(over, "complete")

@@ -103,32 +103,42 @@ def test_the_run_that_loses_its_server_says_so(made: Installation, admin: sa.Eng
         run(made)
 
 
-@pytest.mark.parametrize("table", ["coverage", "spend"])
-def test_a_full_disk_of_the_server_leaves_what_stood(
-    made: Installation, expected: Content, admin: sa.Engine, table: str
+@pytest.mark.parametrize(
+    ("table", "state", "words"),
+    [
+        ("coverage", "53100", "could not extend file: No space left on device"),
+        ("spend", "40001", "could not serialize access due to concurrent update"),
+        ("reconciliation", "40P01", "deadlock detected"),
+    ],
+)
+def test_a_transaction_that_the_server_refuses_leaves_what_stood_and_the_reason(
+    made: Installation, expected: Content, admin: sa.Engine, table: str, state: str, words: str
 ) -> None:
-    """As Postgres reports it: SQLSTATE 53100 from the statement that found no room."""
+    """As Postgres reports it: the SQLSTATE of a disk without room, a lost race, a deadlock, from the statement."""
     execute(
         admin,
-        "create or replace function full_disk() returns trigger language plpgsql as "
-        "$$ begin raise exception 'could not extend file: No space left on device' using errcode = '53100'; end $$",
+        "create or replace function refuse() returns trigger language plpgsql as "
+        f"$$ begin raise exception '{words}' using errcode = '{state}'; end $$",
     )
+    told: list[str] = []
 
     @contextmanager
-    def full(_: Installation) -> Iterator[None]:
+    def refusing(_: Installation) -> Iterator[None]:
         execute(
             admin,
-            f"create trigger no_room before insert on stax.{table} for each statement execute function full_disk()",
+            f"create trigger refusing before insert on stax.{table} for each statement execute function refuse()",
         )
         try:
+            told.extend(why for reasons in run(made).failures.values() for why in reasons)
             yield
         finally:
-            execute(admin, f"drop trigger no_room on stax.{table}")
+            execute(admin, f"drop trigger refusing on stax.{table}")
 
     try:
-        between = recovers(made, full, expected)
+        between = recovers(made, refusing, expected)
     finally:
-        execute(admin, "drop function full_disk()")
+        execute(admin, "drop function refuse()")
+    assert any(words in why for why in told)
     assert between[table] == []
     assert half_published(between, expected, LINES) == []
 

@@ -19,6 +19,7 @@ from stax_pipeline.resources.warehouse.copy import copy_in, copy_out
 from stax_pipeline.resources.warehouse.engine import WarehouseFault, plain_faults
 from stax_pipeline.resources.warehouse.tables import coverage, reconciliation
 from stax_pipeline_tests.conftest import Installation, installed
+from stax_pipeline_tests.domain.builders import scaled
 
 TENANT = UUID("00000000-0000-4000-8000-000000000001")
 COLUMNS = ["usage_date", "tenant_id", "model", "service_tier", "priced_usd", "reported_usd", "cause"]
@@ -26,6 +27,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00
     ["", "\\N", "\\.", "\t", "\n", "\r\n", "\\", "\\\\n", '"', "''", ",", "NULL", "a\tb\nc\\d", "\u202e", "é😀"]
 )
 USD = st.none() | st.decimals(allow_nan=False, allow_infinity=False, places=18, min_value=-(10**15), max_value=10**15)
+USD |= st.sampled_from([scaled(10**38 - 1), scaled(1 - 10**38), scaled(1)])  # the limits of the column
 
 
 @pytest.fixture(scope="module")

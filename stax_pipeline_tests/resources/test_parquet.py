@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.resources.lake import parquet
-from stax_pipeline.resources.lake.parquet import rebuild
+from stax_pipeline.resources.lake.parquet import damaged_files, rebuild
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.copy import copy_in
 from stax_pipeline_tests.conftest import Installation
@@ -101,6 +102,48 @@ def test_a_flipped_byte_is_an_error(made: Installation, tmp_path: Path) -> None:
     damaged.write_bytes(data)
     with pytest.raises(OSError, match=r"(?i)crc|checksum|corrupt"):
         pq.read_table(damaged, page_checksum_verification=True)
+
+
+DAMAGES: dict[str, tuple[Callable[[bytes, int], bytes], str]] = {
+    "one bit flipped": (
+        lambda data, at: data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :],
+        r"(?i)crc|checksum|corrupt",
+    ),
+    "truncated": (lambda data, _: data[:-20], "cannot be read"),
+    "empty": (lambda data, _: b"", "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_file_is_named(made: Installation, name: str) -> None:
+    damage, words = DAMAGES[name]
+    file = file_of(made, tables.spend, DAYS.start)
+    good = file.read_bytes()
+    column = pq.ParquetFile(file).metadata.row_group(0).column(pq.read_schema(file).names.index("cost_usd"))
+    file.write_bytes(damage(good, column.data_page_offset + column.total_compressed_size // 2))
+    [told] = found_damaged(made)
+    file.write_bytes(good)
+    assert told.startswith(f"spend/usage_date={DAYS.start}/part-0.parquet cannot be read")
+    assert re.search(words, told)
+
+
+def test_a_file_of_another_day_and_a_missing_one_are_named(made: Installation) -> None:
+    first, last = (file_of(made, tables.spend, day) for day in (DAYS.start, TODAY))
+    good = first.read_bytes()
+    for change, words in (
+        (lambda: first.write_bytes(last.read_bytes()), "rows, the warehouse"),
+        (first.unlink, "holds no"),
+    ):
+        assert found_damaged(made) == []
+        change()
+        [told] = found_damaged(made)
+        first.write_bytes(good)
+        assert words in told
+
+
+def found_damaged(made: Installation) -> list[str]:
+    with made.engine.connect() as connection:
+        return [told for table in DAILY for told in damaged_files(connection, made.lake, table)]
 
 
 def test_one_file_per_day_and_nothing_unfinished(made: Installation) -> None:

@@ -43,6 +43,7 @@ EMPTY = (None,) * len(COLUMNS)
         ("-1", "'-1"),
         ("@sum", "'@sum"),
         ("\tx", "'\tx"),
+        ("\n=x", "'\n=x"),
         ("a=b", "a=b"),
     ],
 )

@@ -193,6 +193,7 @@ class TestRawOfAFailure:
         )  # fmt: skip
         assert row.pages == 2
         assert [p.reading for p in read_raw(made.lake, row.raw_uri, row.sha256)[1]] == ["all", "fast"]
+        assert len([r for r in made.simulator.requests if r.status == 401]) == 1, "a refused key was tried again"
         assert status(made, "acme") == "key_rejected"
 
     def test_a_refused_key_is_not_tried_again_until_the_tenant_is_named(self, made: Installation) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from stax_pipeline.definitions import defs
+from stax_pipeline.domain.admin_key import parse_admin_key
 from stax_pipeline.domain.extraction import Report
 from stax_pipeline.resources.admin_api import admin_api
 from stax_pipeline.resources.lake.parquet import rebuild
@@ -23,6 +24,7 @@ from stax_pipeline.simulator import faults
 from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.steps.extract import Source, extract
 from stax_pipeline.steps.isolation import Outcome
+from stax_pipeline.tenants.rotate import rotate_key
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.steps.support import DAYS, errors, execute, query, status, sync, two_tenants, usd_by_day
 
@@ -35,14 +37,17 @@ def made(stax_home: Path) -> Iterator[Installation]:
         yield installation
 
 
-def fetch_while(made: Installation, meanwhile: str, seconds: float = 900.0) -> Outcome:
-    """Fetch acme's cost report; the statement runs after its key was opened and before the first answer."""
+def fetch_while(made: Installation, meanwhile: str | Callable[[], object], seconds: float = 900.0) -> Outcome:
+    """Fetch acme's cost report; `meanwhile` happens after its key was opened and before the first answer."""
     masters = master_keys(made.settings)
 
     def opened(tenant: Tenant) -> OpenedKey:
         with made.engine.connect() as connection:
             found = open_key(connection, tenant, masters)
-        execute(made, meanwhile)
+        if isinstance(meanwhile, str):
+            execute(made, meanwhile)
+        else:
+            meanwhile()
         return found
 
     async def work() -> Outcome:
@@ -74,6 +79,20 @@ class TestStatus:
         execute(made, "update stax.tenants set status = 'key_rejected' where slug = 'acme'")
         fetch_while(made, "select 1")
         assert status(made, "acme") == "connected"
+
+
+def test_a_run_ends_with_the_key_it_holds_and_the_next_uses_the_one_that_replaced_it(made: Installation) -> None:
+    old, new = made.simulator.keys["acme"], parse_admin_key(made.simulator.issue_key("acme"))
+    ran = fetch_while(made, lambda: rotate_key(made.settings, made.engine, "acme", new))
+    assert ran.failures == {}
+    assert [r.key_hint for r in made.simulator.requests][-1] == old[-4:]
+    of_acme = "from stax.admin_keys join stax.tenants using (tenant_id) where slug = 'acme' order by generation"
+    held = query(made, f"select generation, ciphertext = '' as destroyed, revoked_at is null as in_use {of_acme}")
+    assert [tuple(row) for row in held] == [(1, True, False), (2, False, True)]
+    made.simulator.revoke(old)
+    assert fetch_while(made, "select 1").failures == {}
+    assert [r.key_hint for r in made.simulator.requests][-1] == new.hint
+    assert status(made, "acme") == "connected"
 
 
 def test_a_tenant_purged_meanwhile_leaves_no_raw_object(made: Installation) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
 
 from stax_pipeline.domain.admin_key import AdminKey, parse_admin_key
 from stax_pipeline.domain.errors import CannotStart, KeyRefused, StaxError, WrongUse
+from stax_pipeline.resources.admin_api import Limits, admin_api
 from stax_pipeline.resources.tenant_secrets import master_keys, open_key
 from stax_pipeline.resources.warehouse.tenants import (
     CONNECTED,
@@ -21,7 +24,9 @@ from stax_pipeline.resources.warehouse.tenants import (
     set_status,
 )
 from stax_pipeline.settings import Settings, read_settings
-from stax_pipeline.simulator import Simulator
+from stax_pipeline.simulator import Simulator, faults
+from stax_pipeline.simulator.faults import Fault
+from stax_pipeline.tenants import validate as validating
 from stax_pipeline.tenants.connect import Connected, connect
 from stax_pipeline.tenants.disconnect import disconnect
 from stax_pipeline_tests.rig.fault_server import FaultServer
@@ -118,6 +123,39 @@ def test_a_refused_key_is_not_stored_and_the_good_one_stays(
     assert refused.value.__context__ is None
     assert secret[15:27] not in str(refused.value)
     assert stored_key(engine, settings, "acme") == good
+
+
+TRIALS: dict[str, tuple[Fault, type[StaxError], str]] = {
+    "401": (faults.status(401), KeyRefused, "does not accept this key"),
+    "403": (faults.status(403), KeyRefused, "does not let it read"),
+    "400": (faults.status(400), KeyRefused, "does not accept the request itself"),
+    "429": (faults.status(429), CannotStart, "is limiting requests"),
+    "529": (faults.status(529), CannotStart, "is overloaded (529)"),
+    "no answer": (faults.delay(2), CannotStart, "did not answer in time"),
+    "200 with another body": (faults.body({"data": 1}), KeyRefused, "not as the Admin API does"),
+}
+
+
+def test_only_a_whole_good_answer_to_both_calls_replaces_a_good_key(
+    settings: Settings, engine: sa.Engine, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each refusal has words of its own; the key before stays, and the very same new key passes without a fault."""
+    good = key_of(simulator, "acme")
+    connect(settings, engine, "acme", None, good)
+    new, told = parse_admin_key(simulator.issue_key("acme")), set()
+    for name, (fault, kind, words) in TRIALS.items():
+        limits = Limits(tries=1, page_seconds=1 if name == "no answer" else 60)
+        monkeypatch.setattr(validating, "admin_api", partial(admin_api, limits=limits))
+        for path in ("organizations/me", "cost_report"):
+            simulator.faults.add(fault, path=path, times=None)
+            with pytest.raises(kind, match=re.escape(words)) as refused:
+                connect(settings, engine, "acme", None, new)
+            simulator.faults.clear()
+            assert "The key was not stored." in str(refused.value)
+            assert stored_key(engine, settings, "acme") == good
+        told.add(str(refused.value).partition("\n")[0])
+    assert len(told) == len(TRIALS)
+    assert connect(settings, engine, "acme", None, new).generation == 2
 
 
 @pytest.mark.parametrize("slug", ["../../etc", "Acme", "acme\n", "аcme", "a/b", "", "a" * 64])

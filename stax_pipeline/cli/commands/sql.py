@@ -69,7 +69,7 @@ def _print(cursor: Cursor, form: str) -> None:
     if form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(names)
-        writer.writerows([_text(value) for value in row] for row in _rows(cursor))
+        writer.writerows([_cell(value) for value in row] for row in _rows(cursor))
     elif form == "json":
         _print_json(names, _rows(cursor))
     else:
@@ -103,6 +103,13 @@ def _print_table(names: list[str], rows: list[Sequence[Any]]) -> None:
 
 def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str | list | dict) else _text(value)
+
+
+def _cell(value: Any) -> str:
+    """As CSV holds it: numbers as they are, text never as a formula."""
+    from stax_pipeline.domain.csv_text import defused
+
+    return defused(value) if isinstance(value, str) else _text(value)
 
 
 def _text(value: Any) -> str:

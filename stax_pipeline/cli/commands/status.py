@@ -154,7 +154,7 @@ def _print_status(found: Sequence[Status]) -> None:
     click.echo(render.table(headings, rows))
     for one in found:
         if one.last_error:
-            click.echo(f"last error of {one.tenant}: {one.last_error}")
+            click.echo(f"last error of {one.tenant}: {render.plain(one.last_error)}")
 
 
 def _error_bar(one: Status) -> str:

@@ -26,11 +26,13 @@ def sync(
     """Fetch a window of days for the named tenants, or all connected ones, and rebuild what follows from it."""
     from stax_pipeline.cli.database import database
     from stax_pipeline.cli.runs import chosen_window, run_sync
+    from stax_pipeline.resources.tenant_secrets import master_keys
 
     settings = read_settings()
     window = chosen_window(settings, days, first and first.date(), last and last.date())
     with database(settings):
         chosen = _chosen(settings, slugs)
+        master_keys(settings)  # a run without one could only fail
         click.echo(f"Syncing {', '.join(chosen)} over {window.start} to {window.days[-1]} (UTC days).", err=True)
         ran = run_sync(settings, window, slugs, accept_shrink=accept_shrink, verbose=verbose)
         clean = report(settings, ran, chosen)
@@ -41,6 +43,7 @@ def sync(
 def report(settings: Settings, ran: object, slugs: Sequence[str]) -> bool:
     """Print the table, every failed tenant and every broken step with its reason; True when nothing failed."""
     from stax_pipeline.cli.database import analyst
+    from stax_pipeline.cli.render import plain
     from stax_pipeline.cli.runs import Ran
     from stax_pipeline.cli.summary import summarize, summary_table
 
@@ -48,10 +51,10 @@ def report(settings: Settings, ran: object, slugs: Sequence[str]) -> bool:
     with analyst(settings) as connection:
         click.echo(summary_table(summarize(connection, ran.window, slugs)))
     for warning in ran.warnings:
-        click.echo(f"check: {warning}", err=True)
+        click.echo(f"check: {plain(warning)}", err=True)
     for slug, reasons in sorted(ran.failures.items()):
         for reason in reasons:
-            click.echo(f"failed: tenant {slug}: {reason}", err=True)
+            click.echo(f"failed: tenant {slug}: {plain(reason)}", err=True)
     for step, reason in ran.broken.items():
         click.echo(f"failed: step {step}: {reason}", err=True)
     if ran.reason:

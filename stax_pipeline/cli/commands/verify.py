@@ -1,4 +1,6 @@
-"""`stax verify`: every raw object's hash, every page's, and every rule that must hold between the tables. Read only."""
+"""`stax verify`: every raw object, every page and Parquet file against its checksums, and every rule that must hold
+between the tables. Read only.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 RAW = "raw_objects_hold_their_hash"
+PARQUET = "parquet_files_are_whole"
 
 
 class Broken(NamedTuple):
@@ -35,7 +38,7 @@ class Broken(NamedTuple):
 
 @click.command()
 def verify() -> None:
-    """Check every raw hash and every rule; names what does not hold and exits 1 then."""
+    """Check every raw hash, every Parquet file and every rule; names what does not hold and exits 1 then."""
     from stax_pipeline.cli.database import analyst, database
 
     settings = read_settings()
@@ -71,7 +74,7 @@ def _plural(word: str, count: int) -> str:
 
 def _findings(connection: sa.Connection, settings: Settings) -> Iterator[Broken]:
     """What is broken, each rule as soon as it is known."""
-    checked = [(RAW, _raw_objects(connection, settings))]
+    checked = [(RAW, _raw_objects(connection, settings)), (PARQUET, _parquet_files(connection, settings))]
     window = _covered_days(connection)
     if window:
         checked += _ties(connection, settings, window)
@@ -116,6 +119,16 @@ def _raw_objects(connection: sa.Connection, settings: Settings) -> Iterator[str]
         if header.extraction_id != row.extraction_id or count != row.pages:
             yield f"tenant {row.slug}: {row.raw_uri} is not the object of extraction {row.extraction_id}"
     click.echo(f"{checked} raw objects read.")
+
+
+def _parquet_files(connection: sa.Connection, settings: Settings) -> Iterator[str]:
+    """Each file is read whole, and its rows are counted."""
+    from stax_pipeline.resources.lake.parquet import damaged_files
+    from stax_pipeline.resources.lake.store import Lake
+    from stax_pipeline.resources.warehouse.tables import DAILY
+
+    for table in DAILY:
+        yield from damaged_files(connection, Lake(settings.lake), table)
 
 
 def _covered_days(connection: sa.Connection) -> Window | None:

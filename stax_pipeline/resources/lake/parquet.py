@@ -21,6 +21,7 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
+from stax_pipeline.domain.errors import StaxError
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.money import SCALE
 from stax_pipeline.resources.lake.store import Lake
@@ -93,7 +94,7 @@ class _DayFile:
 
     def __init__(self, lake: Lake, table: sa.Table, day: date, schema: pa.Schema) -> None:
         self._lake = lake
-        self._path = f"{table.name}/usage_date={day}/part-0.parquet"
+        self._path = _path(table, day)
         self._temporary: Path = lake.scratch() / f"{table.name}-{day}-{uuid.uuid4().hex}.parquet"
         self._writer = pq.ParquetWriter(
             self._temporary, schema, compression="zstd", compression_level=3, write_page_checksum=True,
@@ -115,6 +116,31 @@ class _DayFile:
     def publish(self) -> None:
         self._writer.close()
         self._lake.replace(self._path, self._temporary)
+
+
+def damaged_files(connection: sa.Connection, lake: Lake, table: sa.Table) -> Iterator[str]:
+    """Files of the table that cannot be read whole, every page against its checksum, or that hold more or fewer rows
+    than the warehouse: each in words. The file's own directory of pages has no checksum.
+    """
+    days = sa.select(table.c.usage_date, sa.func.count()).group_by(table.c.usage_date)
+    held = {_path(table, day): count for day, count in connection.execute(days)}
+    for path in sorted({*held, *lake.paths(table.name)}):
+        try:
+            rows = _rows_read(lake.get(path))
+        except (StaxError, OSError, pa.ArrowException) as fault:
+            yield f"{path} cannot be read ({str(fault).splitlines()[0]}); `stax replay` writes it anew"
+            continue
+        if rows != held.get(path, 0):
+            yield f"{path} holds {rows} rows, the warehouse {held.get(path, 0)}; `stax replay` writes it anew"
+
+
+def _rows_read(data: bytes) -> int:
+    file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+    return sum(batch.num_rows for batch in file.iter_batches())
+
+
+def _path(table: sa.Table, day: date) -> str:
+    return f"{table.name}/usage_date={day}/part-0.parquet"
 
 
 def _by_day(rows: IO[bytes], table: sa.Table, schema: pa.Schema) -> Iterator[tuple[date, pa.RecordBatch]]:
