@@ -160,8 +160,7 @@ def _read(result: ExecuteInProcessResult, window: Window) -> Ran:
     ran = Ran(result.run_id, window, result.success)
     for event in result.all_events:
         if event.is_step_failure:
-            error = event.step_failure_data.error
-            ran.broken[event.step_key or "?"] = _innermost(error) if error else "no reason given"
+            ran.broken[event.step_key or "?"] = _why_the_step_failed(event.step_failure_data)
         elif event.is_step_materialization:
             _read_failures(ran, event.materialization.metadata)
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
@@ -184,8 +183,19 @@ def _why_the_run_failed(result: ExecuteInProcessResult) -> str:
     return "Dagster gave no reason"
 
 
+def _why_the_step_failed(found: Any) -> str:
+    if found.user_failure_data and found.user_failure_data.description:
+        return str(found.user_failure_data.description)
+    return _innermost(found.error) if found.error else "no reason given"
+
+
 def _innermost(error: Any) -> str:
-    return str((error.cause or error).message).strip()
+    """Our own errors explain themselves; another's class is named, without where it is defined."""
+    told = str((error.cause or error).message).strip()
+    kind, colon, words = told.partition(": ")
+    if not colon or not kind.replace(".", "").isidentifier():
+        return told
+    return words if kind.startswith("stax_pipeline.") else f"{kind.rpartition('.')[2]}: {words}"
 
 
 def _read_failures(ran: Ran, metadata: Any) -> None:

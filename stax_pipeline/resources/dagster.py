@@ -13,7 +13,7 @@ import dagster as dg
 import sqlalchemy as sa
 from pydantic import Field
 
-from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.errors import StaxError
 from stax_pipeline.domain.extraction import DataSource
 from stax_pipeline.resources.admin_api import AdminApi, admin_api
 from stax_pipeline.resources.key_encryption import MasterKeys
@@ -37,6 +37,15 @@ def loader_engine(settings: Settings) -> sa.Engine:
     return _engine(logins(settings).loader)
 
 
+def _or_told(work: Callable[[], T]) -> T:
+    """What `work` returns; what it refuses fails the step in one sentence, without a trace or a retry."""
+    try:
+        return work()
+    except StaxError as fault:
+        refusal = str(fault)
+    raise dg.Failure(description=refusal, allow_retries=False)
+
+
 class Scope(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Which tenants a run is about. Edit it in the launchpad to narrow a run."""
 
@@ -44,13 +53,13 @@ class Scope(dg.ConfigurableResource):  # type: ignore[type-arg]
     accept_shrink: bool = Field(default=False, description="Publish a settled day that lost more than half")
 
     def chosen(self, warehouse: "Warehouse") -> list[Tenant]:
-        """The tenants of the run. An unknown name fails the step in one sentence, without a trace or a retry."""
-        try:
+        """The tenants of the run."""
+
+        def looked_up() -> list[Tenant]:
             with warehouse.engine.connect() as connection:
                 return tenants_to_sync(connection, self.tenants)
-        except WrongUse as fault:
-            wrong = str(fault)
-        raise dg.Failure(description=wrong, allow_retries=False)
+
+        return _or_told(looked_up)
 
 
 class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -77,7 +86,7 @@ class TenantSecrets(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Opens one tenant's admin key, in memory, when its requests begin."""
 
     def opener(self, warehouse: Warehouse) -> Callable[[Tenant], OpenedKey]:
-        masters: MasterKeys = master_keys(read_settings())
+        masters: MasterKeys = _or_told(lambda: master_keys(read_settings()))
 
         def open_for(tenant: Tenant) -> OpenedKey:
             with warehouse.engine.connect() as connection:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import glob
 import hashlib
 import os
 import re
@@ -26,7 +27,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from stax_pipeline.domain.admin_key import AdminKey
-from stax_pipeline.domain.errors import CannotStart, TenantStopped
+from stax_pipeline.domain.errors import CannotStart, TenantStopped, WrongUse
 
 KEY_BYTES = 32
 _MAGIC = b"SX"
@@ -122,7 +123,7 @@ def generate_master_key_file(path: Path) -> bool:
     except FileExistsError:
         return False
     finally:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
     _sync_directory(path.parent)
     return True
 
@@ -260,22 +261,34 @@ def _write_aside(path: Path, text: str) -> Path:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
+        temporary.unlink(missing_ok=True)
         raise CannotStart(f"The master key file {path} cannot be written: {error.strerror}.") from None
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
     return temporary
 
 
 def _replace(path: Path, text: str) -> None:
-    """Put `text` in the file's place, whole, with its owner."""
+    """Put `text` in the file's place, whole, with its owner; what a killed writer left beside it is removed."""
+    if path.is_symlink():
+        raise WrongUse(
+            f"{path} is a link, and what keeps the file behind it might put the old one back. Put a new master key "
+            "first in that file yourself (openssl rand -base64 32), then run `stax rotate-master-key` again."
+        )
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        left.unlink(missing_ok=True)
     temporary = _write_aside(path, text)
-    if os.geteuid() == 0:
-        owner = path.stat()
-        os.chown(temporary, owner.st_uid, owner.st_gid)
-    temporary.replace(path)
+    try:
+        if os.geteuid() == 0:
+            owner = path.stat()
+            os.chown(temporary, owner.st_uid, owner.st_gid)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CannotStart(f"The master key file {path} cannot be replaced: {error.strerror}.") from None
     _sync_directory(path.parent)
 
 

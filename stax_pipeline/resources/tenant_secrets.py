@@ -19,6 +19,8 @@ from stax_pipeline.resources.private_memory import keep_memory_private
 from stax_pipeline.resources.warehouse.tenants import Tenant, current_key, keys_in_use
 from stax_pipeline.settings import Settings
 
+MASTER_KEYS_LOCK = "stax master keys"  # whoever stores a key shares it, whoever changes the master keys has it alone
+
 
 def master_key_file(settings: Settings) -> Path:
     """Where the master key lies when no setting names one."""
@@ -58,6 +60,15 @@ def ensure_master_key(settings: Settings, connection: sa.Connection) -> MasterKe
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         generate_master_key_file(file)
     return master_keys(settings)
+
+
+def hold_master_keys(connection: sa.Connection) -> None:
+    """Keep the master keys as they are until the transaction ends, for storing a key in it; a rotation is waited for.
+
+    Call it before the transaction locks or writes anything else.
+    """
+    lock = {"name": MASTER_KEYS_LOCK}
+    connection.execute(sa.text("select pg_advisory_xact_lock_shared(hashtext(:name))"), lock)
 
 
 class OpenedKey(NamedTuple):

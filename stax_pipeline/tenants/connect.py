@@ -13,10 +13,16 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from stax_pipeline.domain.admin_key import AdminKey
-from stax_pipeline.domain.errors import KeyRefused, TenantStopped, WrongUse
+from stax_pipeline.domain.errors import CannotStart, KeyRefused, TenantStopped, WrongUse
 from stax_pipeline.domain.slug import parse_slug
 from stax_pipeline.resources.key_encryption import MasterKeys, seal
-from stax_pipeline.resources.tenant_secrets import OpenedKey, ensure_master_key, open_key
+from stax_pipeline.resources.tenant_secrets import (
+    OpenedKey,
+    ensure_master_key,
+    hold_master_keys,
+    master_keys,
+    open_key,
+)
 from stax_pipeline.resources.warehouse.engine import plain_faults
 from stax_pipeline.resources.warehouse.publish import lock_tenant
 from stax_pipeline.resources.warehouse.tables import tenants
@@ -59,17 +65,18 @@ def connect(
     """Validate and store a tenant's key. Raises WrongUse, CannotStart or KeyRefused; nothing is stored then."""
     parse_slug(slug)
     with plain_faults(f"tenant {slug}: looking for stored keys"), engine.begin() as connection:
-        masters = ensure_master_key(settings, connection)
+        ensure_master_key(settings, connection)
     say(f"Asking Anthropic whether it accepts the key: {LIVE_TEST} ...")
     validated = validate(settings, key)
     say(f"Accepted. The organisation is {validated.organization_name!r}.")
     with plain_faults(f"tenant {slug}: storing the key"), engine.begin() as connection:
-        return _store(connection, masters, slug, name, key, validated)
+        return _store(connection, settings, slug, name, key, validated)
 
 
 def _store(
-    connection: sa.Connection, masters: MasterKeys, slug: str, name: str | None, key: AdminKey, validated: Validated
+    connection: sa.Connection, settings: Settings, slug: str, name: str | None, key: AdminKey, validated: Validated
 ) -> Connected:
+    hold_master_keys(connection)
     connection.execute(sa.text("select pg_advisory_xact_lock(hashtext(:name))"), {"name": _ONE_AT_A_TIME})
     holder = tenant_of_organization(connection, validated.organization_id)
     if holder and holder.slug != slug:
@@ -84,23 +91,28 @@ def _store(
         _mark_connected(connection, tenant)
     else:
         add_tenant(connection, tenant)
-    stored = store_generation(connection, masters, tenant, key, validated)
+    stored = store_generation(connection, settings, tenant, key, validated)
     return replace(stored, is_new=known is None)
 
 
 def store_generation(
-    connection: sa.Connection, masters: MasterKeys, tenant: Tenant, key: AdminKey, validated: Validated
+    connection: sa.Connection, settings: Settings, tenant: Tenant, key: AdminKey, validated: Validated
 ) -> Connected:
-    """Seal `key` as the tenant's next generation, destroying those before it in the same transaction.
+    """Seal `key` as the tenant's next generation, destroying those before it in the same transaction, which must hold
+    the master keys (`hold_master_keys`).
 
-    Changes nothing when it is the very key in use.
+    Changes nothing when it is the very key in use. Raises CannotStart when what was stored does not open again.
     """
+    masters = master_keys(settings)
     in_use = _key_in_use(connection, masters, tenant)
     if in_use and in_use.key == key:
         return Connected(tenant, in_use.generation, key.hint, is_new=False, was_stored=True)
     generation = newest_generation(connection, tenant.tenant_id) + 1
     sealed = seal(key, tenant_id=tenant.tenant_id, generation=generation, masters=masters)
     store_key(connection, StoredKey(tenant.tenant_id, generation, sealed, key.hint, validated.validated_at))
+    in_use = _key_in_use(connection, master_keys(settings), tenant)
+    if in_use is None or in_use.key != key:
+        raise CannotStart("The master key changed while the key was being stored: nothing was changed; run it again.")
     return Connected(tenant, generation, key.hint, is_new=False)
 
 

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -18,7 +17,7 @@ import sqlalchemy as sa
 from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import KeyRefused, StaxError, WrongUse
 from stax_pipeline.resources.key_encryption import MasterKeys, add_primary, remove_master_key, rewrap
-from stax_pipeline.resources.tenant_secrets import master_keys
+from stax_pipeline.resources.tenant_secrets import MASTER_KEYS_LOCK, hold_master_keys, master_key_file, master_keys
 from stax_pipeline.resources.warehouse.engine import plain_faults
 from stax_pipeline.resources.warehouse.publish import lock_tenant
 from stax_pipeline.resources.warehouse.tenants import (
@@ -41,7 +40,9 @@ _ONE_ROTATION = "stax rotate-master-key"
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """What a master key rotation did. `in_use` counts the stored keys by the master key that wraps them."""
+    """What a master key rotation did. `in_use` counts the stored keys by the master key that wraps them; `by_hand` is
+    where the operator changes the master keys himself, '' where that is done here.
+    """
 
     primary_id: str
     is_new: bool
@@ -49,6 +50,7 @@ class Rotated:
     damaged: tuple[str, ...]
     in_use: dict[str, int]
     readable: frozenset[str]
+    by_hand: str
 
     @property
     def retirable(self) -> list[str]:
@@ -58,7 +60,7 @@ class Rotated:
 
 def rotate_key(settings: Settings, engine: sa.Engine, slug: str, key: AdminKey, say: Say = say_nothing) -> Connected:
     """Replace a tenant's admin key by another of the same organisation. Raises KeyRefused; the old key stays then."""
-    masters = master_keys(settings)
+    master_keys(settings)  # without them Anthropic need not be asked
     with plain_faults(f"tenant {slug}: looking it up"), engine.connect() as connection:
         tenant = _in_service(connection, slug)
     say(f"Asking Anthropic whether it accepts the new key: {LIVE_TEST} ...")
@@ -69,9 +71,10 @@ def rotate_key(settings: Settings, engine: sa.Engine, slug: str, key: AdminKey, 
             "The old key stays in place and the new one was not stored."
         )
     with plain_faults(f"tenant {slug}: storing the key"), engine.begin() as connection:
+        hold_master_keys(connection)
         lock_tenant(connection, tenant.tenant_id)
         tenant = _in_service(connection, slug)._replace(status=CONNECTED)
-        stored = store_generation(connection, masters, tenant, key, validated)
+        stored = store_generation(connection, settings, tenant, key, validated)
         set_status(connection, tenant.tenant_id, CONNECTED)
     return stored
 
@@ -86,44 +89,51 @@ def _in_service(connection: sa.Connection, slug: str) -> Tenant:
 def rotate_master_key(settings: Settings, engine: sa.Engine, say: Say = say_nothing) -> Rotated:
     """Wrap every stored key by a new primary master key, one by one; killed half-way, a second call finishes it.
 
-    With a master key file a new primary is put before the others, which stay readable. With STAX_MASTER_KEY the
-    primary is the first key of the setting, put there by the operator. No master key is ever removed here.
+    With a master key file of ours a new primary is put before the others, which stay readable. In STAX_MASTER_KEY or
+    behind a link the operator puts it first; WrongUse says so for a link. No master key is ever removed here.
     """
     with _only_rotation(engine):
         masters = master_keys(settings)
         started_before = any(key.sealed.master_key_id != masters.primary_id for key in _in_use(engine))
-        file = _master_key_file(settings)
-        is_new = file is not None and not started_before
-        if is_new and file is not None:
-            say(f"Adding a new primary master key to {file} ...")
+        is_new = not settings.master_key and not started_before
+        if is_new:
+            file = master_key_file(settings)
             add_primary(file)
+            say(f"Added a new primary master key to {file}.")
             masters = master_keys(settings)
         rewrapped, damaged = _rewrap_all(engine, masters)
         in_use = Counter(key.sealed.master_key_id for key in _in_use(engine))
-    return Rotated(masters.primary_id, is_new, rewrapped, tuple(damaged), dict(in_use), masters.ids)
+    return Rotated(
+        masters.primary_id, is_new, rewrapped, tuple(damaged), dict(in_use), masters.ids, _kept_by_hand(settings)
+    )
 
 
 def retire_master_key(settings: Settings, engine: sa.Engine, key_id: str) -> None:
-    """Take a master key out of the master key file. Raises WrongUse while a stored key needs it, naming the tenants,
-    and where the operator keeps the keys in STAX_MASTER_KEY.
-    """
+    """Take a master key out of the master key file. Raises WrongUse as `refuse_retirement` does."""
     with _only_rotation(engine):
-        masters = master_keys(settings)
-        if key_id not in masters.ids:
-            raise WrongUse(f"{key_id} is no readable master key. Readable: {', '.join(sorted(masters.ids))}.")
-        if key_id == masters.primary_id:
-            raise WrongUse(f"{key_id} is the primary master key, which seals: `stax rotate-master-key` makes another.")
-        slugs = _slugs(engine)
-        needed = {slugs[key.tenant_id] for key in _in_use(engine) if key.sealed.master_key_id == key_id}
-        if needed:
-            raise WrongUse(
-                f"The master key {key_id} is still needed by {', '.join(sorted(needed))}. "
-                "`stax rotate-master-key` wraps their keys anew; a damaged one must be reconnected first."
-            )
-        file = _master_key_file(settings)
-        if file is None:
-            raise WrongUse(f"No stored key needs {key_id} any more: remove it from STAX_MASTER_KEY yourself.")
-        remove_master_key(file, key_id)
+        refuse_retirement(settings, engine, key_id)
+        remove_master_key(master_key_file(settings), key_id)
+
+
+def refuse_retirement(settings: Settings, engine: sa.Engine, key_id: str) -> None:
+    """Raises WrongUse while a stored key needs the master key, naming the tenants, for the primary and an unknown one,
+    and where the operator keeps the keys himself.
+    """
+    masters = master_keys(settings)
+    if key_id not in masters.ids:
+        raise WrongUse(f"{key_id} is no readable master key. Readable: {', '.join(sorted(masters.ids))}.")
+    if key_id == masters.primary_id:
+        raise WrongUse(f"{key_id} is the primary master key, which seals: `stax rotate-master-key` makes another.")
+    slugs = _slugs(engine)
+    needed = {slugs[key.tenant_id] for key in _in_use(engine) if key.sealed.master_key_id == key_id}
+    if needed:
+        raise WrongUse(
+            f"The master key {key_id} is still needed by {', '.join(sorted(needed))}. "
+            "`stax rotate-master-key` wraps their keys anew; a damaged one must be reconnected first."
+        )
+    place = _kept_by_hand(settings)
+    if place:
+        raise WrongUse(f"No stored key needs {key_id} any more: remove it from {place} yourself.")
 
 
 def _slugs(engine: sa.Engine) -> dict[UUID, str]:
@@ -131,24 +141,30 @@ def _slugs(engine: sa.Engine) -> dict[UUID, str]:
         return {tenant.tenant_id: tenant.slug for tenant in all_tenants(connection)}
 
 
-def _master_key_file(settings: Settings) -> Path | None:
+def _kept_by_hand(settings: Settings) -> str:
     if settings.master_key:
-        return None
-    return settings.master_key_file or settings.home / "master.key"
+        return "STAX_MASTER_KEY"
+    file = master_key_file(settings)
+    return str(file) if file.is_symlink() else ""
 
 
 @contextmanager
 def _only_rotation(engine: sa.Engine) -> Iterator[None]:
-    """Two rotations at once could each put a key of their own into the file, and one of them would be lost."""
-    lock = {"name": _ONE_ROTATION}
+    """Two rotations at once could each put a key of their own into the file, and one of them would be lost; a tenant's
+    key that is stored meanwhile could be sealed under a master key that is just retired.
+    """
+    lock = {"name": _ONE_ROTATION, "masters": MASTER_KEYS_LOCK}
     with plain_faults("rotating the master key"), engine.connect() as connection:
         if not connection.execute(sa.text("select pg_try_advisory_lock(hashtext(:name))"), lock).scalar_one():
             raise WrongUse("Another rotation of the master key is running; wait for its end.")
+        connection.execute(sa.text("select pg_advisory_lock(hashtext(:masters))"), lock)
         connection.commit()
         try:
             yield
         finally:
-            connection.execute(sa.text("select pg_advisory_unlock(hashtext(:name))"), lock)
+            connection.execute(
+                sa.text("select pg_advisory_unlock(hashtext(:masters)), pg_advisory_unlock(hashtext(:name))"), lock
+            )
             connection.commit()
 
 

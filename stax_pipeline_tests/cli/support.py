@@ -29,12 +29,14 @@ class Stax:
         self._monkeypatch = monkeypatch
         self._capfd = capfd
 
-    def __call__(self, *arguments: str, typed: str = "") -> Ended:
+    def __call__(self, *arguments: str, typed: str = "", at_terminal: bool = False) -> Ended:
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         self._capfd.readouterr()
+        stdin = io.TextIOWrapper(io.BytesIO(typed.encode()))
         with self._monkeypatch.context() as patched:
             patched.setattr(sys, "argv", ["stax", *arguments])
-            patched.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed.encode())))
+            patched.setattr(stdin, "isatty", lambda: at_terminal)
+            patched.setattr(sys, "stdin", stdin)
             with pytest.raises(SystemExit) as ended:
                 main()
         for number, handler in handlers.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import io
@@ -21,10 +22,11 @@ import pytest
 from stax_pipeline.cli.main import COMMANDS
 from stax_pipeline.cli.main import stax as group
 from stax_pipeline.cli.runs import _read, ending_at_signals, tell_start
+from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.settings import Settings
 from stax_pipeline.simulator import Simulator
-from stax_pipeline_tests.cli.support import Stax
+from stax_pipeline_tests.cli.support import Ended, Stax
 
 SECRET = "sk-ant-admin01-" + "Zq7vNeverToBeSeen" * 3
 
@@ -100,6 +102,36 @@ def test_an_unreachable_database_or_a_short_master_key_is_exit_code_3(
     ended = stax("connect", "acme", "--key-file", "-", typed=SECRET)
     assert ended.code == 3
     assert "16 bytes" in ended.err
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_sync_without_a_usable_master_key_is_one_line_and_launches_nothing(
+    stax: Stax, settings: Settings, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stax("connect", "acme", "--key-file", "-", "--no-sync", typed=simulator.keys["acme"]).code == 0
+    file = settings.home / "master.key"
+    good = file.read_text()
+    for content, mode, words in (
+        ("", 0o600, "holds no master key"),
+        (base64.b64encode(bytes(5)).decode(), 0o600, "5 bytes, but"),
+        (base64.b64encode(bytes(16)).decode(), 0o600, "16 bytes, but"),
+        (good, 0o644, "is open to others"),
+        (None, 0o600, "There is no master key"),
+    ):
+        file.unlink()
+        if content is not None:
+            file.write_text(content)
+            file.chmod(mode)
+        refused_in_one_line(stax("sync", "--days", "1"), words)
+        file.touch()
+    monkeypatch.setenv("STAX_MASTER_KEY_FILE", "/nonexistent/master.key")
+    refused_in_one_line(stax("sync", "--days", "1"), "cannot be read: No such file")
+
+
+def refused_in_one_line(ended: Ended, words: str) -> None:
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (3, "", 1), ended.said
+    assert words in ended.err
+    assert "stax_pipeline." not in ended.err
 
 
 @pytest.mark.parametrize(
@@ -204,6 +236,29 @@ def test_a_run_that_failed_outside_of_its_steps_has_a_reason() -> None:
     ran = _read(failing.execute_in_process(raise_on_error=False), Window(date(2026, 11, 1), date(2026, 11, 2)))
     assert not ran.success
     assert "no such lake" in ran.reason
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (CannotStart("There is no master key: restore it."), "There is no master key: restore it."),
+        (dg.Failure(description="There is no master key: restore it."), "There is no master key: restore it."),
+        (click.UsageError("odd: use"), "UsageError: odd: use"),
+        (KeyError("x"), "KeyError: 'x'"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_a_broken_step_says_why_without_the_place_of_a_class(fault: Exception, told: str) -> None:
+    @dg.op
+    def step() -> None:
+        raise fault
+
+    @dg.job
+    def failing() -> None:
+        step()
+
+    ran = _read(failing.execute_in_process(raise_on_error=False), Window(date(2026, 11, 1), date(2026, 11, 2)))
+    assert ran.broken == {"step": told}
 
 
 @pytest.mark.usefixtures("settings")

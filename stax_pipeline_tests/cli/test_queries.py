@@ -17,6 +17,7 @@ from stax_pipeline.cli import render
 from stax_pipeline.cli.addresses import analyst_url
 from stax_pipeline.cli.commands.prices import in_force
 from stax_pipeline.domain.prices import shipped_prices
+from stax_pipeline.resources.tenant_secrets import master_keys
 from stax_pipeline.settings import Settings, read_settings
 from stax_pipeline.simulator import Simulator
 from stax_pipeline_tests.cli.support import Stax
@@ -118,7 +119,46 @@ def test_rotate_master_key_reports_which_key_wraps_what(stax: Stax, simulator: S
     assert ended.code == 0
     assert "Re-wrapped now: 2." in ended.out
     assert "wraps 2 stored key(s)" in ended.out
-    assert "wraps none" in ended.out
+    assert "wraps none. The backups made before now need it: keep a copy" in ended.out
+
+
+def test_a_master_key_is_retired_after_a_question_that_says_what_is_lost(
+    stax: Stax, settings: Settings, simulator: Simulator
+) -> None:
+    assert stax("connect", "acme", "--key-file", "-", "--no-sync", typed=simulator.keys["acme"]).code == 0
+    file = settings.home / "master.key"
+    old = master_keys(settings).primary_id
+    stax("rotate-master-key")
+    both = file.read_text()
+    retire = ("rotate-master-key", "--retire", old)
+    silent = stax(*retire)
+    assert (silent.code, silent.out, len(silent.err.splitlines())) == (2, "", 1)
+    assert "say --yes" in silent.err
+    refused = stax(*retire, typed="n\n", at_terminal=True)
+    assert refused.code == 1
+    assert f"backups made before the rotation open with master key {old} alone" in refused.err
+    assert "Nothing was changed." in refused.err
+    assert stax("rotate-master-key", "--retire", "00000000", "--yes").code == 2
+    assert file.read_text() == both
+    assert stax(*retire, typed="y\n", at_terminal=True).code == 0
+    assert old not in master_keys(settings).ids
+    old = master_keys(settings).primary_id
+    stax("rotate-master-key")
+    assert stax("rotate-master-key", "--retire", old, "--yes").code == 0
+    assert old not in master_keys(settings).ids
+
+
+def test_a_master_key_of_the_setting_is_the_operators_to_put_and_to_remove(
+    stax: Stax, settings: Settings, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stax("connect", "acme", "--key-file", "-", "--no-sync", typed=simulator.keys["acme"]).code == 0
+    old = (settings.home / "master.key").read_text().strip()
+    monkeypatch.setenv("STAX_MASTER_KEY", old)
+    assert "put a new master key first in STAX_MASTER_KEY yourself" in stax("rotate-master-key").out
+    monkeypatch.setenv("STAX_MASTER_KEY", f"{'ab' * 32} {old}")
+    ended = stax("rotate-master-key")
+    assert "then remove it from STAX_MASTER_KEY" in ended.out
+    assert "--retire" not in ended.out
 
 
 @pytest.mark.parametrize(

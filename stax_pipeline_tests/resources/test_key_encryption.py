@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import pickle
 import threading
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -28,6 +30,7 @@ from stax_pipeline.resources.key_encryption import (
     load_master_keys,
     master_key_id,
     open_sealed,
+    remove_master_key,
     rewrap,
     seal,
 )
@@ -286,6 +289,44 @@ def test_new_primary_keeps_the_old_readable(tmp_path: Path) -> None:
     assert path.stat().st_uid == os.geteuid()
     assert list(tmp_path.iterdir()) == [path]
     assert open_sealed(rewrap(sealed, A, 1, after), A, 1, after) == KEY
+
+
+@pytest.mark.parametrize("change", [add_primary, lambda path: remove_master_key(path, "00000000")])
+def test_what_a_killed_writer_left_beside_the_file_goes_with_the_next_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object]
+) -> None:
+    path, other = tmp_path / "master[1].key", tmp_path / ".master1.key.00.tmp"
+    generate_master_key_file(path)
+    other.touch()
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(Path, "replace", interrupted)
+        add_primary(path)
+    assert len(list(tmp_path.iterdir())) == 3
+    change(path)
+    assert sorted(tmp_path.iterdir()) == [other, path]
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("call", ["replace", "write"])
+def test_a_file_that_cannot_be_replaced_stays_as_it_is_with_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """A file that is a mount of its own cannot be renamed over; a full disk takes no second one."""
+    path = tmp_path / "master.key"
+    generate_master_key_file(path)
+    before = path.read_bytes()
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(*((Path, "replace") if call == "replace" else (os, "fsync")), refused)
+    with pytest.raises(CannotStart, match=r"master\.key cannot be .*: Device or resource busy"):
+        add_primary(path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == before
 
 
 def test_master_keys_show_ids_only_and_stay_here() -> None:

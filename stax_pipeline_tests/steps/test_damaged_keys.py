@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.domain.extraction import Report
+from stax_pipeline.resources.dagster import TenantSecrets, Warehouse
 from stax_pipeline.resources.tenant_secrets import master_keys
 from stax_pipeline.resources.warehouse.tenants import tenants_to_sync
 from stax_pipeline.settings import read_settings
@@ -127,5 +129,9 @@ def test_a_master_key_file_open_to_others_starts_no_sync(made: Installation) -> 
     try:
         with pytest.raises(CannotStart, match="mode 0644.*chmod 600"):
             master_keys(made.settings)
+        with pytest.raises(dg.Failure) as refused:
+            TenantSecrets().opener(Warehouse())
+        assert "mode 0644): run chmod 600" in str(refused.value.description)
+        assert (refused.value.allow_retries, refused.value.__context__) == (False, None)
     finally:
         file.chmod(0o600)

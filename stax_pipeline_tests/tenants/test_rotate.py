@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from stax_pipeline.domain.errors import KeyRefused, WrongUse
-from stax_pipeline.resources.key_encryption import add_primary, rewrap
+from stax_pipeline.domain.errors import CannotStart, KeyRefused, WrongUse
+from stax_pipeline.resources.key_encryption import MasterKeys, SealedKey, add_primary, rewrap, seal
 from stax_pipeline.resources.tenant_secrets import master_keys
 from stax_pipeline.resources.warehouse.tenants import KEY_REJECTED, keys_in_use, replace_wrapping, set_status
 from stax_pipeline.settings import Settings, read_settings
 from stax_pipeline.simulator import Simulator
+from stax_pipeline.tenants import connect as connect_module
 from stax_pipeline.tenants import rotate
 from stax_pipeline.tenants.connect import connect
 from stax_pipeline.tenants.disconnect import disconnect
 from stax_pipeline.tenants.rotate import retire_master_key, rotate_key, rotate_master_key
+from stax_pipeline.tenants.validate import Validated, validate
 from stax_pipeline_tests.tenants.support import count, key_of
 from stax_pipeline_tests.tenants.test_connect import stored_key
 
@@ -201,6 +205,75 @@ def test_a_master_key_is_retired_only_when_no_stored_key_needs_it(
     assert rotate_master_key(settings, engine).is_new
 
 
+def rotate_and_retire(settings: Settings, engine: sa.Engine) -> None:
+    for old in rotate_master_key(settings, engine).retirable:
+        retire_master_key(settings, engine, old)
+
+
+def store_again(settings: Settings, engine: sa.Engine, simulator: Simulator, how: str) -> None:
+    simulator.issue_key("acme")
+    if how == "rotate-key":
+        rotate_key(settings, engine, "acme", key_of(simulator, "acme"))
+    else:
+        connect(settings, engine, "acme", None, key_of(simulator, "acme"))
+
+
+@pytest.mark.usefixtures("two_tenants")
+@pytest.mark.parametrize("how", ["rotate-key", "connect"])
+def test_a_master_key_retired_while_anthropic_is_asked_seals_nothing(
+    settings: Settings, engine: sa.Engine, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def meanwhile(*arguments: Any) -> Validated:
+        rotate_and_retire(settings, engine)
+        return validate(*arguments)
+
+    for module in (rotate, connect_module):
+        monkeypatch.setattr(module, "validate", meanwhile)
+    store_again(settings, engine, simulator, how)
+    assert stored_key(engine, settings, "acme") == key_of(simulator, "acme")
+
+
+@pytest.mark.usefixtures("two_tenants")
+@pytest.mark.parametrize("how", ["rotate-key", "connect"])
+def test_a_rotation_waits_for_a_key_that_is_just_being_stored(
+    settings: Settings, engine: sa.Engine, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        running: list[Future[None]] = []
+
+        def meanwhile(*arguments: Any, **named: Any) -> SealedKey:
+            running.append(pool.submit(rotate_and_retire, settings, engine))
+            while not (running[0].done() or is_waited_for(engine)):
+                pass
+            return seal(*arguments, **named)
+
+        monkeypatch.setattr(connect_module, "seal", meanwhile)
+        store_again(settings, engine, simulator, how)
+        running[0].result()
+    assert stored_key(engine, settings, "acme") == key_of(simulator, "acme")
+
+
+def is_waited_for(engine: sa.Engine) -> bool:
+    with engine.connect() as connection:
+        query = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+        return bool(connection.exec_driver_sql(query).scalar_one())
+
+
+@pytest.mark.usefixtures("two_tenants")
+def test_a_key_that_does_not_open_again_is_not_stored(
+    settings: Settings, engine: sa.Engine, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = key_of(simulator, "acme")
+
+    def elsewhere(*arguments: Any, **named: Any) -> SealedKey:
+        return seal(*arguments, **(named | {"masters": MasterKeys(bytes(32))}))
+
+    monkeypatch.setattr(connect_module, "seal", elsewhere)
+    with pytest.raises(CannotStart, match="nothing was changed; run it again"):
+        store_again(settings, engine, simulator, "rotate-key")
+    assert stored_key(engine, settings, "acme") == old
+
+
 @pytest.mark.usefixtures("two_tenants")
 def test_a_master_key_of_the_setting_is_retired_by_the_operator(settings: Settings, engine: sa.Engine) -> None:
     old = (settings.home / "master.key").read_text().strip()
@@ -212,6 +285,30 @@ def test_a_master_key_of_the_setting_is_retired_by_the_operator(settings: Settin
     rotate_master_key(given, engine)
     with pytest.raises(WrongUse, match="remove it from STAX_MASTER_KEY"):
         retire_master_key(given, engine, retiring)
+
+
+@pytest.mark.usefixtures("two_tenants")
+def test_a_master_key_file_behind_a_link_is_the_operators(
+    settings: Settings, engine: sa.Engine, simulator: Simulator, tmp_path: Path
+) -> None:
+    """Replacing the link would leave the vault with the old key alone; writing through it, a vault may undo."""
+    link, vault = settings.home / "master.key", tmp_path / "vault.key"
+    link.rename(vault)
+    link.symlink_to(vault)
+    try:
+        before, old = vault.read_text(), master_keys(settings).primary_id
+        with pytest.raises(WrongUse, match="is a link.*Put a new master key first in that file yourself"):
+            rotate_master_key(settings, engine)
+        assert vault.read_text() == before
+        vault.write_text("ab" * 32 + f"\n{before}")
+        done = rotate_master_key(settings, engine)
+        assert (done.is_new, done.rewrapped, done.by_hand, done.retirable) == (False, 2, str(link), [old])
+        with pytest.raises(WrongUse, match=f"remove it from {link} yourself"):
+            retire_master_key(settings, engine, old)
+        assert link.is_symlink()
+        assert stored_key(engine, settings, "acme") == key_of(simulator, "acme")
+    finally:
+        link.unlink()
 
 
 @pytest.mark.usefixtures("two_tenants")

@@ -17,6 +17,7 @@ from stax_pipeline.settings import Settings, read_settings
 if TYPE_CHECKING:
     from stax_pipeline.domain.admin_key import AdminKey
     from stax_pipeline.tenants.connect import Connected
+    from stax_pipeline.tenants.rotate import Rotated
 
 KEY_FILE = click.option("--key-file", metavar="FILE", help="Read the admin key from FILE, - for standard input.")
 
@@ -127,7 +128,8 @@ def _confirm(slug: str, everything: bool, yes: bool) -> None:
 
 @click.command("rotate-master-key")
 @click.option("--retire", metavar="ID", help="Only take master key ID out of the file, once no stored key needs it.")
-def rotate_master_key(retire: str | None) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask before --retire.")
+def rotate_master_key(retire: str | None, yes: bool) -> None:
     """Wrap every stored key by a new master key. Killed half-way, run it again: it finishes what was begun."""
     from stax_pipeline.cli.database import database, loader
     from stax_pipeline.tenants import rotate
@@ -135,21 +137,46 @@ def rotate_master_key(retire: str | None) -> None:
     settings = read_settings()
     with database(settings), loader(settings) as engine:
         if retire:
+            rotate.refuse_retirement(settings, engine, retire)
+            _confirm_retirement(retire, yes)
             rotate.retire_master_key(settings, engine, retire)
-            click.echo(f"Master key {retire} is retired: backups made before the last rotation need it still.")
+            click.echo(f"Master key {retire} is retired.")
             return
         done = rotate.rotate_master_key(settings, engine, click.echo)
+    tell_rotated(done)
+    if done.damaged:
+        raise click.exceptions.Exit(1)
+
+
+def _confirm_retirement(master: str, yes: bool) -> None:
+    from stax_pipeline.domain.errors import WrongUse
+
+    loss = f"The admin keys in backups made before the rotation open with master key {master} alone: have a copy of it."
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise WrongUse(f"{loss} There is no terminal to ask at, so say --yes to remove it; nothing was changed.")
+    if not click.confirm(f"{loss} Remove it for good?", err=True):
+        click.echo("Nothing was changed.", err=True)
+        raise click.exceptions.Exit(1)
+
+
+def tell_rotated(done: Rotated) -> None:
     click.echo(
         f"Primary master key: {done.primary_id}{' (new)' if done.is_new else ''}. Re-wrapped now: {done.rewrapped}."
     )
     for master, count in sorted(done.in_use.items()):
         click.echo(f"  master key {master}: wraps {count} stored key(s)")
     for master in done.retirable:
-        click.echo(f"  master key {master}: wraps none; `stax rotate-master-key --retire {master}` removes it")
+        removal = f"remove it from {done.by_hand}" if done.by_hand else f"`stax rotate-master-key --retire {master}`"
+        click.echo(
+            f"  master key {master}: wraps none. The backups made before now need it: keep a copy as long as you keep "
+            f"them, then {removal}"
+        )
+    if done.by_hand and not done.rewrapped and not done.retirable:
+        click.echo(f"Nothing to wrap: put a new master key first in {done.by_hand} yourself, then run this again.")
     for damaged in done.damaged:
         click.echo(f"failed: {damaged}", err=True)
-    if done.damaged:
-        raise click.exceptions.Exit(1)
 
 
 def read_key(slug: str, key_file: str | None) -> AdminKey:
