@@ -16,7 +16,7 @@ from stax_pipeline_tests.rig.oracle import Content, everything, recovers, run
 from stax_pipeline_tests.steps import support
 from stax_pipeline_tests.steps.support import COST, USAGE, content, errors
 
-IMPATIENT = Limits(read_seconds=0.6, page_seconds=1.2, tries=2, body_bytes=4_000_000)
+IMPATIENT = Limits(read_seconds=1.0, page_seconds=2.5, tries=2, body_bytes=4_000_000)
 SEED = random.randrange(1 << 32)
 REDIRECT, WORKSPACES = "redirect", "/v1/organizations/workspaces"
 FINAL = {"bomb", REDIRECT}  # another try would bring the same: it is not made
