@@ -35,13 +35,10 @@ bench: $(STAMP)
 	$(PYTHON) -m benchmarks
 
 SECONDS := 60
-FUZZ := stax_pipeline_tests/fuzz
 
 fuzz: $(STAMP)
 	@PYTHON=$(PYTHON) sh deploy/tools.sh .tools/fuzz deploy/fuzz.lock
-	@mkdir -p .tools/found
-	.tools/fuzz/bin/python -m stax_pipeline_tests.fuzz .tools/found $(FUZZ)/corpus -dict=$(FUZZ)/words.dict \
-	    -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=1024 -artifact_prefix=.tools/found/ -print_final_stats=1
+	@sh deploy/fuzz.sh .tools/fuzz/bin/python $(SECONDS) .tools/found
 
 audit: $(STAMP)
 	@$(PYTHON) deploy/audit.py

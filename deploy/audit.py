@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import distributions
@@ -24,6 +25,7 @@ CLEAN, VULNERABLE, NOT_AUDITED = 0, 1, 3
 OURS = frozenset({"stax-pipeline", "pip", "setuptools"})  # this product, and what made the environment
 TOOLS = CHECKOUT / ".tools" / "audit"
 SHOWN = 5
+_UNKNOWN = re.compile(r"Dependency not found on PyPI and could not be audited: (\S+) \((\S+)\)")
 
 
 class Verdict(NamedTuple):
@@ -36,8 +38,7 @@ def judge(report: str, said: str, installed: dict[str, str]) -> Verdict:
     try:
         dependencies: list[dict[str, Any]] = json.loads(report)["dependencies"]
     except (ValueError, KeyError, TypeError):
-        reason = said.strip().splitlines()[-1:] or ["it said nothing"]
-        return Verdict(NOT_AUDITED, [f"NOT AUDITED: {reason[0]}"])
+        return Verdict(NOT_AUDITED, [f"NOT AUDITED: {_reason(said)}"])
     audited = {canonicalize_name(d["name"]): d["version"] for d in dependencies if "skip_reason" not in d}
     lacking = sorted(f"{name} {version}" for name, version in installed.items() if audited.get(name) != version)
     found = [
@@ -56,6 +57,15 @@ def judge(report: str, said: str, installed: dict[str, str]) -> Verdict:
     if words:
         return Verdict(NOT_AUDITED, words)
     return Verdict(CLEAN, [f"Audited {len(audited)} packages, {len(installed)} are installed: no known vulnerability."])
+
+
+def _reason(said: str) -> str:
+    """pip-audit's last line; where a mirror of PyPI answers that it holds files and nothing else, in plain words."""
+    last = (_last(said) or ["it said nothing"])[0]
+    unknown = _UNKNOWN.search(last)
+    if unknown is None:
+        return last
+    return f"the package index in use has no vulnerability data (asked about {unknown[1]} {unknown[2]})"
 
 
 def installed_packages() -> dict[str, str]:

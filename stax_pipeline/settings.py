@@ -112,6 +112,13 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _is_own_machine(name: str) -> bool:
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
 def _webhook(text: str) -> str:
     try:
         url = urlsplit(text)
@@ -248,10 +255,11 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     file = read("STAX_MASTER_KEY_FILE", _path, None)
     nobody: tuple[str, ...] = ()
     host, behind_login = read("STAX_HOST", _listening, "127.0.0.1"), read("STAX_BEHIND_LOGIN", _names, nobody)
-    if not (ip_address(host).is_loopback or behind_login):
+    if not _is_own_machine(host) and all(map(_is_own_machine, behind_login)):
         raise WrongUse(
             "STAX_HOST is not usable: it must be a loopback address such as 127.0.0.1, since Dagster's UI has no "
-            "login, unless STAX_BEHIND_LOGIN names the address under which a login in front of it serves it."
+            "login, unless STAX_BEHIND_LOGIN names the address, other than loopback, under which a login in front of "
+            "it serves it."
         )
     _require_together(found, "STAX_ALERT_EMAIL_TO", "STAX_ALERT_EMAIL_FROM", "STAX_SMTP_URL")
     return Settings(

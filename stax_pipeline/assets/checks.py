@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from stax_pipeline.assets.metadata import text_table
 from stax_pipeline.assets.partitions import window_of_check
+from stax_pipeline.domain.words import count_of
 from stax_pipeline.resources.dagster import Lake, Scope, Warehouse
 from stax_pipeline.steps.checks import examine
 from stax_pipeline.steps.rule import Rule
@@ -29,7 +30,9 @@ def check_of(rule: Rule) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=found.holds,
             severity=ERROR if found.is_severe else WARN,
-            description=None if found.holds else f"{len(found.rows)} violations in {', '.join(found.tenants[:20])}",
+            description=None
+            if found.holds
+            else f"{count_of(len(found.rows), 'violation')} in {', '.join(found.tenants[:20])}",
             metadata={**violations(rule.columns, found.rows, found.tenants), **reach},
         )
 

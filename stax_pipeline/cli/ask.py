@@ -1,6 +1,6 @@
-"""Asking for a secret at the terminal: one line, without echo.
+"""Asking at the terminal: for a secret, one line without echo, and whether one is sure.
 
-Not `getpass`: that one throws the rest of a paste away unseen, and half a paste would pass for a key.
+For the secret not `getpass`: that one throws the rest of a paste away unseen, and half a paste would pass for a key.
 """
 
 from __future__ import annotations
@@ -14,10 +14,24 @@ from typing import Any
 import click
 
 from stax_pipeline.domain.admin_key import LONGEST_KEY
-from stax_pipeline.domain.errors import KeyRefused
+from stax_pipeline.domain.errors import KeyRefused, WrongUse
 
 _SECONDS_FOR_THE_REST = 0.1
 _LOCAL_MODES, _CONTROLS = 3, 6  # where termios keeps them
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Go on after a yes, said beforehand or at the terminal; end with exit code 1 after a no.
+
+    Raises WrongUse where there is no terminal: what is piped in was not meant as an answer.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise WrongUse(f"{question} This needs --yes without a terminal. Nothing was changed.")
+    if not click.confirm(question, err=True):
+        click.echo("Nothing was changed.", err=True)
+        raise click.exceptions.Exit(1)
 
 
 def ask_hidden(question: str) -> str:

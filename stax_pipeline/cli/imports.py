@@ -27,7 +27,7 @@ class Content(NamedTuple):
     bytes: bytes
 
 
-def read_file(file: str) -> Content:
+def read_file(file: str, expected: str = "a CSV or YAML file") -> Content:
     """The content of a file, `-` for standard input. Raises WrongUse for one that cannot be read."""
     if file == "-":
         return Content(STANDARD_INPUT, sys.stdin.buffer.read(MAX_BYTES + 1))
@@ -36,7 +36,7 @@ def read_file(file: str) -> Content:
             return Content(file, opened.read(MAX_BYTES + 1))
     except (OSError, ValueError) as fault:
         failure = getattr(fault, "strerror", None) or "no such name"
-    raise WrongUse(f"{file}: cannot be read ({failure}), expected a CSV or YAML file. Nothing was changed.")
+    raise WrongUse(f"{file}: cannot be read ({failure}), expected {expected}. Nothing was changed.")
 
 
 def show_import(imported: Imported[Any]) -> None:

@@ -71,6 +71,10 @@ class Lazy(click.Group):
 @click.version_option(package_name="stax-pipeline", message="%(version)s")
 def stax() -> None:
     """Anthropic's cost and usage of many organisations, in a warehouse of your own."""
+    from stax_pipeline.cli.misspelt import warnings
+
+    for warning in warnings(os.environ):
+        click.echo(warning, err=True)
 
 
 def main() -> None:
@@ -147,3 +151,7 @@ def _write_log(fault: Exception) -> Path | None:
     except Exception:
         return None
     return log
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
+from stax_pipeline.domain.words import count_of
+
 _WIDE = Context(prec=100, rounding=ROUND_HALF_EVEN)
 _CENT = Decimal("0.01")
 
@@ -33,7 +35,7 @@ def age(moment: datetime, now: datetime | None = None) -> str:
     for unit, length in (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1))):
         count = passed // length
         if count:
-            return f"{count} {unit}{'' if count == 1 else 's'} ago"
+            return f"{count_of(count, unit)} ago"
     return "just now"
 
 
@@ -47,7 +49,7 @@ def plain(text: str) -> str:
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
     """Columns in line, those named in `right` flush right; no cell can leave its place."""
-    rows = [list(map(plain, row)) for row in rows]
+    headings, rows = list(map(plain, headings)), [list(map(plain, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stax_pipeline.domain.words import count_of
 from stax_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,9 +29,8 @@ def warn_of_stale_days(connection: sa.Connection, settings: Settings, slug: str 
     for tenant, stale in sorted(days.items()):
         if slug in (None, tenant):
             first, last = min(stale), max(stale)
-            days_are = "1 day" if len(stale) == 1 else f"{len(stale)} days"
             click.echo(
-                f"warning: {days_are} of {tenant} not built from what is in force now (extractions, prices, "
-                f"rates, commitments): stax replay --from {first} --to {last}",
+                f"warning: {count_of(len(stale), 'day')} of {tenant} not built from what is in force now "
+                f"(extractions, prices, rates, commitments): stax replay --from {first} --to {last}",
                 err=True,
             )

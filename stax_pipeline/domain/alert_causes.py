@@ -14,6 +14,8 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from stax_pipeline.domain.words import count_of
+
 LONGEST_NAME = 80
 PUBLIC_TIERS = frozenset({"", "standard", "batch", "priority"})
 
@@ -188,10 +190,6 @@ def _unpriced_subject(row: Unpriced) -> str:
     if row.service_tier not in PUBLIC_TIERS:
         return f"{COLUMN_WORDS['service_tier']} {one_line(row.service_tier)}"
     return f"model {one_line(row.model)}" if row.model else f"{COLUMN_WORDS['cost_type']} {one_line(row.cost_type)}"
-
-
-def count_of(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def one_line(text: str) -> str:

@@ -12,9 +12,10 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
-from stax_pipeline.domain.alert_causes import Cause, Kind, count_of, one_line
+from stax_pipeline.domain.alert_causes import Cause, Kind, one_line
 from stax_pipeline.domain.extraction import midnight
 from stax_pipeline.domain.money import EXACT, multiply, ratio
+from stax_pipeline.domain.words import count_of
 
 RESTATED_SHARE = Decimal("0.01")
 SPIKE_FACTOR = 3

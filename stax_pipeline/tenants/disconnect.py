@@ -17,6 +17,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Report, Window
+from stax_pipeline.domain.words import count_of
 from stax_pipeline.resources.lake.store import Lake, ObjectMissing
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.engine import plain_faults
@@ -53,9 +54,9 @@ def purge(engine: sa.Engine, lake: Lake, slug: str, say: Say = say_nothing) -> P
     with plain_faults(f"tenant {slug}: looking it up"), engine.connect() as connection:
         tenant = get_tenant(connection, slug)
     done = Purged(slug)
-    say(f"Destroyed {disconnect(engine, slug)} stored key(s).")
+    say(f"Destroyed {count_of(disconnect(engine, slug), 'stored key')}.")
     done.raw_objects = _delete_raw(lake, tenant)
-    say(f"Removed {done.raw_objects} raw objects from the lake.")
+    say(f"Removed {count_of(done.raw_objects, 'raw object')} from the lake.")
     days = _published_days(engine, tenant)
     done.rows = _delete_rows(engine, tenant, but=_NEEDED_TO_RESUME)
     done.raw_objects += _delete_raw(lake, tenant)
@@ -65,8 +66,9 @@ def purge(engine: sa.Engine, lake: Lake, slug: str, say: Say = say_nothing) -> P
         return done
     done.rows = dict(Counter(done.rows) + Counter(_delete_rows(engine, tenant)))
     done.raw_objects += _delete_raw(lake, tenant)
-    say(f"Removed {sum(done.rows.values())} rows from {sum(map(bool, done.rows.values()))} tables.")
-    say(f"Rebuilt the Parquet files of {done.parquet_days} days without the tenant.")
+    rows, from_tables = sum(done.rows.values()), sum(map(bool, done.rows.values()))
+    say(f"Removed {count_of(rows, 'row')} from {count_of(from_tables, 'table')}.")
+    say(f"Rebuilt the Parquet files of {count_of(done.parquet_days, 'day')} without the tenant.")
     done.left = _left_in_tables(engine, tenant.tenant_id) | _left_raw(lake, tenant.tenant_id)
     return done
 

@@ -10,9 +10,11 @@ import sqlalchemy as sa
 from stax_pipeline.domain.commitments import Commitment
 from stax_pipeline.domain.contract_rates import ContractRate
 from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.invoices import Invoice
 from stax_pipeline.domain.prices import ListPrice
 from stax_pipeline.domain.prices.book import dated_model
 from stax_pipeline.resources.warehouse.agreements import withdraw_commitment as close_commitment
+from stax_pipeline.resources.warehouse.agreements import withdraw_invoice as take_back_invoice
 from stax_pipeline.resources.warehouse.agreements import withdraw_rate as close_rate
 from stax_pipeline.resources.warehouse.engine import plain_faults
 from stax_pipeline.resources.warehouse.prices import withdraw_prices as close_prices
@@ -45,6 +47,15 @@ def withdraw_commitment(engine: sa.Engine, commitment_id: str) -> Commitment:
     if found is None:
         named = ascii(commitment_id[:80])
         raise WrongUse(f"There is no commitment {named}: `stax commitments` lists them. Nothing was changed.")
+    return found
+
+
+def withdraw_invoice(engine: sa.Engine, tenant: Tenant, month: date, note: str) -> Invoice:
+    """Take back what a tenant was invoiced for a month. Raises WrongUse when nothing is on record of it."""
+    with plain_faults("withdrawing an invoice"), engine.begin() as connection:
+        found = take_back_invoice(connection, tenant.tenant_id, month, note)
+    if found is None:
+        raise WrongUse(f"{tenant.slug} has no invoice of {month:%Y-%m} on record. Nothing was changed.")
     return found
 
 

@@ -198,6 +198,19 @@ def test_an_invoice_is_recorded_once_corrected_and_compared(stax: Stax, engine: 
     assert count(engine, "invoices") == 3
 
 
+@pytest.mark.usefixtures("acme")
+def test_an_invoice_of_a_wrong_month_is_withdrawn(stax: Stax, engine: sa.Engine) -> None:
+    stax("invoice", "acme", "2026-10", "1042.10")
+    ended = stax("invoice", "acme", "2026-10", "--withdraw", "--note", "was September")
+    assert (ended.code, ended.out) == (0, "acme 2026-10: 1042.10 USD withdrawn\n")
+    shown = stax("sql", "select status, invoice_usd, note from stax.invoice_check", "--format", "json").out
+    assert '"status": "no invoice", "invoice_usd": null, "note": "was September"' in shown
+    again = stax("invoice", "acme", "2026-10", "--withdraw")
+    assert (again.code, again.err) == (2, "stax: acme has no invoice of 2026-10 on record. Nothing was changed.\n")
+    assert "1042.10 USD recorded" in stax("invoice", "acme", "2026-10", "1042.10").out
+    assert count(engine, "invoices") == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -212,6 +225,9 @@ def test_an_invoice_is_recorded_once_corrected_and_compared(stax: Stax, engine: 
           ("$12", "1,234.56", "1.234,5", "12 USD", "1e3", "", "12.", ".5", "-", "€5", "(12)", "0.1234567890123456789")),
         (("acme", "2026-10", "NaN"), "NaN: cannot be read"),
         (("acme", "2026-10", "none.csv"), "none.csv: cannot be read"),
+        (("acme", "2026-10", "abc"), "expected a CSV or YAML file, or an amount like 1234.56"),
+        (("acme", "2026-10"), "Give the AMOUNT or FILE"),
+        (("acme", "2026-10", "1", "--withdraw"), "Give the AMOUNT or FILE"),
         (("acme", "2026-10", "1", "--note", "a\nb"), "The note is too long or not printable"),
         (("acme", "2026-10", "1", "--note", "x" * 501), "The note is too long or not printable"),
     ],

@@ -49,7 +49,7 @@ class TestFiles:
             warning, written = ended.err.splitlines()
             assert "1 day of acme not built from what is in force now" in warning  # it was put there by hand
             assert warning.endswith("stax replay --from 2026-10-31 --to 2026-10-31")
-            assert written == f"1 rows of focus written to {tmp_path / name}."
+            assert written == f"1 row of focus written to {tmp_path / name}."
         [row] = pq.read_table(tmp_path / "focus.parquet").to_pylist()
         assert (row["ListCost"], row["PricingQuantity"], row["ListUnitPrice"]) == (100, 4, 25)
         with (tmp_path / "focus.csv").open(newline="") as file:

@@ -58,11 +58,16 @@ def test_every_command_explains_itself_and_none_takes_a_key(name: str) -> None:
     ("arguments", "words"),
     [
         (["nonsense"], "No such command"),
-        (["sync", "--days", "0"], "0 is not in the range"),
-        (["sync", "--from", "yesterday"], "does not match the format"),
+        (["sync", "--days", "0"], "'0' is no number of days: expected 1 to 365"),
+        (["sync", "--days", "abc"], "'abc' is no number of days: expected 1 to 365"),
+        (["connect", "acme", "--days", "366"], "'366' is no number of days: expected 1 to 365"),
+        (["sync", "--from", "yesterday"], "'yesterday' is no day: expected a UTC day such as 2026-11-20"),
+        (["replay", "--to", "2026-02-30"], "'2026-02-30' is no day: expected a UTC day such as 2026-11-20"),
         (["connect"], "Missing argument"),
         (["connect", "acme", "--key", "x"], "No such option"),
         (["connect", "Acme\n"], "is no tenant name"),
+        (["disconnect", "Bad Slug"], "'Bad Slug' is no tenant name"),
+        (["sync", "Bad Slug"], "'Bad Slug' is no tenant name"),
         (["sync", "--days", "3", "--from", "2026-11-01"], "exclude each other"),
         (["sync", "--to", "2026-11-01"], "--to needs --from"),
         (["sync", "--from", "2026-11-05", "--to", "2026-11-01"], "is before --from"),
@@ -78,6 +83,14 @@ def test_wrong_use_is_exit_code_2(stax: Stax, arguments: list[str], words: str) 
     assert ended.code == 2
     assert words in ended.err
     assert "Traceback" not in ended.said
+
+
+@pytest.mark.parametrize("module", ["stax_pipeline", "stax_pipeline.cli.main"])
+def test_the_command_is_a_module_too_and_names_what_is_no_setting(module: str) -> None:
+    asked = [sys.executable, "-m", module, "sync", "--from", "x"]
+    ended = subprocess.run(asked, capture_output=True, text=True, check=False, env=os.environ | {"STAX_HOM": "/x"})
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("warning: STAX_HOM is no setting and was not read; did you mean STAX_HOME?\n")
 
 
 @pytest.mark.usefixtures("settings")
@@ -297,12 +310,35 @@ def test_the_prompt_shows_nothing_and_takes_one_line(pasted: list[str], code: in
         "main.stax.main = lambda **_: print(hashlib.sha256("
         "ask_hidden('Admin key of acme').strip().encode()).hexdigest()) ; main.main()"
     )
+    ended, shown = at_a_terminal(asking, "Admin key of acme: ", pasted)
+    assert ended == code, shown
+    assert words in shown
+    assert "NeverToBeSeen" not in shown
+    assert code or hashlib.sha256(SECRET.encode()).hexdigest() in shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "words"), [("y\n", 0, "done"), ("n\n", 1, "Nothing was changed."), ("\x04", 130, "Sure?")]
+)
+def test_one_is_asked_whether_one_is_sure(typed: str, code: int, words: str) -> None:
+    asking = (
+        "from stax_pipeline.cli import main; from stax_pipeline.cli.ask import confirm; "
+        "main.stax.main = lambda **_: confirm('Sure?', False) or print('done'); main.main()"
+    )
+    ended, shown = at_a_terminal(asking, "Sure? [y/N]: ", [typed])
+    assert ended == code, shown
+    assert words in shown
+    assert ("done" in shown) == (code == 0)
+
+
+def at_a_terminal(code: str, prompt: str, typed: list[str]) -> tuple[int, str]:
+    """The exit code of Python code at a terminal and what it showed; each text is typed at the next prompt."""
     child, terminal = pty.fork()
     if child == 0:
-        os.execv(sys.executable, [sys.executable, "-c", asking])
+        os.execv(sys.executable, [sys.executable, "-c", code])
     shown = ""
-    for number, text in enumerate(pasted, 1):
-        while shown.count("Admin key of acme: ") < number:
+    for number, text in enumerate(typed, 1):
+        while shown.count(prompt) < number:
             shown += os.read(terminal, 10_000).decode()
         time.sleep(0.1)
         os.write(terminal, text.encode())
@@ -311,7 +347,4 @@ def test_the_prompt_shows_nothing_and_takes_one_line(pasted: list[str], code: in
             shown += more.decode()
     _, status = os.waitpid(child, 0)
     os.close(terminal)
-    assert os.waitstatus_to_exitcode(status) == code, shown
-    assert words in shown
-    assert "NeverToBeSeen" not in shown
-    assert code or hashlib.sha256(SECRET.encode()).hexdigest() in shown
+    return os.waitstatus_to_exitcode(status), shown

@@ -15,6 +15,7 @@ from psycopg2.extensions import parse_dsn
 
 from stax_pipeline.cli import render
 from stax_pipeline.cli.addresses import analyst_url
+from stax_pipeline.cli.commands import sql
 from stax_pipeline.cli.commands.prices import in_force
 from stax_pipeline.domain.prices import shipped_prices
 from stax_pipeline.resources.tenant_secrets import master_keys
@@ -47,21 +48,33 @@ def test_text_of_the_source_is_no_formula_and_redraws_no_screen(stax: Stax) -> N
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("delete from spend", "read-only transaction"),
-        ("set default_transaction_read_only = off; delete from stax.tenants", "read-only transaction"),
+        ("with gone as (delete from spend returning 1) select * from gone", "read-only transaction"),
+        ("delete from spend", "Give one statement that reads"),
+        ("set default_transaction_read_only = off; delete from stax.tenants", "Give one statement that reads"),
+        ("select 1; select 2", "Give one statement that reads, such as a select: found several"),
+        ("set role stax_loader", "or one that returns no rows"),
+        (" -- nothing", "Give one statement that reads"),
         ("select * from admin_keys", "permission denied for table admin_keys"),
         ("select * from dagster.runs", "permission denied for schema dagster"),
         ("selec", "syntax error"),
-        ("select pg_sleep(2), set_config('statement_timeout', '1', false); select pg_sleep(2)", "statement timeout"),
-        ("set role stax_loader", "permission denied"),
+        ("select set_config('role', 'stax_loader', false)", "permission denied"),
     ],
 )
 @pytest.mark.usefixtures("settings")
 def test_sql_refuses_in_one_line(stax: Stax, query: str, words: str) -> None:
     ended = stax("sql", query)
-    assert ended.code == 1
+    assert (ended.code, ended.out) == (2, "")
     assert words in ended.err
     assert len(ended.err.strip().splitlines()) == 1
+
+
+@pytest.mark.usefixtures("settings")
+def test_sql_takes_whatever_reads_and_ends_one_that_takes_too_long(stax: Stax, monkeypatch: pytest.MonkeyPatch) -> None:
+    for query in ("select ';' as a;", "show timezone", "explain analyze select 1", "values (1)", "table stax.spend"):
+        assert stax("sql", query).code == 0
+    monkeypatch.setattr(sql, "OPTIONS", ("-cstatement_timeout=50ms",))
+    ended = stax("sql", "select pg_sleep(60)")
+    assert (ended.code, "statement timeout" in ended.err) == (2, True)
 
 
 @pytest.mark.usefixtures("settings")
@@ -118,7 +131,7 @@ def test_rotate_master_key_reports_which_key_wraps_what(stax: Stax, simulator: S
     ended = stax("rotate-master-key")
     assert ended.code == 0
     assert "Re-wrapped now: 2." in ended.out
-    assert "wraps 2 stored key(s)" in ended.out
+    assert "wraps 2 stored keys" in ended.out
     assert "wraps none. The backups made before now need it: keep a copy" in ended.out
 
 
@@ -133,7 +146,7 @@ def test_a_master_key_is_retired_after_a_question_that_says_what_is_lost(
     retire = ("rotate-master-key", "--retire", old)
     silent = stax(*retire)
     assert (silent.code, silent.out, len(silent.err.splitlines())) == (2, "", 1)
-    assert "say --yes" in silent.err
+    assert "needs --yes without a terminal. Nothing was changed." in silent.err
     refused = stax(*retire, typed="n\n", at_terminal=True)
     assert refused.code == 1
     assert f"backups made before the rotation open with master key {old} alone" in refused.err
@@ -173,6 +186,14 @@ def test_a_master_key_of_the_setting_is_the_operators_to_put_and_to_remove(
 )
 def test_dollars_are_exact(amount: Decimal | None, shown: str) -> None:
     assert render.usd(amount) == shown
+
+
+def test_a_name_that_drives_terminals_is_shown_escaped() -> None:
+    shown = render.table(("näme", "n"), [("\x1b]0;x\x07Acme\u202e\n", "1"), ("Łódź 株式", "22")], right=("n",))
+    escaped = r"\x1b]0;x\x07Acme\u202e\n"
+    width = len(escaped)
+    rows = ["näme".ljust(width) + "   n", "-" * width + "  --", escaped + "   1", "Łódź 株式".ljust(width) + "  22"]
+    assert shown.splitlines() == rows
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_replay_rebuilds_tables_and_files_without_the_source(
     asked = len(simulator.requests)
     ended = stax("replay")
     assert ended.code == 0, ended.err
-    assert "Replayed 1 tenants over" in ended.out
+    assert "Replayed 1 tenant over" in ended.out
     assert "replaying reports: 3 of 3 tenant-days" in ended.err
     assert len(simulator.requests) == asked
     assert count(engine, "spend", "true") == lines

@@ -161,9 +161,9 @@ def test_purge_removes_one_tenant_and_leaves_the_other_as_it_was(
     with engine.connect() as connection:
         tenant_id = connection.exec_driver_sql("select tenant_id from stax.tenants where slug = 'acme'").scalar_one()
 
-    asked = stax("disconnect", "acme", "--purge", typed="n\n")
-    assert asked.code == 1
-    assert "Nothing was changed." in asked.err
+    asked = stax("disconnect", "acme", "--purge", typed="y\n")
+    assert asked.code == 2
+    assert "for good? This needs --yes without a terminal. Nothing was changed." in asked.err
     assert count(engine, "tenants") == 2
     ended = stax("disconnect", "acme", "--purge", "--yes")
 

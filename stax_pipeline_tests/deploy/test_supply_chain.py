@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -136,6 +137,12 @@ class TestAudit:
         assert code == NOT_AUDITED
         assert words == [f"NOT AUDITED: {said.strip() or 'it said nothing'}"]
 
+    def test_an_index_without_vulnerability_data_is_named_as_that(self) -> None:
+        said = "ERROR:pip_audit._cli:alembic: Dependency not found on PyPI and could not be audited: alembic (1.20.1)\n"
+        code, words = judge("", said, INSTALLED)
+        assert code == NOT_AUDITED
+        assert words == ["NOT AUDITED: the package index in use has no vulnerability data (asked about alembic 1.20.1)"]
+
     @pytest.mark.parametrize(
         "found",
         ["[]", "null", "{}", "No known vulnerabilities found", report(), report(looked_up("click")),
@@ -179,6 +186,27 @@ class TestAudit:
         assert code == VULNERABLE
         assert words[0] == "VULNERABLE: click 8.4.0: PYSEC-2026-1, fixed in 8.4.1"
         assert words[1].startswith("NOT AUDITED: 1 of 2 installed packages; without alembic 1.20.1")
+
+
+@pytest.mark.parametrize(
+    ("does", "code", "said"),
+    [
+        ("echo x > $2/0a1b", 0, "no findings in 7 seconds"),
+        ("echo x > $2/crash-0a1b; exit 77", 1, "FOUND: {folder}/crash-0a1b"),
+        ("exit 3", 3, "fuzzing ended early with exit code 3 and left no finding: what is above says why"),
+    ],
+)
+def test_fuzzing_ends_with_what_was_found(tmp_path: Path, does: str, code: int, said: str) -> None:
+    folder, python = tmp_path / "found", tmp_path / "python"
+    folder.mkdir()
+    (folder / "crash-of-last-week").touch()
+    os.utime(folder / "crash-of-last-week", (0, 0))
+    python.write_text(f"#!/bin/sh\nshift\n{does}\n")
+    python.chmod(0o700)
+    ended = subprocess.run(
+        ["sh", "deploy/fuzz.sh", python, "7", folder], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, (ended.stdout + ended.stderr).strip()) == (code, said.format(folder=folder))
 
 
 def test_a_bill_of_materials_has_every_pinned_package_with_its_hashes() -> None:

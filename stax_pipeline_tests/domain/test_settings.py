@@ -189,8 +189,10 @@ def test_a_loopback_address_needs_no_login(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.5", "192.168.1.1", "2001:db8::1"])
 def test_any_other_address_is_refused_unless_a_login_in_front_is_declared(host: str) -> None:
-    with pytest.raises(WrongUse, match="^STAX_HOST is not usable: it must be a loopback .* unless STAX_BEHIND_LOGIN"):
-        read_settings({"STAX_HOST": host})
+    for names in ("", "localhost", "127.0.0.2,LOCALHOST, 127.0.0.1", "stax.localhost"):
+        refusal = "^STAX_HOST is not usable: it must be a loopback .* unless STAX_BEHIND_LOGIN names .* than loopback"
+        with pytest.raises(WrongUse, match=refusal):
+            read_settings({"STAX_HOST": host, "STAX_BEHIND_LOGIN": names})
     found = read_settings({"STAX_HOST": host, "STAX_BEHIND_LOGIN": "Stax.example.com, other"})
     assert (found.host, found.behind_login) == (host, ("stax.example.com", "other"))
     assert found.served_names == {"127.0.0.1", "localhost", "::1", "stax.example.com", "other"}

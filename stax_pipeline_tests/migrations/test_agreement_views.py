@@ -30,7 +30,9 @@ class TestInvoiceCheck:
                                 commitment_id=committed)  # fmt: skip
         return warehouse
 
-    def invoice(self, warehouse: Warehouse, usd: str, hours: int = 0, month: date = OCTOBER, note: str = "") -> None:
+    def invoice(
+        self, warehouse: Warehouse, usd: str | None, hours: int = 0, month: date = OCTOBER, note: str = ""
+    ) -> None:
         warehouse.add(
             "invoices", month=month, amount_usd=usd, recorded_at=WHEN + timedelta(hours=hours), note=note
         )  # fmt: skip
@@ -70,6 +72,13 @@ class TestInvoiceCheck:
         found = october.row(self.QUERY)
         assert (found["status"], found["invoice_usd"], found["difference_usd"]) == ("no invoice", None, None)
         assert found["expected_usd"] == 1100
+
+    def test_a_withdrawn_invoice_is_none(self, october: Warehouse) -> None:
+        self.invoice(october, "5", note="INV-1")
+        self.invoice(october, None, hours=1)
+        found = october.row(self.QUERY)
+        assert (found["status"], found["invoice_usd"], found["difference_usd"]) == ("no invoice", None, None)
+        assert (found["note"], found["expected_usd"]) == (None, 1100)
 
     def test_a_missing_or_open_day_makes_the_month_incomplete(self, october: Warehouse) -> None:
         self.invoice(october, "1100", note="")

@@ -25,6 +25,7 @@ from stax_pipeline.resources.warehouse.agreements import (
     record_commitments,
     record_invoice,
     record_rates,
+    withdraw_invoice,
 )
 from stax_pipeline.resources.warehouse.prices import record_prices
 from stax_pipeline.resources.warehouse.tenants import Tenant, add_tenant
@@ -123,6 +124,21 @@ def test_the_invoice_recorded_last_holds(made: Installation) -> None:
         assert read_invoices(connection, A) == [second._replace(note="credit")]
         assert read_invoices(connection, B) == []
     assert count(made, "invoices") == 3
+
+
+def test_a_withdrawn_invoice_is_none_until_the_next_is_recorded(made: Installation) -> None:
+    first, second = Invoice(MONTH, Decimal("10.50"), "INV-1"), Invoice(MONTH, Decimal("10.50"), "")
+    with made.engine.begin() as connection:
+        assert withdraw_invoice(connection, A, MONTH, "") is None
+        record_invoice(connection, A, first)
+        record_invoice(connection, A, first._replace(month=date(2026, 9, 1)))
+        assert withdraw_invoice(connection, B, MONTH, "") is None
+        assert withdraw_invoice(connection, A, MONTH, "wrong month") == first
+        assert withdraw_invoice(connection, A, MONTH, "") is None
+        assert [one.month for one in read_invoices(connection, A)] == [date(2026, 9, 1)]
+        assert record_invoice(connection, A, second).added == [second]
+        assert second in read_invoices(connection, A)
+    assert count(made, "invoices") == 4
 
 
 def test_concurrent_imports_do_not_both_land_overlapping_rows(made: Installation) -> None:

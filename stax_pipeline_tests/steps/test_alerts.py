@@ -246,6 +246,10 @@ def test_an_invoice_that_differs_is_told_for_whole_months_only(rig: Rig) -> None
     execute(rig.made, record, tenant=tenant, month=first, at=later, amount=round(expected, 2) + 100)
     rig.round()
     assert rig.told() == [("acme", "invoice_differs", "2026-10")]
+    execute(rig.made, record, tenant=tenant, month=first, at=later + TICK, amount=None)
+    rig.round()
+    rig.round(after=QUIET)
+    assert rig.told("gone") == [("acme", "invoice_differs", "2026-10")]
 
 
 def test_a_check_in_error_is_told_for_each_tenant_it_names(rig: Rig) -> None:

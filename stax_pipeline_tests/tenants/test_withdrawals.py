@@ -10,12 +10,13 @@ import pytest
 import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.invoices import Invoice
 from stax_pipeline.domain.prices import shipped_prices
 from stax_pipeline.resources.warehouse.agreements import read_commitments, read_rates
 from stax_pipeline.resources.warehouse.prices import read_book
 from stax_pipeline.resources.warehouse.tenants import Tenant, get_tenant
-from stax_pipeline.tenants.agreements import import_prices, import_rates
-from stax_pipeline.tenants.withdrawals import withdraw_commitment, withdraw_prices, withdraw_rate
+from stax_pipeline.tenants.agreements import import_invoice, import_prices, import_rates
+from stax_pipeline.tenants.withdrawals import withdraw_commitment, withdraw_invoice, withdraw_prices, withdraw_rate
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.tenants.agreements_support import (
     ACME,
@@ -67,6 +68,15 @@ def test_a_withdrawn_commitment_burns_no_more(made: Installation) -> None:
         assert read_commitments(connection, GLOBEX) == ()
     with pytest.raises(WrongUse, match="There is no commitment 'g-1'"):
         withdraw_commitment(made.engine, "g-1")
+
+
+def test_an_invoice_that_was_never_recorded_is_not_withdrawn(made: Installation) -> None:
+    acme = tenant(made, "acme")
+    import_invoice(made.engine, acme, Invoice(JANUARY, Decimal(7), ""))
+    assert withdraw_invoice(made.engine, acme, JANUARY, "").amount_usd == 7
+    for slug in ("acme", "globex"):
+        with pytest.raises(WrongUse, match=f"{slug} has no invoice of 2026-01 on record. Nothing was changed."):
+            withdraw_invoice(made.engine, tenant(made, slug), JANUARY, "")
 
 
 def test_withdrawn_prices_give_way_to_the_shipped_ones(made: Installation) -> None:

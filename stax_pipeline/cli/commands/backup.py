@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stax_pipeline.domain.words import count_of
 from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def backup(file: Path, no_raw: bool) -> None:
         sources = Sources(loader, owner, Lake(settings.lake))
         done = back_up(sources, file.absolute(), with_raw=not no_raw, progress=_told("backing up", "tenants"))
     click.echo(
-        f"Wrote {file}: {done.tenants} tenants, {done.rows:,} rows, "
-        f"{'no raw objects (--no-raw)' if no_raw else f'{done.raw_objects:,} raw objects'}, {done.bytes:,} bytes."
+        f"Wrote {file}: {count_of(done.tenants, 'tenant')}, {count_of(done.rows, 'row')}, "
+        f"{'no raw objects (--no-raw)' if no_raw else count_of(done.raw_objects, 'raw object')}, {done.bytes:,} bytes."
     )
     _tell_of_the_master_key(settings, done.master_key_ids)
     _fail_for(done.damaged)
@@ -78,7 +79,8 @@ def restore(file: Path) -> None:
             recover.rebuild_parquet(loader, lake, _told("writing Parquet", "tables"))
             with plain_faults("looking for logins"), loader.connect() as connection:
                 granted = slugs_by_role(connection)
-    click.echo(f"Restored {done.rows:,} rows and {done.raw_objects:,} raw objects, as of {reader.words['taken_at']}.")
+    restored = f"{count_of(done.rows, 'row')} and {count_of(done.raw_objects, 'raw object')}"
+    click.echo(f"Restored {restored}, as of {reader.words['taken_at']}.")
     _ask_for_the_master_key(settings, reader.words["master_key_ids"])
     for role, slugs in granted.items():
         click.echo(f"A login is not in a backup; to have it again: stax grant {role} {' '.join(slugs)}")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from stax_pipeline.cli import days as given
 from stax_pipeline.cli.commands.services import PORT
 from stax_pipeline.settings import Settings, read_settings
 
@@ -50,7 +51,7 @@ def simulate(seed: int, port: int, organizations: tuple[str, ...]) -> None:
 
 @click.command()
 @click.option("--exit", "leave", is_flag=True, help="Stop after the summary.")
-@click.option("--days", type=click.IntRange(1, 365), default=30, show_default=True, help="Complete days to fetch.")
+@click.option("--days", type=given.days, default=30, show_default=True, help="Complete days to fetch.")
 @PORT
 def demo(leave: bool, days: int, port: int) -> None:
     """Everything on one machine with no key: simulator, database, two tenants, their days, summary, Dagster's UI."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stax_pipeline.domain.words import count_of
 from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def export(
             warn_of_stale_days(connection, settings, tenant)
         columns, rows = _read(connection, settings, wanted, instant)
         count = write_file(target, chosen, columns, rows) if target else write_standard_output(columns, rows)
-    click.echo(f"{count:,} rows of {dataset} written{f' to {target}' if target else ''}.", err=True)
+    click.echo(f"{count_of(count, 'row')} of {dataset} written{f' to {target}' if target else ''}.", err=True)
 
 
 def _read(

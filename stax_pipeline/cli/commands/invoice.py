@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stax_pipeline.domain.words import count_of
 from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from stax_pipeline.resources.warehouse.superseding import Recorded
+    from stax_pipeline.resources.warehouse.tenants import Tenant
 
 _CHECK = """
 select invoice_usd, reported_usd, estimated_usd, reconstructed_usd, commitment_fee_usd, difference_usd, status
@@ -33,22 +34,23 @@ order by sum(usd) is null desc, abs(sum(usd)) desc, kind, model limit 10
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("slug")
 @click.argument("month")
-@click.argument("amount", metavar="AMOUNT|FILE")
+@click.argument("amount", metavar="AMOUNT|FILE", required=False)
 @click.option("--note", default="", help="Kept with the amount, such as the invoice's number.")
-def invoice(slug: str, month: str, amount: str, note: str) -> None:
+@click.option("--withdraw", is_flag=True, help="Take back what was recorded by mistake; no AMOUNT then.")
+def invoice(slug: str, month: str, amount: str | None, note: str, withdraw: bool) -> None:
     """Record what tenant SLUG was invoiced for MONTH (YYYY-MM), and compare.
 
     AMOUNT is USD in plain decimal, negative for a credit; a FILE (CSV or YAML) is summed over its column amount_usd.
-    Recording a month again replaces it.
+    Recording a month again replaces it. What was recorded for a wrong month or tenant: --withdraw.
     """
-    from stax_pipeline.cli.database import analyst, database, loader
+    from stax_pipeline.cli.database import analyst, database
     from stax_pipeline.domain.errors import WrongUse
     from stax_pipeline.domain.imports.invoices import parse_month
-    from stax_pipeline.domain.invoices import Invoice
     from stax_pipeline.domain.rows import MAX_TEXT
     from stax_pipeline.resources.warehouse.tenants import get_tenant
-    from stax_pipeline.tenants.agreements import import_invoice
 
+    if withdraw == (amount is not None):
+        raise WrongUse("Give the AMOUNT or FILE that was invoiced, or --withdraw. Nothing was changed.")
     settings = read_settings()
     day = parse_month(month, datetime.now(UTC).date())
     if len(note) > MAX_TEXT or not note.isprintable():
@@ -56,11 +58,37 @@ def invoice(slug: str, month: str, amount: str, note: str) -> None:
     with database(settings):
         with analyst(settings) as connection:
             tenant = get_tenant(connection, slug)
-        billed = Invoice(day, _amount(amount), note)
-        with loader(settings) as engine:
-            _show_recorded(slug, month, import_invoice(engine, tenant, billed))
-            _warn_of_early(settings, slug, day)
+        if amount is None:
+            _withdraw(settings, tenant, day, note)
+            return
+        _record(settings, tenant, day, _amount(amount), note)
+        _warn_of_early(settings, slug, day)
         _show_check(settings, slug, day)
+
+
+def _withdraw(settings: Settings, tenant: Tenant, month: date, note: str) -> None:
+    from stax_pipeline.cli.database import loader
+    from stax_pipeline.tenants.withdrawals import withdraw_invoice
+
+    with loader(settings) as engine:
+        found = withdraw_invoice(engine, tenant, month, note)
+    click.echo(f"{tenant.slug} {month:%Y-%m}: {found.amount_usd:f} USD withdrawn")
+
+
+def _record(settings: Settings, tenant: Tenant, month: date, amount: Decimal, note: str) -> None:
+    from stax_pipeline.cli.database import loader
+    from stax_pipeline.domain.invoices import Invoice
+    from stax_pipeline.tenants.agreements import import_invoice
+
+    with loader(settings) as engine:
+        recorded = import_invoice(engine, tenant, Invoice(month, amount, note))
+    what = f"{tenant.slug} {month:%Y-%m}"
+    for row in recorded.added:
+        click.echo(f"{what}: {row.amount_usd:f} USD recorded")
+    for old, new in recorded.replaced:
+        click.echo(f"{what}: {old.amount_usd:f} → {new.amount_usd:f} USD")
+    for row in recorded.unchanged:
+        click.echo(f"{what}: {row.amount_usd:f} USD stands already")
 
 
 def _warn_of_early(settings: Settings, slug: str, month: date) -> None:
@@ -84,21 +112,12 @@ def _amount(text: str) -> Decimal:
     amount = parse_amount(text)
     if amount is not None:
         return amount
-    summed = read_invoice(*read_file(text))
+    summed = read_invoice(*read_file(text, "a CSV or YAML file, or an amount like 1234.56"))
     unused = f"; not read: {', '.join(map(ascii, summed.ignored))}" if summed.ignored else ""
-    click.echo(f"{summed.lines} line(s) come to {summed.amount_usd:f} USD{unused}", err=True)
+    click.echo(f"{count_of(summed.lines, 'line')} together: {summed.amount_usd:f} USD{unused}", err=True)
     for number in summed.totals:
         click.echo(f"row {number} is called a total and was added in: take it out if it sums other rows", err=True)
     return summed.amount_usd
-
-
-def _show_recorded(slug: str, month: str, recorded: Recorded[Any]) -> None:
-    for row in recorded.added:
-        click.echo(f"{slug} {month}: {row.amount_usd:f} USD recorded")
-    for old, new in recorded.replaced:
-        click.echo(f"{slug} {month}: {old.amount_usd:f} → {new.amount_usd:f} USD")
-    for row in recorded.unchanged:
-        click.echo(f"{slug} {month}: {row.amount_usd:f} USD stands already")
 
 
 def _show_check(settings: Settings, slug: str, month: date) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stax_pipeline.cli import days as given
+from stax_pipeline.domain.words import count_of
 from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ KEY_FILE = click.option("--key-file", metavar="FILE", help="Read the admin key f
 @click.argument("slug")
 @click.option("--name", help="Display name; the organisation's own without it.")
 @KEY_FILE
-@click.option("--days", type=click.IntRange(1, 365), default=30, show_default=True, help="Complete days to fetch.")
+@click.option("--days", type=given.days, default=30, show_default=True, help="Complete days to fetch.")
 @click.option("--no-sync", is_flag=True, help="Store the key only.")
 def connect(slug: str, name: str | None, key_file: str | None, days: int, no_sync: bool) -> None:
     """Connect tenant SLUG: check its admin key with Anthropic, store it encrypted, fetch its first days."""
@@ -97,6 +99,7 @@ def rotate_key(slug: str, key_file: str | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def disconnect(slug: str, everything: bool, yes: bool) -> None:
     """Destroy tenant SLUG's stored key and stop its syncs; with --purge remove everything that was fetched for it."""
+    from stax_pipeline.cli.ask import confirm
     from stax_pipeline.cli.database import database, loader
     from stax_pipeline.resources.lake.store import Lake
     from stax_pipeline.resources.warehouse.tenants import get_tenant
@@ -106,10 +109,11 @@ def disconnect(slug: str, everything: bool, yes: bool) -> None:
     with database(settings), loader(settings) as engine:
         with engine.connect() as connection:
             get_tenant(connection, slug)
-        _confirm(slug, everything, yes)
+        what = "its key and ALL its data, for good" if everything else "its stored key (its data stays)"
+        confirm(f"Disconnect tenant {slug} and destroy {what}?", yes)
         if not everything:
             destroyed = tenancy.disconnect(engine, slug)
-            click.echo(f"Tenant {slug} is disconnected: {destroyed} stored key(s) destroyed, its data stays.")
+            click.echo(f"Tenant {slug} is disconnected: {count_of(destroyed, 'stored key')} destroyed, its data stays.")
             return
         purged = tenancy.purge(engine, Lake(settings.lake), slug, click.echo)
     for place, count in purged.left.items():
@@ -119,18 +123,12 @@ def disconnect(slug: str, everything: bool, yes: bool) -> None:
     click.echo(f"Looked again: no row, no raw object and no Parquet row of tenant {slug} is left.")
 
 
-def _confirm(slug: str, everything: bool, yes: bool) -> None:
-    what = "its key and ALL its data, for good" if everything else "its stored key (its data stays)"
-    if not yes and not click.confirm(f"Disconnect tenant {slug} and destroy {what}?", err=True):
-        click.echo("Nothing was changed.", err=True)
-        raise click.exceptions.Exit(1)
-
-
 @click.command("rotate-master-key")
 @click.option("--retire", metavar="ID", help="Only take master key ID out of the file, once no stored key needs it.")
 @click.option("--yes", is_flag=True, help="Do not ask before --retire.")
 def rotate_master_key(retire: str | None, yes: bool) -> None:
     """Wrap every stored key by a new master key. Killed half-way, run it again: it finishes what was begun."""
+    from stax_pipeline.cli.ask import confirm
     from stax_pipeline.cli.database import database, loader
     from stax_pipeline.tenants import rotate
 
@@ -138,7 +136,11 @@ def rotate_master_key(retire: str | None, yes: bool) -> None:
     with database(settings), loader(settings) as engine:
         if retire:
             rotate.refuse_retirement(settings, engine, retire)
-            _confirm_retirement(retire, yes)
+            confirm(
+                f"The admin keys in backups made before the rotation open with master key {retire} alone: have a copy "
+                "of it. Remove it for good?",
+                yes,
+            )
             rotate.retire_master_key(settings, engine, retire)
             click.echo(f"Master key {retire} is retired.")
             return
@@ -148,25 +150,12 @@ def rotate_master_key(retire: str | None, yes: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _confirm_retirement(master: str, yes: bool) -> None:
-    from stax_pipeline.domain.errors import WrongUse
-
-    loss = f"The admin keys in backups made before the rotation open with master key {master} alone: have a copy of it."
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise WrongUse(f"{loss} There is no terminal to ask at, so say --yes to remove it; nothing was changed.")
-    if not click.confirm(f"{loss} Remove it for good?", err=True):
-        click.echo("Nothing was changed.", err=True)
-        raise click.exceptions.Exit(1)
-
-
 def tell_rotated(done: Rotated) -> None:
     click.echo(
         f"Primary master key: {done.primary_id}{' (new)' if done.is_new else ''}. Re-wrapped now: {done.rewrapped}."
     )
     for master, count in sorted(done.in_use.items()):
-        click.echo(f"  master key {master}: wraps {count} stored key(s)")
+        click.echo(f"  master key {master}: wraps {count_of(count, 'stored key')}")
     for master in done.retirable:
         removal = f"remove it from {done.by_hand}" if done.by_hand else f"`stax rotate-master-key --retire {master}`"
         click.echo(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING
 
 import click
 
-from stax_pipeline.cli.commands.sync import DAY
+from stax_pipeline.cli import days as given
+from stax_pipeline.domain.words import count_of
 from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ LOGGER = logging.getLogger("stax.progress")
 
 
 @click.command()
-@click.option("--from", "first", type=DAY, help="First UTC day; the first that was ever fetched without it.")
-@click.option("--to", "last", type=DAY, help="Last UTC day, included; the last that was ever fetched without it.")
+@click.option("--from", "first", type=given.day, help="First UTC day; the first that was ever fetched without it.")
+@click.option("--to", "last", type=given.day, help="Last UTC day, included; the last that was ever fetched without it.")
 @click.option("--from-lake", is_flag=True, help="First record the extractions that only the lake knows.")
-def replay(first: datetime | None, last: datetime | None, from_lake: bool) -> None:
+def replay(first: date | None, last: date | None, from_lake: bool) -> None:
     """Rebuild lines, spend, reconciliation, restatements and Parquet from the raw pages, for every tenant.
 
     After new prices, rates or commitments it prices past days anew.
@@ -38,8 +39,7 @@ def replay(first: datetime | None, last: datetime | None, from_lake: bool) -> No
 
     settings = read_settings()
     with database(settings), loader(settings) as engine, shown_progress():
-        days = first and first.date(), last and last.date()
-        failures = _replay(settings, engine, Lake(settings.lake), *days, from_lake)
+        failures = _replay(settings, engine, Lake(settings.lake), first, last, from_lake)
     for slug, reason in sorted(failures):
         click.echo(f"failed: tenant {slug}: {reason}", err=True)
     if failures:
@@ -70,7 +70,7 @@ def _replay(
     for done, table in enumerate(tables.DAILY, start=1):
         rebuild(engine, lake, table, window)
         shown(done, len(tables.DAILY))
-    click.echo(f"Replayed {len(tenants)} tenants over {window.start} to {window.days[-1]} (UTC days).")
+    click.echo(f"Replayed {count_of(len(tenants), 'tenant')} over {window.start} to {window.days[-1]} (UTC days).")
     return _failures(outcomes)
 
 
@@ -78,7 +78,7 @@ def _restore(engine: sa.Engine, lake: Lake, tenants: list[Tenant]) -> Outcome:
     from stax_pipeline.steps.restore import restore_extractions, strangers
 
     outcome = restore_extractions(engine, lake, tenants, _tell("reading the lake", "tenants"))
-    click.echo(f"Recorded {outcome.rows} extractions that only the lake knew.")
+    click.echo(f"Recorded {count_of(outcome.rows, 'extraction')} that only the lake knew.")
     for tenant_id in sorted(strangers(lake, tenants)):
         click.echo(f"Left out: raw pages of {tenant_id}, who is no tenant here.", err=True)
     return outcome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from stax_pipeline.domain.words import count_of
 from stax_pipeline.settings import read_settings
 
 PORT = click.option("--port", type=click.IntRange(1, 65_535), default=3000, show_default=True, help="Of Dagster's UI.")
@@ -36,7 +37,7 @@ def down() -> None:
     for settings in (given, replace(given, home=given.home / "demo", database_url="")):
         ended = stop_left_running(settings.home)
         if ended:
-            click.echo(f"Stopped {ended} processes of {settings.home}.")
+            click.echo(f"Stopped {count_of(ended, 'process', 'processes')} of {settings.home}.")
         stopped = settings.embedded and embedded_postgres.stop(settings.postgres_home)
         if stopped:
             click.echo(f"Stopped the embedded Postgres of {settings.home}.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stax_pipeline.domain.words import count_of
 from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 SECONDS = 60
 ROWS_AT_A_TIME = 5000
+# Opening a cursor runs nothing; it takes one statement alone, and only one that returns rows.
+ONE_QUERY = "do $$ declare q refcursor; begin open q for execute current_setting('stax.query'); end $$"
 OPTIONS = ("-cdefault_transaction_read_only=on", f"-cstatement_timeout={SECONDS}s")
 
 
@@ -26,7 +29,10 @@ OPTIONS = ("-cdefault_transaction_read_only=on", f"-cstatement_timeout={SECONDS}
 @click.argument("query")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
 def sql(query: str, form: str) -> None:
-    """Run one read-only QUERY as the analyst. JSON keeps numeric values as text, so that no digit is lost."""
+    """Run QUERY, one statement that reads, as the analyst.
+
+    JSON keeps numeric values as text, so that no digit is lost.
+    """
     from stax_pipeline.cli.database import database
 
     settings = read_settings()
@@ -38,21 +44,28 @@ def _run(settings: Settings, query: str, form: str) -> None:
     import psycopg2
 
     from stax_pipeline.cli.addresses import analyst_url
-    from stax_pipeline.domain.errors import StaxError
+    from stax_pipeline.domain.errors import CannotStart, StaxError, WrongUse
 
-    refused: str
+    ended: StaxError
     try:
         connection = psycopg2.connect(analyst_url(settings, *OPTIONS), connect_timeout=10)
         try:
             with connection.cursor() as cursor:
+                cursor.execute("select set_config('stax.query', %s, false)", (query,))
+                cursor.execute(ONE_QUERY)
                 cursor.execute(query)
                 _print(cursor, form)
             return
         finally:
             connection.close()
+    except psycopg2.errors.InvalidCursorDefinition:
+        ended = WrongUse("Give one statement that reads, such as a select: found several, or one that returns no rows.")
     except psycopg2.Error as fault:
-        refused = _one_line(fault)
-    raise StaxError(f"the database refused the query: {refused}")
+        of_server = isinstance(fault, psycopg2.OperationalError) and not isinstance(
+            fault, psycopg2.errors.QueryCanceled
+        )
+        ended = (CannotStart if of_server else WrongUse)(f"the database refused the query: {_one_line(fault)}")
+    raise ended
 
 
 def _one_line(fault: Any) -> str:
@@ -62,9 +75,7 @@ def _one_line(fault: Any) -> str:
 
 
 def _print(cursor: Cursor, form: str) -> None:
-    if cursor.description is None:
-        click.echo("Done; the statement returns no rows.", err=True)
-        return
+    assert cursor.description is not None
     names = [column.name for column in cursor.description]
     if form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -98,7 +109,7 @@ def _print_table(names: list[str], rows: list[Sequence[Any]]) -> None:
         if rows and all(isinstance(row[index], int | Decimal | None) for row in rows)
     ]
     click.echo(table(names, [[_text(value) for value in row] for row in rows], right=numeric))
-    click.echo(f"({len(rows)} row{'' if len(rows) == 1 else 's'})", err=True)
+    click.echo(f"({count_of(len(rows), 'row')})", err=True)
 
 
 def _plain(value: Any) -> Any:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date
 
 import click
 
+from stax_pipeline.cli import days as given
 from stax_pipeline.settings import Settings, read_settings
-
-DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 
 @click.command()
 @click.argument("slugs", nargs=-1, metavar="[SLUG]...")
-@click.option("--days", type=click.IntRange(1, 365), help="So many complete UTC days and the open one.")
-@click.option("--from", "first", type=DAY, help="First UTC day.")
-@click.option("--to", "last", type=DAY, help="Last UTC day, included; today without it.")
+@click.option("--days", type=given.days, help="So many complete UTC days and the open one.")
+@click.option("--from", "first", type=given.day, help="First UTC day.")
+@click.option("--to", "last", type=given.day, help="Last UTC day, included; today without it.")
 @click.option("--accept-shrink", is_flag=True, help="Publish a settled day that lost more than half.")
 @click.option("--verbose", is_flag=True, help="Show Dagster's own log.")
 def sync(
-    slugs: tuple[str, ...], days: int | None, first: datetime | None, last: datetime | None, accept_shrink: bool,
+    slugs: tuple[str, ...], days: int | None, first: date | None, last: date | None, accept_shrink: bool,
     verbose: bool,
 ) -> None:  # fmt: skip
     """Fetch a window of days for the named tenants, or all connected ones, and rebuild what follows from it."""
@@ -29,7 +28,7 @@ def sync(
     from stax_pipeline.resources.tenant_secrets import master_keys
 
     settings = read_settings()
-    window = chosen_window(settings, days, first and first.date(), last and last.date())
+    window = chosen_window(settings, days, first, last)
     with database(settings):
         chosen = _chosen(settings, slugs)
         master_keys(settings)  # a run without one could only fail

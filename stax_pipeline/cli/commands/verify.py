@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from stax_pipeline.domain.words import count_of
 from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -65,11 +66,7 @@ def _show(broken: Broken) -> None:
 def _count(found: Sequence[Broken]) -> str:
     """Such as `2 rules broken, 146 violations`."""
     rows = sum(len(broken.violations) for broken in found)
-    return f"{len(found)} {_plural('rule', len(found))} broken, {rows} {_plural('violation', rows)}"
-
-
-def _plural(word: str, count: int) -> str:
-    return word if count == 1 else f"{word}s"
+    return f"{count_of(len(found), 'rule')} broken, {count_of(rows, 'violation')}"
 
 
 def _findings(connection: sa.Connection, settings: Settings) -> Iterator[Broken]:
@@ -88,7 +85,7 @@ def _findings(connection: sa.Connection, settings: Settings) -> Iterator[Broken]
 def _told(checked: Broken) -> Broken | None:
     """Says how the rule stands; None where it holds."""
     count = len(checked.violations)
-    stands = f"{count} {_plural('violation', count)}" if count else "holds"
+    stands = count_of(count, "violation") if count else "holds"
     click.echo(f"{checked.rule}: {stands}")
     return checked if count else None
 
@@ -118,7 +115,7 @@ def _raw_objects(connection: sa.Connection, settings: Settings) -> Iterator[str]
             continue
         if header.extraction_id != row.extraction_id or count != row.pages:
             yield f"tenant {row.slug}: {row.raw_uri} is not the object of extraction {row.extraction_id}"
-    click.echo(f"{checked} raw objects read.")
+    click.echo(f"{count_of(checked, 'raw object')} read.")
 
 
 def _parquet_files(connection: sa.Connection, settings: Settings) -> Iterator[str]:

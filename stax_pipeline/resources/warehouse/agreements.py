@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date, datetime
+from decimal import Decimal
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -51,7 +52,7 @@ def read_terms(connection: sa.Connection, tenant_id: UUID, book: PriceBook, at: 
 
 
 def read_invoices(connection: sa.Connection, tenant_id: UUID) -> list[Invoice]:
-    """The tenant's invoices, the one recorded last of each month, by month."""
+    """The tenant's invoices, the one recorded last of each month, by month; withdrawn ones are left out."""
     columns = [invoices.c[name] for name in Invoice._fields]
     query = (
         sa.select(*columns)
@@ -59,7 +60,7 @@ def read_invoices(connection: sa.Connection, tenant_id: UUID) -> list[Invoice]:
         .distinct(invoices.c.month)
         .order_by(invoices.c.month, invoices.c.recorded_at.desc())
     )
-    return [Invoice(*row) for row in connection.execute(query)]
+    return [Invoice(*row) for row in connection.execute(query) if row.amount_usd is not None]
 
 
 def record_rates(connection: sa.Connection, tenant_id: UUID, rates: Iterable[ContractRate]) -> Recorded[ContractRate]:
@@ -145,10 +146,31 @@ def record_invoice(connection: sa.Connection, tenant_id: UUID, invoice: Invoice)
     The amount that stands already is left alone, unless it comes with another note.
     """
     lock_tenant(connection, tenant_id)
-    old = next((one for one in read_invoices(connection, tenant_id) if one.month == invoice.month), None)
+    old = _invoice_of(connection, tenant_id, invoice.month)
     if old and old.amount_usd == invoice.amount_usd and invoice.note in ("", old.note):
         return Recorded([], [], [old])
-    connection.execute(
-        invoices.insert().values(tenant_id=tenant_id, recorded_at=sa.func.clock_timestamp(), **invoice._asdict())
-    )
+    _add_invoice(connection, tenant_id, *invoice)
     return Recorded([], [Replaced(old, invoice)], []) if old else Recorded([invoice], [], [])
+
+
+def withdraw_invoice(connection: sa.Connection, tenant_id: UUID, month: date, note: str) -> Invoice | None:
+    """Take back the month's invoice in the caller's transaction; None when there is none on record."""
+    lock_tenant(connection, tenant_id)
+    found = _invoice_of(connection, tenant_id, month)
+    if found:
+        _add_invoice(connection, tenant_id, month, None, note)
+    return found
+
+
+def _invoice_of(connection: sa.Connection, tenant_id: UUID, month: date) -> Invoice | None:
+    return next((one for one in read_invoices(connection, tenant_id) if one.month == month), None)
+
+
+def _add_invoice(
+    connection: sa.Connection, tenant_id: UUID, month: date, amount_usd: Decimal | None, note: str
+) -> None:
+    connection.execute(
+        invoices.insert().values(
+            tenant_id=tenant_id, recorded_at=sa.func.clock_timestamp(), month=month, amount_usd=amount_usd, note=note
+        )
+    )

@@ -10,6 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.slug import parse_slug
 from stax_pipeline.resources.key_encryption import SealedKey, StoredKeyDamaged
 from stax_pipeline.resources.warehouse.tables import admin_keys, coverage, tenants
 
@@ -49,8 +50,8 @@ def find_tenant(connection: sa.Connection, slug: str) -> Tenant | None:
 
 
 def get_tenant(connection: sa.Connection, slug: str) -> Tenant:
-    """The tenant of that slug. Raises WrongUse when there is none."""
-    tenant = find_tenant(connection, slug)
+    """The tenant of that slug. Raises WrongUse when there is none, or can be none."""
+    tenant = find_tenant(connection, parse_slug(slug))
     if tenant is None:
         raise WrongUse(f"There is no tenant {slug}. `stax tenants` lists them; `stax connect {slug}` makes one.")
     return tenant

@@ -55,7 +55,7 @@ invoices = table(
     tenant(),
     day("month", "First day of the calendar month, UTC", key=True),
     instant("recorded_at", "When the row was recorded", key=True),
-    number("amount_usd", "USD of the invoice"),
+    number("amount_usd", "USD of the invoice; NULL takes back what was recorded before", null=True),
     text("note", "Whatever the operator noted; '' without"),
     sa.ForeignKeyConstraint(["tenant_id"], ["stax.tenants.tenant_id"]),
     sa.CheckConstraint("extract(day from month) = 1", name="month"),
