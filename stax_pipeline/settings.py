@@ -88,11 +88,21 @@ def _is_private(url: SplitResult) -> bool:
 
 def _source(text: str) -> str:
     try:
-        if _is_private(urlsplit(text)):
+        url = urlsplit(text)
+        if _is_private(url) and "@" not in url.netloc:
             return text.rstrip("/")
     except ValueError:  # its own words say what is wrong, not what it may be
         pass
-    raise ValueError("an https:// address, or http:// on loopback: a key is never sent in clear")
+    raise ValueError("an https:// address, or http:// on loopback, without user and password: no key is sent in clear")
+
+
+_BUCKET = re.compile(r"(?:s3|gs)://[A-Za-z0-9][A-Za-z0-9._-]*(?:/[^?#\s]*)?")
+
+
+def _lake(text: str) -> str:
+    if "://" in text and not _BUCKET.fullmatch(text):
+        raise ValueError("a folder, s3://bucket/path or gs://bucket/path; keys have variables of their own (AWS_…)")
+    return text
 
 
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
@@ -268,7 +278,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         loader_url=read("STAX_LOADER_URL", _postgres, ""),
         analyst_url=read("STAX_ANALYST_URL", _postgres, ""),
         dagster_url=read("STAX_DAGSTER_URL", _postgres, ""),
-        lake_url=read("STAX_LAKE_URL", _text, ""),
+        lake_url=read("STAX_LAKE_URL", _lake, ""),
         master_key=read("STAX_MASTER_KEY", _text, ""),
         master_key_file=file,
         anthropic_base_url=read("STAX_ANTHROPIC_BASE_URL", _source, "https://api.anthropic.com"),

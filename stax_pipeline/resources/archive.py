@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import secrets
@@ -25,15 +26,17 @@ import pyarrow as pa
 import zstandard
 
 from stax_pipeline.domain.errors import CannotStart, WrongUse
+from stax_pipeline.resources.archive_streams import CHUNK, LARGEST_HEADER, SEAL, Hashed, Rationed, Sealing
 
 FORMAT = 1
 HEAD, MANIFEST = "stax-backup.json", "manifest.jsonl"
 _NAME = re.compile(r"(?:postgres/[a-z_][a-z0-9_]*\.copy|raw/[A-Za-z0-9_=/.-]+)")
 _HASH = "comment"  # the header of a member that tar programs keep and pass over
-_CHUNK = 1 << 20
-_SEAL = (0x184D2A50).to_bytes(4, "little") + (32).to_bytes(
-    4, "little"
-)  # a skippable frame of 32 bytes (RFC 8878, 3.1.2)
+_LARGEST_HEAD, _LONGEST_LINE = 1 << 20, 1 << 16  # bytes; ours have far fewer
+_MOST_UNFOLDED = 100  # times the archive's size; a raw object is compressed already and hardly unfolds
+_DAMAGED = (
+    tarfile.TarError, pa.ArrowException, EOFError, ValueError, TypeError, KeyError, OSError, RecursionError
+)  # fmt: skip
 
 
 class BackupRefused(WrongUse):
@@ -67,7 +70,7 @@ class ArchiveWriter:
     """Adds members to an archive; `close` writes manifest and seal, without which it counts for nothing."""
 
     def __init__(self, out: IO[bytes], scratch: Path) -> None:
-        self._out = _Sealing(out)
+        self._out = Sealing(out)
         compressor = zstandard.ZstdCompressor(level=6, write_checksum=True)
         self._frame = compressor.stream_writer(cast(IO[bytes], self._out), closefd=False)
         self._tar = tarfile.open(fileobj=self._frame, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115
@@ -157,7 +160,7 @@ class ArchiveReader:
         try:
             with pa.PythonFile(again, mode="r") as file, pa.CompressedInputStream(file, "zstd") as frame:
                 yield from self._read(frame)
-        except (tarfile.TarError, pa.ArrowException, EOFError, ValueError, TypeError, KeyError, OSError) as fault:
+        except _DAMAGED as fault:
             raise self._refused(f"it is cut or damaged ({type(fault).__name__})") from None
 
     def prove(self) -> None:
@@ -167,43 +170,51 @@ class ArchiveReader:
             pass
 
     def _prove_seal(self) -> None:
-        left = max(self._file.seek(0, os.SEEK_END) - len(_SEAL) - 32, 0)
+        left = max(self._file.seek(0, os.SEEK_END) - len(SEAL) - 32, 0)
         digest = hashlib.sha256()
         self._file.seek(0)
-        while left and (piece := self._file.read(min(left, _CHUNK))):
+        while left and (piece := self._file.read(min(left, CHUNK))):
             digest.update(piece)
             left -= len(piece)
-        if self._file.read() != _SEAL + digest.digest():
+        if self._file.read() != SEAL + digest.digest():
             raise self._refused("it is cut, damaged or something else")
 
     def _read(self, frame: pa.NativeFile) -> Iterator[Member]:
-        seen, held = hashlib.sha256(), ""
+        seen, held, most = hashlib.sha256(), "", _MOST_UNFOLDED * os.fstat(self._file.fileno()).st_size
         listed: str | None = None
-        with tarfile.open(fileobj=frame, mode="r|") as tar:
+        source = Rationed(frame)
+        with tarfile.open(fileobj=cast(IO[bytes], source), mode="r|") as tar:
             for number, info in enumerate(tar):
+                tar.members = []  # type: ignore[attr-defined] # it would keep them all
+                source.left = math.inf
                 if listed is not None or not info.isfile() or (number == 0) is not (info.name == HEAD):
                     raise self._refused("it holds something else than a backup does")
-                hashed = _Hashed(tar, info)
+                hashed = Hashed(tar, info)
                 content = io.BufferedReader(hashed)
                 if info.name == HEAD:
-                    self.words = self._head(content.read())
+                    self.words = self._head(content.read(_LARGEST_HEAD + 1))
                 elif info.name == MANIFEST:
                     listed = self._manifest(content)
                 else:
                     if not is_usable_name(info.name):
                         raise self._refused("it holds a file whose name no backup has")
+                    if info.name.startswith("raw/") and info.size > most:
+                        raise self._refused("it unfolds to much more than a backup does")
                     yield Member(info.name, info.pax_headers[_HASH], content)
                 if hashed.finish() != info.pax_headers[_HASH]:
                     raise self._refused(f"{info.name} does not have its recorded hash")
                 seen.update(_tie(Entry(info.name, info.pax_headers[_HASH], info.size)))
                 if listed is None:
                     held = seen.hexdigest()
-        while frame.read(_CHUNK):
+                source.left = LARGEST_HEADER
+        while frame.read(CHUNK):
             pass
         if listed is None or listed != held:
             raise self._refused("it is cut, or does not hold what its manifest lists")
 
     def _head(self, text: bytes) -> dict[str, Any]:
+        if len(text) > _LARGEST_HEAD:
+            raise self._refused("its head is too large")
         words = dict(json.loads(text))
         if words["format"] != FORMAT:
             raise self._refused(f"its format is {words['format']}, and this version reads {FORMAT}")
@@ -212,57 +223,22 @@ class ArchiveReader:
     def _manifest(self, content: IO[bytes]) -> str:
         """The digest over what the manifest says the archive holds; what it says to be absent is kept."""
         digest = hashlib.sha256()
-        self.absent = []
-        for line in map(json.loads, content):
-            entry = Entry(**line)
+        absent: dict[str, Entry] = {}
+        while line := content.readline(_LONGEST_LINE):
+            entry = Entry(**json.loads(line))
             if entry.rows is not None:
                 self.rows[entry.name] = entry.rows
-            if entry.absent:
-                self.absent.append(entry)
-            else:
+            if not entry.absent:
                 digest.update(_tie(entry))
+            elif entry.name in absent:
+                raise self._refused("its manifest lists a file twice")
+            else:
+                absent[entry.name] = entry
+        self.absent = list(absent.values())
         return digest.hexdigest()
 
     def _refused(self, why: str) -> BackupRefused:
         return BackupRefused(f"{self._name} is not a usable backup: {why}. Nothing was changed.")
-
-
-class _Sealing:
-    """Passes bytes on to a file and ends them with their hash."""
-
-    def __init__(self, out: IO[bytes]) -> None:
-        self._out, self._digest = out, hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        self._digest.update(data)
-        return self._out.write(data)
-
-    def seal(self) -> None:
-        self._out.write(_SEAL + self._digest.digest())
-
-
-class _Hashed(io.RawIOBase):
-    """A member's content, hashed while it is read."""
-
-    def __init__(self, tar: tarfile.TarFile, info: tarfile.TarInfo) -> None:
-        found = tar.extractfile(info)
-        assert found is not None
-        self._found, self._digest = found, hashlib.sha256()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        piece = self._found.read(len(buffer))
-        buffer[: len(piece)] = piece
-        self._digest.update(piece)
-        return len(piece)
-
-    def finish(self) -> str:
-        """The hash of all of it, what was not asked for included."""
-        while piece := self._found.read(_CHUNK):
-            self._digest.update(piece)
-        return self._digest.hexdigest()
 
 
 def _tie(entry: Entry) -> bytes:

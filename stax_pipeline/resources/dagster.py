@@ -79,7 +79,8 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def store(self) -> ObjectLake:
-        return ObjectLake(read_settings().lake)
+        settings = read_settings()
+        return ObjectLake(settings.lake, settings.home)
 
 
 class TenantSecrets(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from stax_pipeline.domain.errors import StaxError
 from stax_pipeline.domain.extraction import Report
 from stax_pipeline.resources.archive import ArchiveWriter, Entry, is_usable_name, written_whole
-from stax_pipeline.resources.lake.store import Lake, ObjectMissing
+from stax_pipeline.resources.lake.store import Lake, ObjectMissing, ObjectUnreadable
 from stax_pipeline.resources.warehouse.dump import begin_snapshot, dump
 from stax_pipeline.resources.warehouse.engine import plain_faults
 from stax_pipeline.resources.warehouse.migrate import revision_of
@@ -109,9 +109,10 @@ def _write_raw(lake: Lake, archive: ArchiveWriter, entry: Entry, with_raw: bool,
         return
     try:
         written = archive.add(entry.name, io.BytesIO(lake.get(entry.name)))
-    except ObjectMissing:
+    except ObjectUnreadable as fault:
         if entry.sha256:
-            done.damaged.append(entry._replace(absent="it was missing from the lake"))
+            why = "was missing from the lake" if isinstance(fault, ObjectMissing) else "could not be read"
+            done.damaged.append(entry._replace(absent=f"it {why}"))
             archive.note_absent(done.damaged[-1])
         return
     done.raw_objects += 1

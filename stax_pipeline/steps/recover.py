@@ -12,10 +12,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from stax_pipeline.domain.errors import CannotStart
+from stax_pipeline.domain.errors import CannotStart, WrongUse
+from stax_pipeline.domain.slug import parse_slug
 from stax_pipeline.resources.archive import ArchiveReader, BackupRefused, Entry, Member
 from stax_pipeline.resources.lake.parquet import rebuild
-from stax_pipeline.resources.lake.store import Lake
+from stax_pipeline.resources.lake.store import Lake, ObjectUnreadable
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.dump import Dumped, close_after_loading, load, open_for_loading
 from stax_pipeline.resources.warehouse.engine import plain_faults
@@ -63,6 +64,7 @@ def restore_rows_and_raw(reader: ArchiveReader, owner: sa.Engine, logins: Logins
                 done.raw_objects += 1
         if loaded != reader.rows or loaded.keys() != expected.keys():
             raise BackupRefused("This backup does not hold the rows that its manifest counts. No row was changed.")
+        _refuse_bad_names(connection)
         close_after_loading(connection, logins, opened)
     done.rows, done.absent = sum(loaded.values()), reader.absent
     return done
@@ -94,6 +96,22 @@ def _expected(words: dict[str, Any], opened: list[Dumped]) -> dict[str, Dumped]:
     return {f"postgres/{name}.copy": Dumped(name, columns) for name, columns in written.items()}
 
 
+def _refuse_bad_names(connection: sa.Connection) -> None:
+    """What was loaded did not pass through `stax connect`: only a forged backup holds such names."""
+    for slug in connection.exec_driver_sql("select slug from stax.tenants").scalars():
+        try:
+            parse_slug(slug)
+        except WrongUse as fault:
+            raise BackupRefused(f"This backup was not made by stax: {fault} No row was changed.") from None
+
+
+def _holds(lake: Lake, path: str, data: bytes) -> bool:
+    try:
+        return lake.get(path) == data
+    except ObjectUnreadable:  # such as a folder of that name
+        return False
+
+
 def _put_raw(lake: Lake, member: Member) -> None:
     """Create the object; one that is there already must be the same."""
     data = member.content.read()
@@ -102,7 +120,7 @@ def _put_raw(lake: Lake, member: Member) -> None:
     try:
         lake.put_new(member.name, data)
     except FileExistsError:
-        if lake.get(member.name) != data:
+        if not _holds(lake, member.name, data):
             raise BackupRefused(
                 f"The lake holds another {member.name}: restore into an empty lake (STAX_LAKE_URL). No row was changed."
             ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -52,6 +53,13 @@ def test_the_way_there_and_back(
         assert not (home / "master.key").exists()
         verified = stax("verify")
         assert (verified.code, verified.out.splitlines()[-1]) == (0, "Everything holds."), verified.said
+        shutil.rmtree(home / "lake" / "spend")
+        lacking = stax("verify")
+        assert lacking.code == 1
+        assert f"parquet_holds_the_rows: table spend, usage_date {RECENT.start}: there is no file" in lacking.err
+        [command] = re.findall(r"parquet_holds_the_rows: `stax (.*?)` writes these files anew", lacking.err)
+        assert stax(*command.split()).code == 0
+        assert stax("verify").out.endswith("Everything holds.\n")
         shutil.copy(made.home / "master.key", home / "master.key")
         assert stax("tenants").code == 0
         assert stax("grant", "kept_finance", "acme", "globex").code == 0
@@ -75,11 +83,19 @@ def test_a_raw_object_that_is_gone_is_named_and_the_rest_is_kept(
     assert (tmp_path / "one").exists()
 
 
-@pytest.mark.usefixtures("made")
-def test_without_raw_objects_it_says_so(stax: Stax, tmp_path: Path) -> None:
+def test_without_raw_objects_it_says_so(
+    stax: Stax, made: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ended = stax("backup", str(tmp_path / "lean"), "--no-raw")
     assert ended.code == 0
     assert "no raw objects (--no-raw)" in ended.out
+    with passable_home() as home:
+        monkeypatch.setenv("STAX_HOME", str(home))
+        lacking = stax("restore", str(tmp_path / "lean"))
+        monkeypatch.setenv("STAX_HOME", str(made.home))
+    assert lacking.code == 1
+    assert re.search(r"failed: raw/\S+: left out on request\n", lacking.err)
+    assert "made with --no-raw: set STAX_LAKE_URL to the lake that holds its raw objects, then verify." in lacking.err
     assert stax("backup", str(tmp_path / "whole")).code == 0
     assert (tmp_path / "lean").stat().st_size < (tmp_path / "whole").stat().st_size
 

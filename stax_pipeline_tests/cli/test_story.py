@@ -142,14 +142,39 @@ def test_verify_names_a_changed_raw_page_and_a_changed_figure(
     parquet = next(Path(settings.lake).glob("usage_lines/*/*.parquet"))
     parquet.write_bytes(b"")
     ended = stax("verify")
-    assert "failed: parquet_files_are_whole: usage_lines/usage_date=" in ended.err
+    assert "failed: parquet_holds_the_rows: table usage_lines, usage_date " in ended.err
     assert ended.code == 1
     assert re.search(r"failed: raw_objects_hold_their_hash: tenant acme: raw/.* does not have the hash", ended.err)
     assert re.search(r"failed: spend_ties_to_cost_lines: tenant acme, usage_date \d{4}-\d\d-\d\d, ", ended.err)
+    assert re.search(r"parquet_holds_the_rows: table spend, usage_date \S+: the file does not hold", ended.err)
+    days = re.findall(r"parquet_holds_the_rows: table \w+, usage_date (\S+): ", ended.err)
+    assert f"parquet_holds_the_rows: `stax replay --from {min(days)} --to {max(days)}` writes these files" in ended.err
     told = [int(count) for count in re.findall(r"^\w+: (\d+) violations?$", ended.out, re.MULTILINE)]
     warned = len(set(re.findall(r"^warning: (\w+)", ended.err, re.MULTILINE)))
     assert warned == 0
     assert ended.err.splitlines()[-1] == f"{len(told)} rules broken, {sum(told)} violations."
+
+
+@pytest.mark.usefixtures("connected")
+def test_what_is_odd_about_one_tenants_objects_is_that_tenants_finding(
+    stax: Stax, settings: Settings, engine: sa.Engine
+) -> None:
+    """A folder in an object's place, and a path out of the lake, which only a forged backup can hold."""
+    for report in ("cost_report", "usage_report"):
+        file = next(Path(settings.lake).glob(f"raw/{report}/*/*/*.zst"))
+        file.unlink()
+        file.mkdir()
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "update stax.extractions set raw_uri = '../../' || raw_uri where report = 'usage_report'"
+        )
+    ended = stax("verify")
+    assert ended.code == 1
+    assert re.search(r"objects_hold_their_hash: tenant acme: .*cost_report.* cannot be read: Is a directory", ended.err)
+    assert re.search(r"objects_hold_their_hash: tenant acme: '\.\./\.\./raw/.* is not a path in the lake", ended.err)
+    assert "usage_lines_tie_to_report: tenant acme: " in ended.err
+    assert "price_book_matches_bill: holds" in ended.out  # every rule was looked at
+    assert "unexpected" not in ended.said
 
 
 @pytest.mark.usefixtures("connected")

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import tarfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,33 @@ def test_no_file_is_taken_out_under_a_name_of_its_own_choice(tmp_path: Path, nam
     path = by_hand(tmp_path / "x", HEAD_MEMBER, member, ("manifest.jsonl", manifest(HEAD_MEMBER, member)))
     with pytest.raises(BackupRefused, match="whose name no backup has|cut or damaged"):
         read(path)
+
+
+SPACES = b" " * 100_000_000
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        [(HEAD_MEMBER[0], SPACES)],
+        [HEAD_MEMBER, ("manifest.jsonl", SPACES)],
+        [HEAD_MEMBER, ("manifest.jsonl", manifest(("raw/a", b""), absent="x") * 200_000)],
+        [(HEAD_MEMBER[0], b"[" * 1_000_000)],
+        [("x" * 100_000_000, b"")],
+        [HEAD_MEMBER, ("raw/a", SPACES)],
+    ],
+    ids=["head", "line of the manifest", "lines of the manifest", "levels of the head", "name", "raw object"],
+)
+def test_a_small_file_does_not_unfold_in_memory(tmp_path: Path, bomb: list[tuple[str, bytes]]) -> None:
+    path = by_hand(tmp_path / "x", *bomb)
+    assert path.stat().st_size < 200_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(BackupRefused):
+            read(path)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_link_is_refused(tmp_path: Path) -> None:

@@ -442,9 +442,23 @@ def test_never_initialised_home_has_no_url(empty_home: Path) -> None:
 
 def test_vanished_data_is_never_replaced_by_an_empty_database(home: Path) -> None:
     shutil.rmtree(data_of(home))
-    with pytest.raises(CannotStart, match="is gone. Restore it"):
+    with pytest.raises(CannotStart, match=r"data are gone\. `stax restore` puts a backup into a new STAX_HOME"):
         embedded_postgres.start_pinned(home)
     assert not embedded_postgres.is_running(home)
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root's data may lie outside of its home")
+def test_a_lost_folder_outside_of_the_home_is_named(private_directory: Path) -> None:
+    home = private_directory / "pg"
+    with embedded_postgres.running(home):
+        outside = data_of(home).parent
+    assert not outside.is_relative_to(home)
+    kept = outside.rename(outside.with_name(f"{outside.name}-kept"))
+    try:
+        with pytest.raises(CannotStart, match=rf"files at {outside}/data are gone\."):
+            embedded_postgres.start_pinned(home)
+    finally:
+        kept.rename(outside)
 
 
 def test_lost_password_file_is_made_anew(home: Path) -> None:

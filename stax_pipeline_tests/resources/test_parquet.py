@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.resources.lake import parquet
-from stax_pipeline.resources.lake.parquet import damaged_files, rebuild
+from stax_pipeline.resources.lake.parquet import difference, rebuild
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.copy import copy_in
 from stax_pipeline_tests.conftest import Installation
@@ -104,46 +105,79 @@ def test_a_flipped_byte_is_an_error(made: Installation, tmp_path: Path) -> None:
         pq.read_table(damaged, page_checksum_verification=True)
 
 
-DAMAGES: dict[str, tuple[Callable[[bytes, int], bytes], str]] = {
-    "one bit flipped": (
-        lambda data, at: data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :],
-        r"(?i)crc|checksum|corrupt",
-    ),
-    "truncated": (lambda data, _: data[:-20], "cannot be read"),
-    "empty": (lambda data, _: b"", "cannot be read"),
-}
+class TestDifference:
+    """What `stax verify` says of a file; whatever a test does to it is mended by writing it anew."""
 
+    @pytest.fixture(autouse=True)
+    def mended(self, made: Installation) -> Iterator[None]:
+        yield
+        rebuild(made.engine, made.lake, tables.spend, DAYS)
+        assert self.said(made) is None
 
-@pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_file_is_named(made: Installation, name: str) -> None:
-    damage, words = DAMAGES[name]
-    file = file_of(made, tables.spend, DAYS.start)
-    good = file.read_bytes()
-    column = pq.ParquetFile(file).metadata.row_group(0).column(pq.read_schema(file).names.index("cost_usd"))
-    file.write_bytes(damage(good, column.data_page_offset + column.total_compressed_size // 2))
-    [told] = found_damaged(made)
-    file.write_bytes(good)
-    assert told.startswith(f"spend/usage_date={DAYS.start}/part-0.parquet cannot be read")
-    assert re.search(words, told)
+    @staticmethod
+    def said(made: Installation, day: date = DAYS.start, table: sa.Table = tables.spend) -> str | None:
+        with made.engine.connect() as connection:
+            query = f"select count(*) from stax.{table.name} where usage_date = '{day}'"
+            return difference(connection, made.lake, table, day, connection.exec_driver_sql(query).scalar_one())
 
+    def test_files_of_good_data_differ_in_nothing(self, made: Installation) -> None:
+        assert {self.said(made, day, table) for day in DAYS.days for table in DAILY} == {None}
 
-def test_a_file_of_another_day_and_a_missing_one_are_named(made: Installation) -> None:
-    first, last = (file_of(made, tables.spend, day) for day in (DAYS.start, TODAY))
-    good = first.read_bytes()
-    for change, words in (
-        (lambda: first.write_bytes(last.read_bytes()), "rows, the warehouse"),
-        (first.unlink, "holds no"),
-    ):
-        assert found_damaged(made) == []
-        change()
-        [told] = found_damaged(made)
-        first.write_bytes(good)
-        assert words in told
+    def test_cut_into_other_batches_it_is_the_same_file(
+        self, made: Installation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(parquet, "ROW_GROUP", 7)
+        assert self.said(made) is None
 
+    def test_a_day_without_rows_needs_no_file(self, made: Installation) -> None:
+        assert self.said(made, date(2026, 1, 1)) is None
 
-def found_damaged(made: Installation) -> list[str]:
-    with made.engine.connect() as connection:
-        return [told for table in DAILY for told in damaged_files(connection, made.lake, table)]
+    def test_a_file_that_is_gone(self, made: Installation) -> None:
+        file_of(made, tables.spend, DAYS.start).unlink()
+        assert re.fullmatch(r"there is no file, Postgres holds \d\d+ rows", self.said(made) or "")
+
+    @pytest.mark.parametrize(
+        "change",
+        ["cost_usd = cost_usd + 0.000000000000000001", "description = description || ' '", "loaded_at = now()",
+         "contracted_cost_usd = null"],
+    )  # fmt: skip
+    def test_one_other_value(self, made: Installation, change: str) -> None:
+        of_day = f"usage_date = '{DAYS.start}'"
+        last = f"select max(ctid) from stax.spend where {of_day} and contracted_cost_usd is not null"
+        execute(made, f"update stax.spend set {change} where ctid = ({last})")
+        assert self.said(made) == "the file does not hold Postgres' values"
+
+    def test_another_days_file(self, made: Installation) -> None:
+        execute(made, f"delete from stax.spend where usage_date = '{DAYS.days[1]}' and line = 1")
+        rebuild(made.engine, made.lake, tables.spend, DAYS)
+        shutil.copy(file_of(made, tables.spend, DAYS.days[1]), file_of(made, tables.spend, DAYS.start))
+        assert re.fullmatch(r"the file holds \d+ rows, Postgres \d+", self.said(made) or "")
+
+    def test_other_columns(self, made: Installation) -> None:
+        file = file_of(made, tables.spend, DAYS.start)
+        pq.write_table(pq.read_table(file, partitioning=None).drop_columns(["description"]), file)
+        assert self.said(made) == "the file's columns are not those of the table"
+
+    @pytest.mark.parametrize("length", [0, 100, -100])
+    def test_a_file_that_is_cut(self, made: Installation, length: int) -> None:
+        file = file_of(made, tables.spend, DAYS.start)
+        file.write_bytes(file.read_bytes()[:length])
+        assert "the file cannot be read" in (self.said(made) or "")
+
+    def test_a_flipped_byte(self, made: Installation) -> None:
+        file = file_of(made, tables.spend, DAYS.start)
+        column = pq.ParquetFile(file).metadata.row_group(0).column(pq.read_schema(file).names.index("cost_usd"))
+        data = bytearray(file.read_bytes())
+        data[column.data_page_offset + column.total_compressed_size // 2] ^= 1
+        file.write_bytes(data)
+        assert self.said(made) == "the file cannot be read (OSError)"
+
+    def test_a_folder_in_its_place(self, made: Installation) -> None:
+        file = file_of(made, tables.spend, DAYS.start)
+        file.unlink()
+        file.mkdir()
+        assert self.said(made) == "the file cannot be read (ObjectUnreadable)"
+        file.rmdir()
 
 
 def test_one_file_per_day_and_nothing_unfinished(made: Installation) -> None:

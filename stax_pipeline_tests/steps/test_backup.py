@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,8 @@ import zstandard
 from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.resources import embedded_postgres
-from stax_pipeline.resources.archive import ArchiveReader, BackupRefused
+from stax_pipeline.resources.archive import ArchiveReader, BackupRefused, written_whole
+from stax_pipeline.resources.lake.parquet import rebuild
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.dump import begin_snapshot, open_for_loading
@@ -33,6 +35,7 @@ from stax_pipeline.steps import backup
 from stax_pipeline.steps.backup import BackedUp, Sources, back_up
 from stax_pipeline.steps.isolation import no_progress
 from stax_pipeline.steps.recover import Restored, prove_usable, rebuild_parquet, restore_rows_and_raw, still_missing
+from stax_pipeline.steps.twins import parquet_gaps
 from stax_pipeline_tests.conftest import Installation, passable_home
 from stax_pipeline_tests.steps.support import COST, change, content, on, query, sync, times, two_tenants
 
@@ -271,6 +274,22 @@ def test_a_sync_meanwhile_does_not_show(made: Installation, tmp_path: Path, monk
     assert len(rows(made.settings)["extractions"]) > len(before["extractions"])
 
 
+def forge(source: Path, into: Path, name: str, old: bytes, new: bytes) -> Path:
+    """The archive without its raw objects, one member changed, every hash right again."""
+    with source.open("rb") as file, written_whole(into) as writer:
+        reader = ArchiveReader(file, source.name)
+        reader.prove()
+        writer.head(reader.words)
+        for member in reader.members():
+            data = member.content.read()
+            if member.name == name:
+                assert old in data
+                data = data.replace(old, new)
+            if member.name.startswith("postgres/"):
+                writer.add(member.name, io.BytesIO(data), reader.rows[member.name])
+    return into
+
+
 class TestRefused:
     @pytest.fixture(scope="class")
     def place(self) -> Iterator[Settings]:
@@ -323,6 +342,20 @@ class TestRefused:
         with pytest.raises(WarehouseFault, match="restoring: the database refused it"):
             put_back(place, tmp_path / "wrong")
 
+    @pytest.mark.parametrize("slug", ["../../evil", "Acme", "acme\\n", "<script>"])
+    def test_one_with_a_name_that_no_tenant_can_have(
+        self, place: Settings, taken: Taken, tmp_path: Path, slug: str
+    ) -> None:
+        forged = forge(taken.path, tmp_path / "forged", "postgres/tenants.copy", b"\tacme\t", f"\t{slug}\t".encode())
+        with pytest.raises(BackupRefused, match="was not made by stax: .* is no tenant name"):
+            put_back(place, forged)
+
+    def test_an_object_where_the_lake_has_a_folder(self, place: Settings, taken: Taken) -> None:
+        (Path(place.lake) / min(taken.raw)).mkdir(parents=True)
+        with pytest.raises(BackupRefused, match="The lake holds another raw/"):
+            put_back(place, taken.path)
+        shutil.rmtree(place.lake)
+
     def test_a_lake_that_holds_other_objects(self, place: Settings, taken: Taken) -> None:
         other = Path(place.lake) / min(taken.raw)
         other.parent.mkdir(parents=True)
@@ -349,19 +382,23 @@ class TestRawObjects:
     ) -> None:
         lake = Path(made.settings.lake)
         named = sorted(row[0] for row in query(made, "select raw_uri from stax.extractions where raw_uri is not null"))
-        kept = {name: (lake / name).read_bytes() for name in named[:2]}
+        kept = {name: (lake / name).read_bytes() for name in named[:3]}
         try:
             (lake / named[0]).unlink()
             (lake / named[1]).write_bytes(kept[named[1]][:-1])
+            (lake / named[2]).unlink()
+            (lake / named[2]).mkdir()
             done = take(made.settings, tmp_path / "lacking")
         finally:
+            (lake / named[2]).rmdir()
             for name, data in kept.items():
                 (lake / name).write_bytes(data)
         assert {entry.name: entry.absent for entry in done.damaged} == {
-            named[0]: "it was missing from the lake", named[1]: "it did not have its recorded hash"
+            named[0]: "it was missing from the lake", named[1]: "it did not have its recorded hash",
+            named[2]: "it could not be read",
         }  # fmt: skip
         with (tmp_path / "lacking").open("rb") as file:
-            assert {m.name for m in ArchiveReader(file, "x").members()} >= set(named[1:])
+            assert {m.name for m in ArchiveReader(file, "x").members()} >= {named[1], *named[3:]}
 
 
 KILLED = """
@@ -423,6 +460,22 @@ def test_a_killed_restore_leaves_an_empty_installation_and_can_be_run_again(take
         assert [name for name, found in rows(settings).items() if found] == []
         put_back(settings, taken.path)
         assert rows(settings) == taken.rows
+
+
+def test_a_restore_killed_before_its_parquet_is_told_and_finished_by_a_replay(taken: Taken) -> None:
+    with empty() as settings:
+        kill(settings, taken.path, "recover", "rebuild", "put_back")
+        assert rows(settings) == taken.rows
+        with pytest.raises(WrongUse, match="stopped here while it wrote Parquet.*`stax replay` writes the files"):
+            put_back(settings, taken.path)
+        lake, loader = Lake(settings.lake), connect_engine(logins(settings).loader)
+        with loader.connect() as connection:
+            lacking = {gap.table for gap in parquet_gaps(connection, lake, RECENT)}
+            assert lacking == {table.name for table in tables.DAILY}
+            for table in tables.DAILY:  # as the last thing that `stax replay` does
+                rebuild(loader, lake, table, RECENT)
+            assert list(parquet_gaps(connection, lake, RECENT)) == []
+        loader.dispose()
 
 
 OLD_ROWS = """

@@ -35,7 +35,7 @@ def backup(file: Path, no_raw: bool) -> None:
 
     settings = read_settings()
     with existing_database(settings) as (loader, owner), shown_progress():
-        sources = Sources(loader, owner, Lake(settings.lake))
+        sources = Sources(loader, owner, Lake(settings.lake, settings.home))
         done = back_up(sources, file.absolute(), with_raw=not no_raw, progress=_told("backing up", "tenants"))
     click.echo(
         f"Wrote {file}: {count_of(done.tenants, 'tenant')}, {count_of(done.rows, 'row')}, "
@@ -62,9 +62,10 @@ def restore(file: Path) -> None:
     from stax_pipeline.resources.warehouse.grants import slugs_by_role
     from stax_pipeline.resources.warehouse.roles import logins
     from stax_pipeline.steps import recover
+    from stax_pipeline.steps.backup import NOT_ASKED_FOR
 
     settings = read_settings()
-    lake = Lake(settings.lake)
+    lake = Lake(settings.lake, settings.home)
     try:
         opened = file.open("rb")
     except OSError as fault:
@@ -85,7 +86,13 @@ def restore(file: Path) -> None:
     for role, slugs in granted.items():
         click.echo(f"A login is not in a backup; to have it again: stax grant {role} {' '.join(slugs)}")
     click.echo("Run `stax verify`: it reads every raw object and checks every sum.")
-    _fail_for(recover.still_missing(lake, done.absent))
+    missing = recover.still_missing(lake, done.absent)
+    if any(entry.absent == NOT_ASKED_FOR for entry in missing):
+        click.echo(
+            "The backup was made with --no-raw: set STAX_LAKE_URL to the lake that holds its raw objects, then verify.",
+            err=True,
+        )
+    _fail_for(missing)
 
 
 def _told(stage: str, unit: str) -> Progress:

@@ -64,7 +64,7 @@ def _read(
 
     columns = columns_of(connection, wanted)
     if instant:
-        return columns, rows_as_of(connection, Lake(settings.lake), wanted, instant, settings)
+        return columns, rows_as_of(connection, Lake(settings.lake, settings.home), wanted, instant, settings)
     return columns, rows_of(connection, wanted)
 
 

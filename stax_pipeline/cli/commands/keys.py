@@ -115,7 +115,7 @@ def disconnect(slug: str, everything: bool, yes: bool) -> None:
             destroyed = tenancy.disconnect(engine, slug)
             click.echo(f"Tenant {slug} is disconnected: {count_of(destroyed, 'stored key')} destroyed, its data stays.")
             return
-        purged = tenancy.purge(engine, Lake(settings.lake), slug, click.echo)
+        purged = tenancy.purge(engine, Lake(settings.lake, settings.home), slug, click.echo)
     for place, count in purged.left.items():
         click.echo(f"failed: tenant {slug}: {count} left in {place}; run the purge again.", err=True)
     if purged.left:

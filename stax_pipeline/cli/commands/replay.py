@@ -39,7 +39,7 @@ def replay(first: date | None, last: date | None, from_lake: bool) -> None:
 
     settings = read_settings()
     with database(settings), loader(settings) as engine, shown_progress():
-        failures = _replay(settings, engine, Lake(settings.lake), first, last, from_lake)
+        failures = _replay(settings, engine, Lake(settings.lake, settings.home), first, last, from_lake)
     for slug, reason in sorted(failures):
         click.echo(f"failed: tenant {slug}: {reason}", err=True)
     if failures:

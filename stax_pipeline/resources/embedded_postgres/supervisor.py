@@ -108,6 +108,11 @@ def _prepare(home: Home) -> Cluster:
     known = layout.read_record(home)
     account = layout.server_account(home)
     place = layout.place_of_data(home, account, known)
+    if known is not None and known.initialised and not (place / "data" / "PG_VERSION").exists():
+        raise CannotStart(
+            f"the database's files at {place / 'data'} are gone. `stax restore` puts a backup into a new STAX_HOME; "
+            f"to begin with an empty database here, remove {home.path}."
+        )
     socket_directory = layout.make_socket_directory(home, place, account)
     cluster = Cluster(home, place, binaries_for(account), account, socket_directory)
     outside = None if place == home.path else str(place)
@@ -115,10 +120,6 @@ def _prepare(home: Home) -> Cluster:
         layout.write_record(home, Record(outside, str(socket_directory), initialised=False))
     server.clear_leftovers(cluster)
     if not (cluster.data / "PG_VERSION").exists():
-        if known is not None and known.initialised:
-            raise CannotStart(
-                f"{cluster.data} is gone. Restore it, or remove {home.path} to start with an empty database."
-            )
         initialise(cluster)
     elif not home.password.exists():
         renew_password(cluster)

@@ -11,7 +11,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import IO
 
@@ -21,10 +21,9 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from stax_pipeline.domain.errors import StaxError
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.money import SCALE
-from stax_pipeline.resources.lake.store import Lake
+from stax_pipeline.resources.lake.store import Lake, ObjectMissing, ObjectUnreadable
 from stax_pipeline.resources.warehouse.copy import copy_out
 
 USD = pa.decimal128(38, SCALE)
@@ -55,6 +54,46 @@ def rebuild(engine: sa.Engine, lake: Lake, table: sa.Table, window: Window) -> i
         finally:
             connection.execute(sa.text("select pg_advisory_unlock(hashtext(:name))"), lock)
             connection.commit()
+
+
+def difference(connection: sa.Connection, lake: Lake, table: sa.Table, day: date, count: int) -> str | None:
+    """How the day's file differs from the `count` rows of the day in the warehouse; None where no value does.
+
+    The footer is looked at first, then all pages and their checksums beside the rows, a block at a time.
+    """
+    schema = arrow_schema(table)
+    try:
+        file = pq.ParquetFile(pa.BufferReader(lake.get(path_of(table, day))), page_checksum_verification=True)
+        if file.metadata.num_rows != count:
+            return f"the file holds {file.metadata.num_rows} rows, Postgres {count}"
+        if not file.schema_arrow.equals(schema):
+            return "the file's columns are not those of the table"
+        with tempfile.TemporaryFile() as rows:
+            copy_out(connection, _ordered(table, Window(day, day + timedelta(days=1))), rows)
+            rows.seek(0)
+            held = (batch for _, batch in _by_day(rows, table, schema))
+            return None if _are_equal(held, file.iter_batches(ROW_GROUP)) else "the file does not hold Postgres' values"
+    except ObjectMissing:
+        return f"there is no file, Postgres holds {count} rows" if count else None
+    except (ObjectUnreadable, pa.ArrowException, OSError) as fault:
+        return f"the file cannot be read ({type(fault).__name__})"
+
+
+def path_of(table: sa.Table, day: date) -> str:
+    """Where in the lake the day's file lies."""
+    return f"{table.name}/usage_date={day}/part-0.parquet"
+
+
+def _are_equal(left: Iterator[pa.RecordBatch], right: Iterator[pa.RecordBatch]) -> bool:
+    """Whether both hold the same rows in the same order, however they are cut into batches."""
+    one, other = next(left, None), next(right, None)
+    while one is not None and other is not None:
+        length = min(one.num_rows, other.num_rows)
+        if not one.slice(0, length).equals(other.slice(0, length)):
+            return False
+        one = one.slice(length) if length < one.num_rows else next(left, None)
+        other = other.slice(length) if length < other.num_rows else next(right, None)
+    return one is None and other is None
 
 
 def _ordered(table: sa.Table, window: Window) -> str:
@@ -94,7 +133,7 @@ class _DayFile:
 
     def __init__(self, lake: Lake, table: sa.Table, day: date, schema: pa.Schema) -> None:
         self._lake = lake
-        self._path = _path(table, day)
+        self._path = path_of(table, day)
         self._temporary: Path = lake.scratch() / f"{table.name}-{day}-{uuid.uuid4().hex}.parquet"
         self._writer = pq.ParquetWriter(
             self._temporary, schema, compression="zstd", compression_level=3, write_page_checksum=True,
@@ -116,31 +155,6 @@ class _DayFile:
     def publish(self) -> None:
         self._writer.close()
         self._lake.replace(self._path, self._temporary)
-
-
-def damaged_files(connection: sa.Connection, lake: Lake, table: sa.Table) -> Iterator[str]:
-    """Files of the table that cannot be read whole, every page against its checksum, or that hold more or fewer rows
-    than the warehouse: each in words. The file's own directory of pages has no checksum.
-    """
-    days = sa.select(table.c.usage_date, sa.func.count()).group_by(table.c.usage_date)
-    held = {_path(table, day): count for day, count in connection.execute(days)}
-    for path in sorted({*held, *lake.paths(table.name)}):
-        try:
-            rows = _rows_read(lake.get(path))
-        except (StaxError, OSError, pa.ArrowException) as fault:
-            yield f"{path} cannot be read ({str(fault).splitlines()[0]}); `stax replay` writes it anew"
-            continue
-        if rows != held.get(path, 0):
-            yield f"{path} holds {rows} rows, the warehouse {held.get(path, 0)}; `stax replay` writes it anew"
-
-
-def _rows_read(data: bytes) -> int:
-    file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-    return sum(batch.num_rows for batch in file.iter_batches())
-
-
-def _path(table: sa.Table, day: date) -> str:
-    return f"{table.name}/usage_date={day}/part-0.parquet"
 
 
 def _by_day(rows: IO[bytes], table: sa.Table, schema: pa.Schema) -> Iterator[tuple[date, pa.RecordBatch]]:

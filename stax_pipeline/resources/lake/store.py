@@ -16,30 +16,40 @@ from datetime import timedelta
 from pathlib import Path, PurePosixPath
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 
 from stax_pipeline.domain.errors import CannotStart, StaxError
 
 
-class ObjectMissing(StaxError):
+class ObjectUnreadable(StaxError):
+    """One object cannot be read; the others may be whole."""
+
+
+class ObjectMissing(ObjectUnreadable):
     """The lake does not hold what the warehouse names."""
 
 
 class Lake:
-    """Objects by relative path. `url` is a folder or an object-storage address."""
+    """Objects by relative path. `url` is a folder or an object-storage address; `home` is needed for the latter alone.
 
-    def __init__(self, url: str) -> None:
+    Every method raises CannotStart when object storage is out of reach or refuses.
+    """
+
+    def __init__(self, url: str, home: Path | None = None) -> None:
         self.url = url.rstrip("/")
         self._folder = None if "://" in url else Path(url)
-        self._remote = obstore.store.from_url(url) if "://" in url else None
+        self._home = home
+        with _reaching("opened"):
+            self._remote = obstore.store.from_url(url) if "://" in url else None
 
     def put_new(self, path: str, data: bytes) -> None:
         """Create an object that must not exist yet. Raises FileExistsError when it does."""
         if self._remote is not None:
-            try:
-                obstore.put(self._remote, path, data, mode="create")
-            except AlreadyExistsError:
-                raise FileExistsError(path) from None
+            with _reaching("written"):
+                try:
+                    obstore.put(self._remote, path, data, mode="create")
+                except AlreadyExistsError:
+                    raise FileExistsError(path) from None
             return
         target = self._target(path)
         with self._writing(target) as temporary:
@@ -53,7 +63,8 @@ class Lake:
     def replace(self, path: str, file: Path) -> None:
         """Publish a finished local file under `path`, over whatever was there; the file is moved or removed."""
         if self._remote is not None:
-            obstore.put(self._remote, path, file)
+            with _reaching("written"):
+                obstore.put(self._remote, path, file)
             file.unlink()
             return
         target = self._target(path)
@@ -63,15 +74,18 @@ class Lake:
         _sync_folder(target.parent)
 
     def get(self, path: str) -> bytes:
-        """The object's bytes. Raises ObjectMissing."""
-        try:
-            if self._remote is not None:
-                return bytes(obstore.get(self._remote, path).bytes())
-            return self._target(path, make=False).read_bytes()
-        except (NotFoundError, FileNotFoundError):
-            raise ObjectMissing(
-                f"The lake holds no {path}; restore it from a backup or extract the days again."
-            ) from None
+        """The object's bytes. Raises ObjectMissing, ObjectUnreadable."""
+        with _reaching("read"):
+            try:
+                if self._remote is not None:
+                    return bytes(obstore.get(self._remote, str(_inside(path))).bytes())
+                return self._target(path, make=False).read_bytes()
+            except (NotFoundError, FileNotFoundError):
+                raise ObjectMissing(
+                    f"The lake holds no {path}; restore it from a backup or extract the days again."
+                ) from None
+            except OSError as fault:
+                raise ObjectUnreadable(f"The lake's {path} cannot be read: {fault.strerror or fault}.") from None
 
     def count(self, prefix: str) -> int:
         """How many objects lie under `prefix`."""
@@ -80,7 +94,9 @@ class Lake:
     def paths(self, prefix: str) -> Iterator[str]:
         """Every object under `prefix`, in the order of the names."""
         if self._remote is not None:
-            yield from sorted(meta["path"] for page in obstore.list(self._remote, prefix) for meta in page)
+            with _reaching("read"):
+                found = sorted(meta["path"] for page in obstore.list(self._remote, prefix) for meta in page)
+            yield from found
             return
         folder = self._target(prefix, make=False)
         held = folder.rglob("*") if folder.exists() else ()
@@ -89,7 +105,7 @@ class Lake:
     def delete(self, path: str) -> None:
         """Remove one object, if it is there."""
         if self._remote is not None:
-            with contextlib.suppress(NotFoundError):
+            with _reaching("written"), contextlib.suppress(NotFoundError):
                 obstore.delete(self._remote, path)
             return
         self._target(path, make=False).unlink(missing_ok=True)
@@ -98,8 +114,9 @@ class Lake:
         """Remove every object under `prefix`; returns how many there were."""
         if self._remote is not None:
             paths = list(self.paths(prefix))
-            if paths:
-                obstore.delete(self._remote, paths)
+            with _reaching("written"):
+                if paths:
+                    obstore.delete(self._remote, paths)
             return len(paths)
         folder = self._target(prefix, make=False)
         held = [file for file in folder.rglob("*") if file.is_file()] if folder.exists() else []
@@ -115,16 +132,16 @@ class Lake:
         return len(left)
 
     def scratch(self) -> Path:
-        """A folder for unfinished files, on the same disk as a local lake so that a rename is atomic."""
-        folder = (self._folder or Path(os.environ.get("TMPDIR", "/tmp")) / "stax-scratch") / ".tmp"
+        """A folder for unfinished files: on a local lake's disk so that a rename is atomic, else in `home`."""
+        place = self._folder or self._home
+        assert place is not None, "a lake in object storage was opened without a home"
+        folder = place / ".tmp"
         _make(folder)
         return folder
 
     def _target(self, path: str, *, make: bool = True) -> Path:
-        relative = PurePosixPath(path)
-        if self._folder is None or relative.is_absolute() or ".." in relative.parts:
-            raise ValueError(f"not a lake path: {path}")
-        target = self._folder / relative
+        assert self._folder is not None, "a lake in object storage has no folder"
+        target = self._folder / _inside(path)
         if make:
             _make(target.parent)
         return target
@@ -136,6 +153,26 @@ class Lake:
             yield temporary
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _reaching(doing: str) -> Iterator[None]:
+    """Tell what object storage says in plain words; a program that answers there may say anything, at any length."""
+    try:
+        yield
+    except (BaseError, FileNotFoundError) as fault:  # the latter: there is no such bucket
+        said = str(fault).strip().partition("\n")[0][:300]
+        raise CannotStart(
+            f"The lake cannot be {doing}: {said} Check STAX_LAKE_URL and the credentials of the object storage."
+        ) from None
+
+
+def _inside(path: str) -> PurePosixPath:
+    """The path, unless it leads out of the lake: then it raises ObjectUnreadable."""
+    relative = PurePosixPath(path)
+    if relative.is_absolute() or ".." in relative.parts:
+        raise ObjectUnreadable(f"{ascii(path)} is not a path in the lake.")
+    return relative
 
 
 def _make(folder: Path) -> None:
