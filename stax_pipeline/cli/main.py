@@ -17,6 +17,8 @@ from typing import NoReturn
 
 import click
 
+from stax_pipeline.cli.unsaid import keys_unsaid
+
 COMMANDS = {
     "demo": ("demo", "Everything on one machine with no key: simulator, database, two tenants, 30 days, UI"),
     "up": ("services", "Start the database, Dagster's UI and its daemon on loopback"),
@@ -80,6 +82,12 @@ def stax() -> None:
 def main() -> None:
     """Run one command. Exit codes: 0 done, 1 with failures, 2 wrong use, 3 cannot start, 4 key refused, 130, 143."""
     take_signals()
+    os.umask(0o077)
+    with keys_unsaid(sys.argv[1:]):
+        _run()
+
+
+def _run() -> NoReturn:
     try:
         sys.exit(stax.main(standalone_mode=False) or 0)
     except click.exceptions.Exit as end:
@@ -110,7 +118,7 @@ def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _show(wrong: click.ClickException) -> None:
-    from stax_pipeline.domain.admin_key import without_keys
+    from stax_pipeline.domain.pasted_key import without_keys
 
     shown = StringIO()
     wrong.show(shown)
@@ -119,8 +127,8 @@ def _show(wrong: click.ClickException) -> None:
 
 def _end(fault: Exception) -> NoReturn:
     """Tell a fault without its traceback, unless STAX_DEBUG=1 asks for it."""
-    from stax_pipeline.domain.admin_key import without_keys
     from stax_pipeline.domain.errors import StaxError
+    from stax_pipeline.domain.pasted_key import without_keys
 
     if os.environ.get("STAX_DEBUG") == "1":
         import traceback

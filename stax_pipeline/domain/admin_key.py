@@ -16,7 +16,6 @@ LONGEST_KEY = 1000
 ADMIN_PREFIX = "sk-ant-admin"
 REGULAR_PREFIX = "sk-ant-api"
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
-_PASTED = re.compile(r"sk-ant-[A-Za-z0-9_-]{16,}")
 _SHORTEST_WITH_HINT = 16
 _HOW_TO_CREATE = "create an Admin key at console.anthropic.com/settings/keys (Create key, then Admin key)"
 
@@ -92,8 +91,3 @@ def prefix_warning(key: AdminKey) -> str | None:
     if key.reveal().startswith(ADMIN_PREFIX):
         return None
     return "The key does not start with sk-ant-admin as admin keys do; Anthropic's answer will decide."
-
-
-def without_keys(text: str) -> str:
-    """`text` without anything that looks like a key: errors quote arguments, where some paste theirs."""
-    return _PASTED.sub("[a key, not shown; revoke it: arguments stay in the shell's history]", text)

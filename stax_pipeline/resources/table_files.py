@@ -67,7 +67,7 @@ Write = Callable[[list[Row]], None]
 
 
 def write_file(target: Path, form: Format, columns: Sequence[Column], rows: Iterable[Row]) -> int:
-    """Write `rows` to `target`, over whatever file was there; returns how many there were.
+    """Write `rows` to `target`, over whatever file was there, with its mode; returns how many there were.
 
     Raises WrongUse where there can be no such file, StaxError when writing fails; the old file then stands.
     """
@@ -82,6 +82,8 @@ def write_file(target: Path, form: Format, columns: Sequence[Column], rows: Iter
             out.flush()
             os.fsync(out.fileno())
         with _plain(target):
+            if target.exists():
+                shutil.copymode(target, temporary)
             temporary.replace(target)
             _sync_folder(target.parent)
     finally:

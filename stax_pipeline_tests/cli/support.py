@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 from typing import NamedTuple
@@ -31,6 +32,8 @@ class Stax:
 
     def __call__(self, *arguments: str, typed: str = "", at_terminal: bool = False) -> Ended:
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        umask = os.umask(0o022)
+        os.umask(umask)
         self._capfd.readouterr()
         stdin = io.TextIOWrapper(io.BytesIO(typed.encode()))
         with self._monkeypatch.context() as patched:
@@ -41,5 +44,6 @@ class Stax:
                 main()
         for number, handler in handlers.items():
             signal.signal(number, handler)
+        os.umask(umask)
         out, err = self._capfd.readouterr()
         return Ended(int(ended.value.code or 0), out, err)

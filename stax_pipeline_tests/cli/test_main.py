@@ -198,6 +198,22 @@ def test_an_unexpected_fault_is_one_line_and_its_place_is_in_the_log(
 
 
 @pytest.mark.usefixtures("settings")
+def test_what_a_command_makes_is_private_whatever_the_umask(
+    stax: Stax, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAX_HOME", str(tmp_path / "new" / "home"))
+    monkeypatch.setenv("STAX_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    umask = os.umask(0)
+    try:
+        assert stax("up").code == 3
+    finally:
+        os.umask(umask)
+    made = list((tmp_path / "new").rglob("*")) + [tmp_path / "new"]
+    assert (tmp_path / "new" / "home") in made
+    assert [path for path in made if path.stat().st_mode & 0o077] == []
+
+
+@pytest.mark.usefixtures("settings")
 def test_no_tenant_yet(stax: Stax) -> None:
     assert "There is no tenant yet" in stax("status").err
     assert stax("sync").code == 2

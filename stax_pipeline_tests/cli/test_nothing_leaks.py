@@ -86,13 +86,14 @@ class Story:
 
     def stax(self, *arguments: str, typed: str = "", code: int | None = 0, name: str = "") -> str:
         """The command in this process; everything it writes to its streams is kept."""
-        out, before = io.StringIO(), (sys.argv, sys.stdin)
+        out, before, umask = io.StringIO(), (sys.argv, sys.stdin), os.umask(0o077)
         sys.argv, sys.stdin = ["stax", *arguments], io.TextIOWrapper(io.BytesIO(typed.encode()))
         try:
             with redirect_stdout(out), redirect_stderr(out), pytest.raises(SystemExit) as ended:
                 main()
         finally:
             sys.argv, sys.stdin = before
+            os.umask(umask)
         said = out.getvalue()
         self.printed[name or " ".join(arguments[:2])] = said
         assert code is None or (ended.value.code or 0) == code, said

@@ -367,6 +367,25 @@ def test_deep_home_gets_a_short_private_socket_directory(empty_home: Path) -> No
         directory.rmdir()
 
 
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_what_is_made_for_a_home_is_private_and_the_server_can_pass_whatever_the_umask(
+    empty_home: Path, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        home = layout.make_home(empty_home / "new" / "pg")
+    finally:
+        os.umask(before)
+    made = [home.path, *home.path.parents][:3]
+    assert {mode(path) for path in made} == {0o711 if AS_ROOT else 0o700}
+    assert layout.place_of_data(home, layout.server_account(home), None) == home.path
+    home.log.touch()
+    with pytest.raises(CannotStart, match="is a file"):
+        layout.make_home(home.log)
+    with pytest.raises(CannotStart, match="cannot be made: Not a directory"):
+        layout.make_home(home.log / "pg")
+
+
 def test_socket_directory_of_somebody_else_is_refused(empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(empty_home.parent))
     monkeypatch.setattr(tempfile, "tempdir", None)

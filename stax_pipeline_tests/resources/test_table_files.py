@@ -69,6 +69,15 @@ def test_csv_has_its_names_first(tmp_path: Path) -> None:
         ]
 
 
+def test_a_file_that_is_written_again_keeps_its_mode(tmp_path: Path) -> None:
+    """So that others may go on reading a nightly export, which is made private."""
+    file = tmp_path / "f.csv"
+    file.touch()
+    file.chmod(0o640)
+    write_file(file, Format.CSV, COLUMNS, [ROW])
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
 def test_parquet_has_exact_types(tmp_path: Path) -> None:
     write_file(tmp_path / "f.parquet", Format.PARQUET, COLUMNS, [ROW, EMPTY])
     table = pq.read_table(tmp_path / "f.parquet")

@@ -80,17 +80,18 @@ class Record(NamedTuple):
 
 
 def make_home(path: Path) -> Home:
-    """The home directory, made private when it is new; root lets others pass it, for the server, but not look in."""
+    """The home directory, made private with those above it that are new; root lets others pass them, for the server,
+    but not look in.
+    """
     path = path.resolve()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir()
-        path.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    except FileExistsError:
-        if not path.is_dir():
-            raise CannotStart(f"{path} is a file; the embedded Postgres needs a directory there.") from None
+        for directory in reversed([one for one in (path, *path.parents) if not one.exists()]):
+            directory.mkdir(exist_ok=True)
+            directory.chmod(0o711 if os.geteuid() == 0 else 0o700)
     except OSError as error:
         raise CannotStart(f"{path} cannot be made: {error.strerror}. Set STAX_HOME to a writable place.") from None
+    if not path.is_dir():
+        raise CannotStart(f"{path} is a file; the embedded Postgres needs a directory there.")
     return Home(path)
 
 
