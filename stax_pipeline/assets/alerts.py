@@ -1,9 +1,11 @@
-"""The sensor that tells operators what is wrong, and which checks are in ERROR by what Dagster recorded of them."""
+"""The sensor that tells operators what is wrong, when it last looked, and checks in ERROR by what Dagster recorded."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
+from dagster._core.scheduler.instigation import InstigatorType, SensorInstigatorData
 from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecord,
     AssetCheckExecutionRecordStatus,
@@ -11,11 +13,12 @@ from dagster._core.storage.asset_check_execution_record import (
 
 from stax_pipeline.assets.checks import CHECKS
 from stax_pipeline.assets.partitions import window_of_run
+from stax_pipeline.domain.alert_causes import Kind
 from stax_pipeline.resources.dagster import loader_engine
 from stax_pipeline.resources.notify import channels
 from stax_pipeline.settings import read_settings
 from stax_pipeline.steps.alert_facts import EVERY, QUICK
-from stax_pipeline.steps.alerts import alert_round
+from stax_pipeline.steps.alerts import Round, alert_round
 
 OWN_CAUSE = frozenset({"data_is_fresh", "all_tenants_extracted", "every_token_priced", "price_book_matches_bill"})
 """Checks whose findings are causes of their own, told by tenant, model or day."""
@@ -29,16 +32,38 @@ def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 
     What can be judged quickly is judged at every tick; what reads weeks of rows, once an hour (the cursor is when).
     """
-    settings, now = read_settings(), datetime.now(UTC)
+    now = datetime.now(UTC)
     last = datetime.fromisoformat(context.cursor) if context.cursor else None
     is_whole = last is None or now - last >= HOUR
-    done = alert_round(
-        loader_engine(settings), settings, channels(settings), now,
-        failed_checks(context.instance, settings.lookback_days), EVERY if is_whole else QUICK,
-    )  # fmt: skip
+    done = look(context.instance, now, EVERY if is_whole else QUICK)
     if is_whole:
         context.update_cursor(now.isoformat())
     return dg.SkipReason(str(done))
+
+
+def look(instance: dg.DagsterInstance, now: datetime, kinds: Collection[Kind] = EVERY) -> Round:
+    """Judge these kinds at the instant `now` (UTC) and tell the channels that are set."""
+    settings = read_settings()
+    failed = failed_checks(instance, settings.lookback_days)
+    return alert_round(loader_engine(settings), settings, channels(settings), now, failed, kinds)
+
+
+class Looked(NamedTuple):
+    """When the sensor last looked without a fault (UTC), at the quick kinds and at every kind; None for never."""
+
+    quick: datetime | None
+    every: datetime | None
+
+
+def last_looked(instance: dg.DagsterInstance) -> Looked:
+    """What Dagster kept of the sensor, by whichever daemon ran it last."""
+    states = instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
+    kept = [state.instigator_data for state in states if state.instigator_name == alerts.name]
+    found = [data for data in kept if isinstance(data, SensorInstigatorData)]
+    every = max((datetime.fromisoformat(data.cursor) for data in found if data.cursor), default=None)
+    ended = (data.last_tick_success_timestamp for data in found)
+    ticks = [datetime.fromtimestamp(at, UTC) for at in ended if at]
+    return Looked(max([*ticks, *([every] if every else [])], default=None), every)
 
 
 def failed_checks(instance: dg.DagsterInstance, lookback_days: int) -> dict[str, list[str]]:

@@ -1,6 +1,6 @@
 """What an operator reads on an asset and on a run: column schemas from the warehouse's tables, counts, failures."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import dagster as dg
@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from stax_pipeline.resources.warehouse.columns import SCHEMA
 from stax_pipeline.steps.isolation import Outcome
 
+FAILED_TENANTS = "stax/failed_tenants"
+TAGGED = 20  # names in the tag of a run: Dagster indexes it
 OWNERS = ["team:data-platform"]
 _KINDS: tuple[tuple[type[sa.types.TypeEngine[Any]], str], ...] = (
     (sa.Numeric, "numeric (exact)"),
@@ -53,7 +55,9 @@ def lineage(columns: Mapping[str, Mapping[str, list[str]]]) -> dg.TableColumnLin
 
 
 def outcome_metadata(outcome: Outcome) -> dict[str, Any]:
-    """Tenants that succeeded and failed, rows, requests sent again, and a table of who failed for which reason."""
+    """Tenants that succeeded and failed, rows, requests sent again, and who failed for which reason, as a table and as
+    tags of the run.
+    """
     told: dict[str, Any] = {
         "tenants_ok": outcome.succeeded,
         "tenants_failed": len(outcome.failures),
@@ -62,11 +66,22 @@ def outcome_metadata(outcome: Outcome) -> dict[str, Any]:
     if outcome.retries:
         told["requests_repeated"] = outcome.retries
     if outcome.failures:
+        _tag_run(outcome.failures)
         told["failures"] = text_table(["tenant", "reason"], sorted(outcome.failures.items()))
     found = [(slug, words) for slug, findings in sorted(outcome.findings.items()) for words in findings]
     if found:
         told["findings"] = text_table(["tenant", "finding"], found)
     return told
+
+
+def _tag_run(slugs: Collection[str]) -> None:
+    """Name failed tenants where runs are listed: a run that succeeded for the others is green."""
+    context = dg.AssetExecutionContext.get()
+    run = context.instance.get_run_by_id(context.run_id)
+    before = run.tags.get(FAILED_TENANTS, "").split(", ") if run else []
+    names = sorted({*before, *slugs} - {""})
+    shown = [*names[:TAGGED], *(["…"] if len(names) > TAGGED else [])]
+    context.instance.add_run_tags(context.run_id, {FAILED_TENANTS: ", ".join(shown)})
 
 
 def text_table(names: list[str], rows: list[Any]) -> dg.TableMetadataValue:

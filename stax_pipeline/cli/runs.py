@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
@@ -30,7 +31,19 @@ from stax_pipeline.domain.time import trailing_window
 from stax_pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from dagster import ExecuteInProcessResult
+    from dagster import AssetMaterialization, ExecuteInProcessResult
+
+
+IN_PASSING = re.compile(r" to GET \S+?(?=[:;. ]|$)| \(request [^)]*\)| after \d+ tr(?:y|ies)|(?<= until )[\d: -]+ UTC")
+"""What differs between two tellings of one reason: the path that was asked for, ids, counts, instants."""
+
+
+@dataclass(slots=True)
+class Failure:
+    """Why a tenant failed, in the words of the first asset that told it, and the assets that did."""
+
+    reason: str
+    where: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -40,7 +53,7 @@ class Ran:
     run_id: str
     window: Window
     success: bool
-    failures: dict[str, list[str]] = field(default_factory=dict)
+    failures: dict[str, list[Failure]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     reason: str = ""
     warnings: list[str] = field(default_factory=list)
@@ -48,6 +61,20 @@ class Ran:
     @property
     def clean(self) -> bool:
         return self.success and not self.failures
+
+    def add_failure(self, slug: str, reason: str, asset: str) -> None:
+        """One failure per tenant and reason, however many assets tell it."""
+        where = asset.removeprefix("raw_")
+        known = self.failures.setdefault(slug, [])
+        same = next((one for one in known if _gist(one.reason) == _gist(reason)), None)
+        if same is None:
+            known.append(Failure(reason, [where]))
+        elif where not in same.where:
+            same.where.append(where)
+
+
+def _gist(reason: str) -> str:
+    return IN_PASSING.sub("", reason)
 
 
 def chosen_window(
@@ -162,7 +189,7 @@ def _read(result: ExecuteInProcessResult, window: Window) -> Ran:
         if event.is_step_failure:
             ran.broken[event.step_key or "?"] = _why_the_step_failed(event.step_failure_data)
         elif event.is_step_materialization:
-            _read_failures(ran, event.materialization.metadata)
+            _read_failures(ran, event.materialization)
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             found = event.asset_check_evaluation_data
             if not found.passed:
@@ -198,9 +225,7 @@ def _innermost(error: Any) -> str:
     return words if kind.startswith("stax_pipeline.") else f"{kind.rpartition('.')[2]}: {words}"
 
 
-def _read_failures(ran: Ran, metadata: Any) -> None:
-    listed = metadata.get("failures")
+def _read_failures(ran: Ran, told: AssetMaterialization) -> None:
+    listed: Any = told.metadata.get("failures")
     for record in listed.records if listed else ():
-        reasons = ran.failures.setdefault(str(record.data["tenant"]), [])
-        if record.data["reason"] not in reasons:
-            reasons.append(str(record.data["reason"]))
+        ran.add_failure(str(record.data["tenant"]), str(record.data["reason"]), told.asset_key.to_user_string())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -51,12 +51,15 @@ def summarize(connection: sa.Connection, window: Window, slugs: Sequence[str]) -
     return [Sum(*row) for row in found]
 
 
-def summary_table(sums: Sequence[Sum]) -> str:
+def summary_table(sums: Sequence[Sum], stale: Collection[str] = ()) -> str:
+    """The table; tenants in `stale`, whose figures are not all of this run, are marked and explained."""
     rows = [
         (
-            s.slug, str(s.days), render.whole(s.rows), render.usd(s.reported), render.usd(s.reconstructed),
-            render.usd(s.estimated), render.usd(s.total), render.whole(s.tokens), render.instant(s.data_through),
+            f"{s.slug} *" if s.slug in stale else s.slug, str(s.days), render.whole(s.rows), render.usd(s.reported),
+            render.usd(s.reconstructed), render.usd(s.estimated), render.usd(s.total), render.whole(s.tokens),
+            render.instant(s.data_through),
         )
         for s in sums
     ]  # fmt: skip
-    return render.table(_HEADINGS, rows, right=_HEADINGS[1:-1])
+    shown = render.table(_HEADINGS, rows, right=_HEADINGS[1:-1])
+    return f"{shown}\n* not all of this run: what was not published stays as it was before" if stale else shown

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from stax_pipeline.domain.next_step import next_step
 from stax_pipeline.domain.words import count_of
 
 LONGEST_NAME = 80
@@ -21,6 +22,8 @@ PUBLIC_TIERS = frozenset({"", "standard", "batch", "priority"})
 
 
 class Kind(StrEnum):
+    """The worst first: in this order alerts are told where not all can be written out."""
+
     KEY_REJECTED = "key_rejected"
     TENANT_LATE = "tenant_late"
     HELD_BACK = "held_back"
@@ -62,8 +65,7 @@ def key_rejected(rows: Iterable[Rejected]) -> Iterator[Cause]:
         yield Cause(
             row.tenant_id, row.slug, Kind.KEY_REJECTED, "", row.since.date() if row.since else None,
             f"Anthropic rejects the admin key{since}; nothing more is fetched with it.",
-            f"Ask for a new Admin key, then `stax rotate-key {row.slug}`. If the key is good again: "
-            f"`stax sync {row.slug}`.",
+            next_step(row.slug, "", key_rejected=True),
         )  # fmt: skip
 
 
@@ -81,15 +83,11 @@ def held_back(rows: Iterable[HeldBack]) -> Iterator[Cause]:
     """Extractions that the unit guard or the shrink guard did not publish."""
     for row in rows:
         last = row.window_end - timedelta(days=1)
-        if row.error.startswith("shrunk"):
-            todo = f"Look at these days in the Console; if they are right, `stax sync {row.slug} --accept-shrink`."
-        else:
-            todo = "Compare a day with the Console; if the Console is right, a price is wrong: docs/prices.md."
         yield Cause(
             row.tenant_id, row.slug, Kind.HELD_BACK, row.report, row.window_start,
             f"The {row.report} of {row.window_start} to {last}, fetched {row.extracted_at:%Y-%m-%d %H:%M} UTC, is held "
             f"back and the rows before it stay: {row.error}.",
-            todo,
+            next_step(row.slug, row.error),
         )  # fmt: skip
 
 

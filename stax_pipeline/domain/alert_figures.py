@@ -6,7 +6,7 @@ Belongs here: the thresholds and the words. Dollars are USD, days UTC.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
@@ -15,8 +15,9 @@ from uuid import UUID
 from stax_pipeline.domain.alert_causes import Cause, Kind, one_line
 from stax_pipeline.domain.extraction import midnight
 from stax_pipeline.domain.money import EXACT, multiply, ratio
-from stax_pipeline.domain.words import count_of
+from stax_pipeline.domain.reconciliation import Cause as Likely
 
+MODELS_NAMED = 12
 RESTATED_SHARE = Decimal("0.01")
 SPIKE_FACTOR = 3
 SPIKE_LEAST_USD = Decimal(50)
@@ -25,30 +26,54 @@ EVENT_DAYS = 7  # what has happened cannot be mended: it stays open this long af
 
 
 class OffBar(NamedTuple):
-    """A model and tier whose error bar left its range on `days` days; `ratio` is that of the last of them."""
+    """A model and tier whose error bar left its range on a day; `cause` is that of `reconciliation`."""
 
     tenant_id: UUID
     slug: str
     model: str
     service_tier: str
-    days: int
-    last: date
+    usage_date: date
     ratio: Decimal
     cause: str
 
 
-def error_bar_left(rows: Iterable[OffBar]) -> Iterator[Cause]:
-    """Priced ÷ reported outside the range that `price_book_matches_bill` allows."""
-    for row in rows:
-        model, tier = one_line(row.model), one_line(row.service_tier)
-        more = f"; so are {count_of(row.days - 1, 'earlier day')}" if row.days > 1 else ""
+OFF_BAR_TODO = {
+    Likely.UNBILLED: "Blocked requests cost nothing; if there are many, ask the tenant (`reconciliation`).",
+    Likely.FAST_MODE: "Compare the prices of fast mode with the bill: docs/prices.md says how to correct one.",
+    Likely.CONTRACT_DISCOUNT: "`stax rates suggest {slug}` proposes a rate to record; then `stax replay`.",
+    Likely.RECORDED_RATE: "Ask for the discount, or correct the rate on record (`stax rates`); then `stax replay`.",
+    Likely.ONE_TOKEN_TYPE: "docs/reconciliation.md has the query that shows which type's price or rate is wrong.",
+    Likely.RESTATED: "Compare these days with the Console; `restated_days` says what changed and when.",
+    Likely.UNEXPLAINED: "Compare the price in force (`stax prices`) with Anthropic's; `reconciliation` has every day.",
+}
+
+
+def error_bar_left(rows: Iterable[OffBar], told: Collection[Cause]) -> Iterator[Cause]:
+    """Priced ÷ reported outside the range that `price_book_matches_bill` allows: one cause per tenant and likely cause.
+
+    None where a day's restatement is the likely cause and `told` already.
+    """
+    restated = {(cause.tenant_id, cause.day) for cause in told if cause.kind is Kind.DAY_RESTATED}
+    by_cause: dict[tuple[UUID, str, str], list[OffBar]] = defaultdict(list)
+    for row in sorted(rows, key=lambda one: one.usage_date):
+        if row.cause != Likely.RESTATED or (row.tenant_id, row.usage_date) not in restated:
+            by_cause[row.tenant_id, row.slug, row.cause].append(row)
+    for (tenant_id, slug, likely), off in by_cause.items():
+        days, last = {row.usage_date for row in off}, off[-1].usage_date
+        on = f"on {last}" if len(days) == 1 else f"on {len(days)} days, the last {last}"
         yield Cause(
-            row.tenant_id, row.slug, Kind.ERROR_BAR, f"{model}, {tier}", row.last,
-            f"Tokens × price are {row.ratio:.4f} times the bill for {model} ({tier}) on {row.last}, "
-            f"outside 0.99 to 1.01{more}. Likely cause: {row.cause}.",
-            "Record the negotiated rate, then `stax replay`." if row.cause == "contract discount"
-            else "Compare the price in force (`stax prices`) with Anthropic's; `reconciliation` has every day.",
+            tenant_id, slug, Kind.ERROR_BAR, likely, last,
+            f"Tokens × price are outside 0.99 to 1.01 times the bill {on}: {_ratios(off)}. Likely cause: {likely}.",
+            OFF_BAR_TODO[Likely(likely)].format(slug=slug),
         )  # fmt: skip
+
+
+def _ratios(off: Iterable[OffBar]) -> str:
+    """The ratio of each model and tier on its last such day; `off` is in the order of days."""
+    last = {(one_line(row.model), one_line(row.service_tier)): row.ratio for row in off}
+    named = [f"{model} ({tier}) {ratio:.4f}" for (model, tier), ratio in sorted(last.items())]
+    more = f" and {len(named) - MODELS_NAMED} more" if len(named) > MODELS_NAMED else ""
+    return ", ".join(named[:MODELS_NAMED]) + more
 
 
 class DaySpend(NamedTuple):

@@ -1,13 +1,21 @@
-"""One message about several alerts: a title, plain text for people, and the same as data for programs."""
+"""One message about several alerts: a title, plain text for people, and the same as data for programs.
+
+Bounded whatever happens: of one tenant few alerts are written out and the rest is counted beside its name, so that no
+tenant's flood hides another's alert.
+"""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from stax_pipeline.domain.alert_causes import Kind
 from stax_pipeline.domain.alerts import Alert, Due
 
-SHOWN = 40  # alerts written out in one message; all of them are in its data and in `stax alerts`
+SHOWN, SHOWN_OF_TENANT = 40, 10  # alerts written out in one message
+TENANTS = 200  # named in one message; the others wait for the next one
+SEVERITY = {kind: place for place, kind in enumerate(Kind)}
 TITLES = {
     "key_rejected": "admin key rejected",
     "tenant_late": "data is late",
@@ -22,29 +30,78 @@ TITLES = {
 Item = dict[str, str | None]
 
 
+class More(NamedTuple):
+    """How many alerts of one tenant a message counts without writing them out."""
+
+    tenant: str
+    new: int
+    gone: int
+
+    def __str__(self) -> str:
+        counts = [f"{count} more{word}" for count, word in ((self.new, ""), (self.gone, " gone")) if count]
+        return f"and {' and '.join(counts)} of {self.tenant}"
+
+
 class Message(NamedTuple):
-    """`text` holds line breaks; `new` and `gone` say the same item by item, instants in ISO 8601 (UTC)."""
+    """`text` holds line breaks; `new` and `gone` are what it writes out, item by item, instants in ISO 8601 (UTC);
+    `more` is what it counts.
+    """
 
     title: str
     text: str
     new: list[Item]
     gone: list[Item]
+    more: list[More]
+
+
+def in_one_message(found: Due) -> Due:
+    """What one message tells of: every alert of the tenants that it has room to name, the worst off first."""
+    tenants = list(dict.fromkeys(alert.tenant_id for part in found for alert in in_turn(part)))[:TENANTS]
+    named = frozenset(tenants)
+    return Due(*([alert for alert in part if alert.tenant_id in named] for part in found))
 
 
 def digest(found: Due) -> Message:
-    """The one message for everything that is due."""
-    new, gone = (sorted(part, key=lambda a: (a.slug, a.kind, a.subject)) for part in found)
-    return Message(_title(new, gone), "\n".join(_text(new, gone)), list(map(_item, new)), list(map(_item, gone)))
+    """The one message for everything that is due; each alert is written out or counted beside its tenant."""
+    new = in_turn(found.new)[:SHOWN]
+    gone = in_turn(found.gone)[: SHOWN - len(new)]
+    more = counted(found, Due(new, gone))
+    new, gone = sorted(new, key=worst_first), sorted(gone, key=worst_first)
+    text = "\n".join([*_opened(new), *_ended(gone), *map(str, more), "`stax alerts` shows what is open."])
+    return Message(_title(found), text, list(map(_item, new)), list(map(_item, gone)), more)
+
+
+def in_turn(alerts: Sequence[Alert]) -> list[Alert]:
+    """At most so many of each tenant: first every tenant's worst, then every tenant's second, and so on."""
+    of_tenant: dict[str, list[Alert]] = defaultdict(list)
+    for alert in sorted(alerts, key=worst_first):
+        of_tenant[alert.slug].append(alert)
+    turns = [(turn, alert) for own in of_tenant.values() for turn, alert in enumerate(own[:SHOWN_OF_TENANT])]
+    return [alert for _, alert in sorted(turns, key=lambda one: (one[0], *worst_first(one[1])))]
+
+
+def worst_first(alert: Alert) -> tuple[int, str, str]:
+    return SEVERITY[alert.kind], alert.slug, alert.subject
+
+
+def counted(found: Due, shown: Due) -> list[More]:
+    """What was found and is not shown, by tenant."""
+    new, gone = (
+        Counter(alert.slug for alert in part) - Counter(alert.slug for alert in written)
+        for part, written in zip(found, shown, strict=True)
+    )
+    return [More(slug, new[slug], gone[slug]) for slug in sorted(new | gone)]
 
 
 def trial() -> Message:
     """What `stax alerts test` sends."""
     return Message(
-        "stax: test message", "This is a test of stax's alerts. Nothing happened; this channel works.", [], []
+        "stax: test message", "This is a test of stax's alerts. Nothing happened; this channel works.", [], [], []
     )  # fmt: skip
 
 
-def _title(new: Sequence[Alert], gone: Sequence[Alert]) -> str:
+def _title(found: Due) -> str:
+    new, gone = found
     if len(new) + len(gone) == 1:
         [alert] = [*new, *gone]
         return f"stax: {alert.slug}: {TITLES[alert.kind]}{'' if new else ' - gone'}"
@@ -52,24 +109,22 @@ def _title(new: Sequence[Alert], gone: Sequence[Alert]) -> str:
     return f"stax: alerts: {', '.join(counts)}"
 
 
-def _text(new: Sequence[Alert], gone: Sequence[Alert]) -> Iterator[str]:
-    for alert in new[:SHOWN]:
+def _opened(alerts: Sequence[Alert]) -> Iterator[str]:
+    for alert in alerts:
         yield f"{alert.slug}: {TITLES[alert.kind]}"
         yield f"  {alert.what}"
         if alert.resolved_at:
             yield f"  It is gone again since {alert.resolved_at:%Y-%m-%d %H:%M} UTC."
         yield f"  What to do: {alert.todo}"
         yield ""
-    room = SHOWN - min(len(new), SHOWN)
-    for alert in gone[:room]:
+
+
+def _ended(alerts: Sequence[Alert]) -> Iterator[str]:
+    for alert in alerts:
         yield f"{alert.slug}: gone: {TITLES[alert.kind]}{f' ({alert.subject})' if alert.subject else ''}"
         yield f"  Open from {alert.opened_at:%Y-%m-%d %H:%M} to {alert.resolved_at:%Y-%m-%d %H:%M} UTC."
         yield f"  It was: {alert.what}"
         yield ""
-    left = len(new) + len(gone) - SHOWN
-    if left > 0:
-        yield f"and {left} more."
-    yield "`stax alerts` shows all that is open."
 
 
 def _item(alert: Alert) -> Item:

@@ -5,12 +5,13 @@ Pure rules over one tenant's window.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from stax_pipeline.domain.cost import CostLine
 from stax_pipeline.domain.money import multiply, ratio, sum_usd
+from stax_pipeline.domain.next_step import SHRUNK, UNIT_MISMATCH, accept_shrink
 from stax_pipeline.domain.reconciliation import reconcile
 from stax_pipeline.domain.spend import METERED_TIERS
 from stax_pipeline.domain.terms import Terms
@@ -42,7 +43,7 @@ def unit_fault(costs: Iterable[CostLine], usage: Iterable[UsageLine], terms: Ter
     reported = sum_usd(row.reported_usd for row in rows)
     if not unit_mismatch(priced, reported):
         return None
-    return f"unit mismatch: tokens × price say ${priced:.2f}, the cost report says ${reported:.2f}"
+    return f"{UNIT_MISMATCH}: tokens × price say ${priced:.2f}, the cost report says ${reported:.2f}"
 
 
 def shrunk_days(
@@ -54,6 +55,17 @@ def shrunk_days(
         for day, old in before.items()
         if day in settled and (day not in after or (old > 0 and multiply(after[day], 2) < old))
     )
+
+
+def shrink_reason(
+    slug: str, days: Sequence[date], before: Mapping[date, Decimal], after: Mapping[date, Decimal], what: str
+) -> str:
+    """Why shrunk days are not published, and the command that publishes them; `what` is dollars or some tokens."""
+    places = 2 if what == "dollars" else 0
+    none = Decimal(0)
+    named = ", ".join(f"{d}: {before[d]:,.{places}f} → {after.get(d, none):,.{places}f} {what}" for d in days[:3])
+    more = f" and {len(days) - 3} more days" if len(days) > 3 else ""
+    return f"{SHRUNK}: {named}{more}. Kept raw, not published; {accept_shrink(slug, days)} publishes it"
 
 
 def settled_days(

@@ -76,7 +76,7 @@ class Webhook:
 
 
 def json_content(message: Message) -> dict[str, object]:
-    return {"title": message.title, "text": message.text, "new": message.new, "gone": message.gone}
+    return {**message._asdict(), "more": [one._asdict() for one in message.more]}
 
 
 def slack_content(message: Message) -> dict[str, object]:

@@ -91,13 +91,11 @@ where t.status <> 'disconnected'
 group by t.tenant_id, t.slug, x.model, x.service_tier, x.cost_type
 """
 OFF_BAR = """
-select t.tenant_id, t.slug, r.model, r.service_tier, count(*), max(r.usage_date),
-       (array_agg(r.ratio order by r.usage_date desc))[1], (array_agg(r.cause order by r.usage_date desc))[1]
+select t.tenant_id, t.slug, r.model, r.service_tier, r.usage_date, r.ratio, r.cause
 from stax.reconciliation r
 join stax.tenants t using (tenant_id)
 where r.usage_date >= :recent and r.ratio is not null and r.cause not in ('', 'band', 'unknown price')
   and t.status <> 'disconnected'
-group by t.tenant_id, t.slug, r.model, r.service_tier
 """
 DAY_SPEND = """
 with complete as (
@@ -115,6 +113,7 @@ left join spent s using (tenant_id, usage_date)
 join stax.tenants t using (tenant_id)
 where t.status <> 'disconnected'
 """
+# As far back as OFF_BAR: a day that was told as restated is not told as an error bar once that alert has expired.
 RESTATED = """
 select t.tenant_id, t.slug, r.usage_date, r.subject, r.seen_on, r.added, r.taken,
        case r.subject when 'cost' then
@@ -132,7 +131,7 @@ from (
     from (select tenant_id, usage_date, subject, (seen_at at time zone 'UTC')::date as seen_on,
                  case subject when 'cost' then difference_usd else difference_quantity end as change
           from stax.restatements
-          where seen_at >= :now - interval '9 days'
+          where seen_at >= :recent
             and (subject = 'cost' or (subject = 'usage' and cost_type = 'tokens'))) changes
     group by tenant_id, usage_date, subject, seen_on
 ) r
@@ -212,9 +211,9 @@ def judge(
         (Kind.CHECK_FAILED, lambda: check_failed(failed_checks, words, tenants)),
         (Kind.UNKNOWN_VALUE,
          lambda: unknown_values(facts.rows(UNPRICED, Unpriced), facts.rows(NEW_VALUES, NewValue))),
-        (Kind.ERROR_BAR, lambda: error_bar_left(facts.rows(OFF_BAR, OffBar))),
-        (Kind.SPEND_SPIKE, lambda: spend_spikes(facts.rows(DAY_SPEND, DaySpend), now.date())),
         (Kind.DAY_RESTATED, lambda: day_restated(facts.rows(RESTATED, Restated))),
+        (Kind.ERROR_BAR, lambda: error_bar_left(facts.rows(OFF_BAR, OffBar), judged.causes)),
+        (Kind.SPEND_SPIKE, lambda: spend_spikes(facts.rows(DAY_SPEND, DaySpend), now.date())),
         (Kind.INVOICE_DIFFERS, lambda: invoice_differs(facts.rows(OFF_INVOICE, OffInvoice))),
     ]  # fmt: skip
     for kind, causes in judges:

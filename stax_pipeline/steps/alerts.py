@@ -13,7 +13,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from stax_pipeline.domain.alert_causes import Kind
-from stax_pipeline.domain.alert_message import digest
+from stax_pipeline.domain.alert_message import digest, in_one_message
 from stax_pipeline.domain.alerts import advance, closed, due, next_attempt, told
 from stax_pipeline.resources.notify import Channel, DeliveryFailed
 from stax_pipeline.resources.warehouse.alerts import (
@@ -75,11 +75,11 @@ def alert_round(
 
 
 def _tell(engine: sa.Engine, channel: Channel, now: datetime, done: Round) -> None:
-    """One message with everything that is due, unless the channel failed a short while ago."""
+    """One message with what is due and finds room in it, unless the channel failed a short while ago."""
     with plain_faults("telling alerts"), engine.begin() as connection:
         if not take_turn(connection):
             return
-        found = due(read_alerts(connection), channel.name, now)
+        found = in_one_message(due(read_alerts(connection), channel.name, now))
         failing = read_failing(connection).get(channel.name)
         if not (found.new or found.gone) or (failing and now < failing.retry_at):
             return

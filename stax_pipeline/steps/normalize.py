@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from stax_pipeline.domain.cost import CostLine
 from stax_pipeline.domain.errors import TenantStopped
 from stax_pipeline.domain.extraction import Report, Window
-from stax_pipeline.domain.guards import days_without_cost, settled_days, shrunk_days, unit_fault
+from stax_pipeline.domain.guards import days_without_cost, settled_days, shrink_reason, shrunk_days, unit_fault
 from stax_pipeline.domain.money import EXACT
 from stax_pipeline.domain.restatement import restated_cost, restated_usage
 from stax_pipeline.domain.time import is_old_enough_to_settle
@@ -135,7 +135,7 @@ def _publish_cost(stores: Stores, tenant: Tenant, extraction: Extraction, days: 
         if not stores.accept_shrink:
             moments = {day: old.extracted_at for day, old in before.items()}
             settled = settled_days(moments, held, usage, stores.settle)
-            _refuse_shrink(_dollars(held), _dollars(fresh), settled, "dollars")
+            _refuse_shrink(tenant, _dollars(held), _dollars(fresh), settled, "dollars")
         moment = now(connection)
         changes = restated_cost(held, fresh, later(extraction, moment, before))
         add_restatements(connection, tenant.tenant_id, changes)
@@ -170,9 +170,9 @@ def _publish_usage(stores: Stores, tenant: Tenant, extraction: Extraction, days:
             settled = frozenset(
                 day for day, old in before.items() if is_old_enough_to_settle(day, old.extracted_at, stores.settle)
             )
-            _refuse_shrink(_tokens(held), _tokens(fresh), settled, "tokens")
+            _refuse_shrink(tenant, _tokens(held), _tokens(fresh), settled, "tokens")
             held_by_key = _of(days, read_key_usage_lines(connection, tenant, _span(days)))
-            _refuse_shrink(_tokens(held_by_key), _tokens(_of(days, by_key)), settled, "tokens by key")
+            _refuse_shrink(tenant, _tokens(held_by_key), _tokens(_of(days, by_key)), settled, "tokens by key")
         moment = now(connection)
         changes = restated_usage(held, fresh, later(extraction, moment, before))
         add_restatements(connection, tenant.tenant_id, changes)
@@ -210,12 +210,10 @@ def _publishable(
 
 
 def _refuse_shrink(
-    before: dict[date, Decimal], after: dict[date, Decimal], settled: frozenset[date], what: str
+    tenant: Tenant, before: dict[date, Decimal], after: dict[date, Decimal], settled: frozenset[date], what: str
 ) -> None:
     if days := shrunk_days(before, after, settled):
-        named = ", ".join(f"{d}: {before[d]:f} → {after.get(d, Decimal(0)):f} {what}" for d in days[:3])
-        more = f" and {len(days) - 3} more days" if len(days) > 3 else ""
-        raise Shrunk(f"shrunk: {named}{more}. Kept raw, not published; `stax sync --accept-shrink` publishes it")
+        raise Shrunk(shrink_reason(tenant.slug, days, before, after, what))
 
 
 def _dollars(lines: Iterable[CostLine]) -> dict[date, Decimal]:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    SensorInstigatorData,
+)
 from pytest_httpserver import HTTPServer
 
 from stax_pipeline.assets import alerts as sensors
-from stax_pipeline.assets.alerts import alerts, failed_checks
+from stax_pipeline.assets.alerts import alerts, failed_checks, last_looked
 from stax_pipeline.assets.partitions import range_tags
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.steps.alert_facts import EVERY, QUICK
@@ -127,7 +134,7 @@ def test_a_tick_tells_what_is_wrong_and_starts_no_run(
     assert tick(instance) == "3 open."
     [(request, _)] = httpserver.log
     assert [(one["tenant"], one["kind"]) for one in request.json["new"]] == [
-        ("acme", "check_failed"), ("acme", "key_rejected"), ("globex", "check_failed"),
+        ("acme", "key_rejected"), ("acme", "check_failed"), ("globex", "check_failed"),
     ]  # fmt: skip
 
 
@@ -158,6 +165,21 @@ def test_what_reads_weeks_of_rows_is_judged_once_an_hour(
     hour_ago = datetime.fromisoformat(first.cursor) - timedelta(hours=1)
     alerts(dg.build_sensor_context(instance=instance, cursor=hour_ago.isoformat()))
     assert judged == [EVERY, QUICK, EVERY]
+
+
+def test_when_it_last_looked_is_what_dagster_kept_of_the_sensor() -> None:
+    origin = RemoteInstigatorOrigin(
+        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("stax"), "__repository__"), "alerts"
+    )
+    hourly, tick = datetime(2026, 11, 22, 10, tzinfo=UTC), datetime(2026, 11, 22, 10, 35, tzinfo=UTC)
+    data = SensorInstigatorData(cursor=hourly.isoformat(), last_tick_success_timestamp=tick.timestamp())
+    kept = InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, data)
+    with dg.instance_for_test() as instance:
+        assert last_looked(instance) == (None, None)
+        instance.add_instigator_state(kept)
+        assert last_looked(instance) == (tick, hourly)
+        instance.update_instigator_state(kept.with_data(data._replace(last_tick_success_timestamp=None)))
+        assert last_looked(instance) == (hourly, hourly)
 
 
 def test_the_sensor_starts_running_and_targets_no_job() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from stax_pipeline.assets.automation import new_tenant_backfill
 from stax_pipeline.assets.checks import CHECKS
+from stax_pipeline.assets.metadata import FAILED_TENANTS
 from stax_pipeline.assets.partitions import range_tags
 from stax_pipeline.definitions import defs
 from stax_pipeline.domain.extraction import Window
@@ -73,7 +74,9 @@ class TestOneRun:
     ) -> None:
         assert result.success
         assert type(instance.run_storage).__name__ == "PostgresRunStorage"
-        assert instance.get_run_by_id(result.run_id).status is dg.DagsterRunStatus.SUCCESS  # type: ignore[union-attr]
+        kept = instance.get_run_by_id(result.run_id)
+        assert kept and kept.status is dg.DagsterRunStatus.SUCCESS
+        assert FAILED_TENANTS not in kept.tags
 
     def test_every_day_of_the_range_is_materialised(
         self, instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult
@@ -143,7 +146,9 @@ class TestNarrowedAndFailing:
         made.simulator.faults.add(faults.status(529), key=made.simulator.keys["globex"], path=COST)
         with dg.DagsterInstance.ephemeral() as instance:
             failed = run(instance)
-        assert failed.success
+            listed = instance.get_run_by_id(failed.run_id)
+        assert failed.success and listed
+        assert listed.tags[FAILED_TENANTS] == "acme"
         told = failed.asset_materializations_for_node("raw_cost_report")[-1].metadata
         assert (told["tenants_failed"].value, told["requests_repeated"].value) == (1, 1)
         assert "acme" in str(told["failures"])

@@ -9,10 +9,8 @@ import pytest
 import sqlalchemy as sa
 from pytest_httpserver import HTTPServer
 
-from stax_pipeline.resources.notify import channels
 from stax_pipeline.resources.warehouse.tenants import Tenant, add_tenant
 from stax_pipeline.settings import read_settings
-from stax_pipeline.steps.alerts import alert_round
 from stax_pipeline_tests.cli.support import Stax
 from stax_pipeline_tests.resources.smtp_sink import SmtpSink
 
@@ -64,16 +62,30 @@ def test_what_is_open_is_shown_with_what_to_do_and_how_its_channel_fares(
 ) -> None:
     hook.expect_request(f"/{CANARY}").respond_with_data("", 500)
     quiet = stax("alerts")
-    assert (quiet.code, quiet.out, quiet.err) == (0, "No alert is open.\n", "")
+    assert (quiet.code, quiet.out) == (0, "No alert is open.\n")
+    assert quiet.err == "The sensor never looked: is `stax up` running? `stax alerts check` looks now.\n"
     with engine.begin() as connection:
         add_tenant(connection, Tenant(uuid4(), "acme", "Acme", "org", "key_rejected", datetime.now(UTC), None))
-    alert_round(engine, read_settings(), channels(read_settings()), datetime.now(UTC))
+    checked = stax("alerts", "check")
+    assert (checked.code, hook.log[0][0].json["title"]) == (1, "stax: acme: admin key rejected")
+    assert "acme: key_rejected, open since" in checked.out and "not told yet" in checked.out
+    assert "failed: The webhook on localhost did not take the message: it answered 500." in checked.err
     ended = stax("alerts")
     assert ended.code == 0
     assert "acme: key_rejected, open since" in ended.out and "not told yet" in ended.out
     assert "What to do: Ask for a new Admin key, then `stax rotate-key acme`." in ended.out
     assert "webhook: failing since" in ended.err and "it answered 500" in ended.err
-    assert CANARY not in ended.said
+    assert CANARY not in ended.said + checked.said
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_check_tells_the_channels_and_ends_well(stax: Stax, engine: sa.Engine, hook: HTTPServer) -> None:
+    hook.expect_request(f"/{CANARY}").respond_with_data("ok")
+    with engine.begin() as connection:
+        add_tenant(connection, Tenant(uuid4(), "acme", "Acme", "org", "key_rejected", datetime.now(UTC), None))
+    checked = stax("alerts", "check")
+    assert (checked.code, checked.err) == (0, "")
+    assert ", told " in checked.out and "The webhook on localhost took the message." in checked.out
 
 
 @pytest.mark.usefixtures("settings")

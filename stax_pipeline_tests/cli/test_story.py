@@ -91,10 +91,17 @@ def test_a_failed_tenant_is_named_with_its_reason_and_the_others_go_on(
     simulator.revoke(simulator.keys["acme"])
     ended = stax("sync", "--days", "1")
     assert ended.code == 1
-    assert re.search(r"failed: tenant acme: .*401", ended.err)
+    [told] = re.findall(r"^failed: tenant acme: .*$", ended.err, re.MULTILINE)
+    assert told.startswith("failed: tenant acme: cost_report: Anthropic answered 401")
+    assert "then `stax rotate-key acme`." in told
+    assert "tries again" not in ended.err
+    assert re.search(r"^acme \*", ended.out, re.MULTILINE) and re.search(r"^globex  ", ended.out, re.MULTILINE)
+    assert "* not all of this run" in ended.out
     assert "failed: tenant globex" not in ended.err
     assert count(engine, "spend", "tenant_id = (select tenant_id from stax.tenants where slug = 'globex')") > 0
-    assert re.search(r"last error of acme: .*401", stax("status").out)
+    assert re.search(
+        r"last error of acme: .*401.*\nwhat to do about acme: .*`stax rotate-key acme`", stax("status").out
+    )
 
     assert stax("disconnect", "globex", "--yes").code == 0
     globex = json.loads(stax("status", "--json").out)[1]

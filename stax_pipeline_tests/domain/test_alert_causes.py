@@ -26,6 +26,8 @@ from stax_pipeline.domain.alert_causes import (
     unknown_values,
 )
 from stax_pipeline.domain.alert_figures import (
+    MODELS_NAMED,
+    OFF_BAR_TODO,
     DaySpend,
     OffBar,
     OffInvoice,
@@ -37,6 +39,8 @@ from stax_pipeline.domain.alert_figures import (
     spend_spikes,
     weekday_median,
 )
+from stax_pipeline.domain.guards import shrink_reason
+from stax_pipeline.domain.reconciliation import Cause as Likely
 
 ACME, GLOBEX = UUID(int=1), UUID(int=2)
 DAY = date(2026, 11, 21)
@@ -52,10 +56,14 @@ def all_causes() -> Iterator[Cause]:
     yield from tenant_late([Late(ACME, "acme", "cost_report", DAY, "missing")], [])
     yield from check_failed({"sums_tie": ["acme"]}, {"sums_tie": "Sums tie."}, {"acme": ACME})
     yield from unknown_values([Unpriced(ACME, "acme", "claude-next", "standard", "tokens", DAY, DAY)], [])
-    yield from error_bar_left([OffBar(ACME, "acme", "claude-next", "standard", 1, DAY, Decimal("1.5"), "unexplained")])
+    yield from error_bar_left([off("claude-next", "unexplained")], [])
     yield from spend_spikes(history(usual="100", today="301"), NOON.date())
     yield from day_restated([Restated(ACME, "acme", DAY, "cost", DAY, Decimal(0), Decimal(2), Decimal(100))])
     yield from invoice_differs([OffInvoice(ACME, "acme", date(2026, 10, 1), Decimal(90), Decimal(100))])
+
+
+def off(model: str, cause: str, day: date = DAY, usage_ratio: str = "1.5") -> OffBar:
+    return OffBar(ACME, "acme", model, "standard", day, Decimal(usage_ratio), cause)
 
 
 def history(usual: str, today: str, weeks: int = 4) -> list[DaySpend]:
@@ -123,6 +131,34 @@ class TestUnknown:
         [found] = unknown_values([], [NewValue(ACME, "acme", "cost_type", "a\nb\x1b[31m" + "x" * 500, DAY, DAY)])
         assert "\n" not in found.subject and "\x1b" not in found.subject
         assert len(found.subject) < 100
+
+
+class TestErrorBar:
+    def test_one_likely_cause_is_one_cause_that_lists_the_models(self) -> None:
+        rows = [off(f"m{n}", "contract discount", DAY - timedelta(days=d)) for n in range(2) for d in range(3)]
+        [found] = error_bar_left([*rows, off("m1", "contract discount", usage_ratio="1.25")], [])
+        assert (found.subject, found.day) == ("contract discount", DAY)
+        assert "on 3 days, the last 2026-11-21: m0 (standard) 1.5000, m1 (standard) 1.2500. Likely" in found.what
+        assert "`stax rates suggest acme`" in found.todo
+
+    def test_many_models_are_counted(self) -> None:
+        [found] = error_bar_left([off(f"m{n:02}", "unexplained") for n in range(MODELS_NAMED + 3)], [])
+        assert "m11 (standard) 1.5000 and 3 more." in found.what
+
+    @pytest.mark.parametrize("likely", sorted(set(Likely) - {Likely.AGREES, Likely.BAND, Likely.UNKNOWN_PRICE}))
+    def test_every_likely_cause_has_its_own_advice(self, likely: Likely) -> None:
+        others = {OFF_BAR_TODO[other] for other in OFF_BAR_TODO if other != likely}
+        [found] = error_bar_left([off("m", likely.value)], [])
+        assert found.todo and found.todo not in others
+
+    def test_a_restated_day_that_is_told_is_not_told_again(self) -> None:
+        told = list(day_restated([Restated(ACME, "acme", DAY, "cost", DAY, Decimal(9), Decimal(0), Decimal(9))]))
+        rows = [off(f"m{n}", "restated day") for n in range(6)]
+        assert list(error_bar_left(rows, told)) == []
+        earlier = off("m0", "restated day", DAY - timedelta(days=1))
+        [found] = error_bar_left([*rows, earlier], told)
+        assert found.day == DAY - timedelta(days=1)
+        assert [cause.subject for cause in error_bar_left([*rows, off("m9", "unexplained")], told)] == ["unexplained"]
 
 
 class TestSpike:
@@ -194,10 +230,9 @@ def test_a_check_names_only_tenants_that_there_are() -> None:
     assert [(cause.slug, cause.subject) for cause in found] == [("acme", "c")]
 
 
-def test_a_shrunk_report_says_how_to_accept_it_and_a_changed_unit_does_not() -> None:
-    facts = [
-        HeldBack(ACME, "acme", "cost_report", why, DAY, NOON.date(), NOON) for why in ("shrunk: x", "unit mismatch: x")
-    ]
-    shrunk, unit = (cause.todo for cause in held_back(facts))
-    assert "--accept-shrink" in shrunk
-    assert "--accept-shrink" not in unit
+def test_a_shrunk_report_gives_one_command_and_a_changed_unit_none() -> None:
+    shrunk = shrink_reason("acme", [DAY], {DAY: Decimal(9)}, {}, "dollars")
+    facts = [HeldBack(ACME, "acme", "cost_report", why, DAY, NOON.date(), NOON) for why in (shrunk, "unit mismatch: x")]
+    said = [cause.what + cause.todo for cause in held_back(facts)]
+    assert [text.count("--accept-shrink") for text in said] == [1, 0]
+    assert [text.count("with the Console") for text in said] == [1, 1]

@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stax_pipeline.domain.alert_causes import Cause, Kind
-from stax_pipeline.domain.alert_message import SHOWN, digest, trial
+from stax_pipeline.domain.alert_message import (
+    SHOWN,
+    SHOWN_OF_TENANT,
+    TENANTS,
+    TITLES,
+    More,
+    digest,
+    in_one_message,
+    trial,
+)
 from stax_pipeline.domain.alerts import QUIET, Alert, Due, advance, closed, due, key_of, next_attempt, told
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -21,7 +30,7 @@ EVERY = frozenset(Kind)
 
 
 def cause(tenant: UUID = ACME, kind: Kind = Kind.KEY_REJECTED, subject: str = "", **more: datetime) -> Cause:
-    slug = "acme" if tenant == ACME else "globex"
+    slug = {ACME: "acme", GLOBEX: "globex"}.get(tenant, f"tenant-{tenant.int}")
     return Cause(tenant, slug, kind, subject, None, f"what {kind} {subject}", "do it", more.get("expires_at"))
 
 
@@ -217,12 +226,55 @@ class TestMessage:
             }
         ]  # fmt: skip
 
-    def test_many_are_counted_and_the_text_is_bounded_while_the_data_is_whole(self) -> None:
-        gone = [alert._replace(resolved_at=START) for alert in self.alerts(5)]
-        message = digest(Due(self.alerts(SHOWN + 7), gone))
-        assert message.title == "stax: alerts: 47 new, 5 gone"
-        assert "and 12 more." in message.text
-        assert (len(message.new), len(message.gone)) == (47, 5)
+    def test_a_flood_of_one_tenant_is_counted_and_hides_nobody(self) -> None:
+        """5,000 unknown values of acme in one look, and globex's rejected key."""
+        flood = [cause(kind=Kind.UNKNOWN_VALUE, subject=f"model m{n:04}") for n in range(5000)]
+        found = Due(advance([], [*flood, cause(GLOBEX)], EVERY, START), [])
+        message = digest(in_one_message(found))
+        assert message.title == "stax: alerts: 5001 new"
+        assert message.text.startswith("globex: admin key rejected\n")
+        assert [one["tenant"] for one in message.new] == ["globex", *["acme"] * SHOWN_OF_TENANT]
+        assert message.more == [More("acme", 5000 - SHOWN_OF_TENANT, 0)]
+        assert "\nand 4990 more of acme\n" in message.text
+        assert message.text.count(f": {TITLES['unknown_value']}") == SHOWN_OF_TENANT
+
+    def test_ends_have_what_room_is_left_and_are_counted_too(self) -> None:
+        gone = [alert._replace(resolved_at=START) for alert in self.alerts(SHOWN_OF_TENANT + 3)]
+        message = digest(Due(self.alerts(SHOWN_OF_TENANT + 1), gone))
+        assert message.title == "stax: alerts: 11 new, 13 gone"
+        assert (len(message.new), len(message.gone)) == (SHOWN_OF_TENANT, SHOWN_OF_TENANT)
+        assert "\nand 1 more and 3 more gone of acme\n" in message.text
+
+    def test_every_tenant_has_its_turn_and_the_worst_is_first(self) -> None:
+        causes = [cause(UUID(int=n), kind) for n in range(1, SHOWN) for kind in (Kind.SPEND_SPIKE, Kind.HELD_BACK)]
+        message = digest(Due(advance([], [*causes, cause(UUID(int=99))], EVERY, START), []))
+        assert [one["kind"] for one in message.new] == ["key_rejected", *["held_back"] * (SHOWN - 1)]
+        assert len({one["tenant"] for one in message.new}) == SHOWN
+
+    @given(st.lists(st.tuples(st.integers(1, 300), st.integers(1, 60), st.sampled_from(list(Kind)), st.booleans())))
+    def test_a_message_is_bounded_and_writes_out_or_counts_what_it_is_said_to_tell(
+        self, sizes: list[tuple[int, int, Kind, bool]]
+    ) -> None:
+        causes = [cause(UUID(int=n), kind, str(i)) for n, size, kind, _ in sizes for i in range(size)]
+        over = {UUID(int=n) for n, _, _, is_over in sizes if is_over}
+        alerts = advance([], causes, EVERY, START)
+        waiting = Due(*([a for a in alerts if (a.tenant_id in over) is gone] for gone in (False, True)))
+        found = in_one_message(Due(waiting.new, [a._replace(resolved_at=START) for a in waiting.gone]))
+        message = digest(found)
+        written = [one["tenant"] for one in (*message.new, *message.gone)]
+        heard = [*written, *(more.tenant for more in message.more for _ in range(more.new + more.gone))]
+        assert sorted(map(str, heard)) == sorted(alert.slug for part in found for alert in part)
+        assert len(written) <= SHOWN and len(set(heard)) <= TENANTS
+        assert len(set(heard)) == min(TENANTS, len({alert.slug for alert in alerts}))
+        assert all(f"of {more.tenant}" in message.text for more in message.more)
+
+    def test_tenants_without_room_wait_for_the_next_message(self) -> None:
+        alerts = advance([], [cause(UUID(int=n)) for n in range(1, TENANTS + 8)], EVERY, START)
+        first = in_one_message(Due(alerts, []))
+        kept = {alert.slug: alert for alert in [*alerts, *told(first, "webhook", START)]}
+        second = in_one_message(due(kept.values(), "webhook", START))
+        assert (len(first.new), len(second.new)) == (TENANTS, 7)
+        assert {alert.slug for alert in (*first.new, *second.new)} == {alert.slug for alert in alerts}
 
     def test_an_end_says_from_when_to_when(self) -> None:
         message = digest(Due([], [alert._replace(resolved_at=START + TICK) for alert in self.alerts(1)]))

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stax_pipeline.domain.contract_rates import ContractRate, ContractRates
-from stax_pipeline.domain.guards import days_without_cost, settled_days, shrunk_days, unit_fault, unit_mismatch
+from stax_pipeline.domain.guards import (
+    days_without_cost,
+    settled_days,
+    shrink_reason,
+    shrunk_days,
+    unit_fault,
+    unit_mismatch,
+)
 from stax_pipeline.domain.terms import Terms
 from stax_pipeline_tests.domain.builders import DAY, MILLION, book, cost, terms, usage
 
@@ -194,3 +201,19 @@ def test_a_quiet_day_settles_and_a_day_without_extraction_does_not() -> None:
         == []
     )
     assert settled_days({}, [cost("1")], [usage(5)], DAILY) == frozenset()
+
+
+def test_a_shrunk_day_is_told_to_the_cent_with_the_command_that_publishes_it() -> None:
+    day = date(2026, 11, 20)
+    said = shrink_reason("globex", [day], {day: Decimal("12345.6789012")}, {day: Decimal("0.129")}, "dollars")
+    assert said == (
+        "shrunk: 2026-11-20: 12,345.68 → 0.13 dollars. Kept raw, not published; "
+        "`stax sync globex --from 2026-11-20 --to 2026-11-20 --accept-shrink` publishes it"
+    )
+
+
+def test_the_command_covers_every_shrunk_day_and_three_are_written_out() -> None:
+    days = [date(2026, 11, n) for n in range(11, 16)]
+    said = shrink_reason("globex", days, dict.fromkeys(days, Decimal(5000)), {}, "tokens by key")
+    assert "2026-11-13: 5,000 → 0 tokens by key and 2 more days." in said
+    assert "--from 2026-11-11 --to 2026-11-15" in said

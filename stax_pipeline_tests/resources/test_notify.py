@@ -19,14 +19,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
-from stax_pipeline.domain.alert_message import Message
+from stax_pipeline.domain.alert_message import Message, More
 from stax_pipeline.resources import notify
 from stax_pipeline.resources.notify import DeliveryFailed, Mail, Webhook, channels
 from stax_pipeline.settings import MailServer, read_settings
 from stax_pipeline_tests.resources.smtp_sink import SmtpSink
 
 CANARY = "s3cr3t-canary"
-MESSAGE = Message("stax: acme: <!channel> & more", "Düsseldorf spent 5 > 3", [{"tenant": "acme"}], [])
+MESSAGE = Message(
+    "stax: acme: <!channel> & more", "Düsseldorf spent 5 > 3", [{"tenant": "acme"}], [], [More("acme", 2, 0)]
+)
 
 
 def settings_for(sink: SmtpSink, user: str = "", scheme: str = "smtp") -> dict[str, str]:
@@ -54,6 +56,7 @@ class TestWebhook:
         assert request.content_type == "application/json"
         assert request.json == {
             "title": MESSAGE.title, "text": MESSAGE.text, "new": [{"tenant": "acme"}], "gone": [],
+            "more": [{"tenant": "acme", "new": 2, "gone": 0}],
         }  # fmt: skip
 
     def test_slack_gets_text_alone_and_no_name_calls_a_channel(self, httpserver: HTTPServer) -> None:

@@ -121,6 +121,18 @@ def test_a_restated_day_is_told_with_its_dollars(rig: Rig) -> None:
     rig.all_done()
 
 
+def test_a_bill_that_is_restated_fivefold_is_not_told_model_by_model(rig: Rig) -> None:
+    change(rig.made, COST, on(FIRST, times("5")))
+    rig.made.clock.now += timedelta(minutes=10)
+    sync(rig.made)
+    rig.round()
+    assert [kind for _, kind, _ in rig.told()] == ["day_restated"]
+    assert query(rig.made, "select 1 from stax.reconciliation where cause = 'restated day'")
+    execute(rig.made, "update stax.tenants set created_at = now() + interval '10 years'")  # nothing else becomes due
+    rig.round(after=timedelta(days=20))
+    assert rig.heard == []
+
+
 def test_a_day_restated_by_less_than_a_percent_is_not_told(rig: Rig) -> None:
     change(rig.made, COST, on(FIRST, times("0.995")))
     rig.made.clock.now += timedelta(minutes=10)
@@ -216,16 +228,15 @@ def copy_day(made: Installation, source: date, target: date) -> None:
         )  # fmt: skip
 
 
-def test_an_error_bar_that_left_its_range_is_told_by_model(rig: Rig) -> None:
+def test_an_error_bar_that_left_its_range_is_told_by_likely_cause(rig: Rig) -> None:
     execute(
         rig.made,
         "update stax.reconciliation set ratio = 1.25, cause = 'contract discount' where model = 'claude-opus-5-5'"
         " and service_tier = 'standard' and tenant_id = (select tenant_id from stax.tenants where slug = 'globex')",
     )
     rig.round()
-    assert rig.told() == [("globex", "error_bar", "claude-opus-5-5, standard")]
-    assert "1.2500 times the bill" in rig.text()
-    assert "so are 2 earlier days" in rig.text()
+    assert rig.told() == [("globex", "error_bar", "contract discount")]
+    assert f"times the bill on 3 days, the last {LAST}: claude-opus-5-5 (standard) 1.2500." in rig.text()
 
 
 def test_an_invoice_that_differs_is_told_for_whole_months_only(rig: Rig) -> None:

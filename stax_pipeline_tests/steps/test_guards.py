@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stax_pipeline.domain.extraction import Report
+from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.simulator import faults
 from stax_pipeline.simulator.faults import Fault
 from stax_pipeline_tests.conftest import Installation
@@ -58,13 +58,14 @@ class TestShrinkGuard:
         [error] = errors(made, "acme")
         assert error.startswith(f"shrunk: {FIRST}: ")
         assert what in error
-        assert "--accept-shrink" in error
+        assert f"`stax sync acme --from {FIRST} --to {FIRST} --accept-shrink`" in error
         assert content(made) == before
         [kept] = query(made, "select raw_uri from stax.extractions where error is not null")
         assert made.lake.get(kept.raw_uri)
         assert sync(made, reports=()).failures == {}
         assert content(made) == before
-        assert sync(made, reports=[report], accept_shrink=True).failures == {}
+        named = Window(FIRST, FIRST + timedelta(days=1))
+        assert sync(made, named, "acme", reports=[report], accept_shrink=True).failures == {}
         assert content(made) != before
         assert content(made, "globex") == {
             name: [row for row in rows if name == "list_prices" or "'globex'" in row] for name, rows in before.items()

@@ -1,8 +1,11 @@
-"""`stax alerts`: what is open, how its channels fare, and a test message."""
+"""`stax alerts`: what is open, when it was looked for, how its channels fare; to look now, and a test message."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -10,27 +13,46 @@ import click
 from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from stax_pipeline.domain.alerts import Alert
+    from dagster import DagsterInstance
+
     from stax_pipeline.resources.warehouse.alerts import Failing
 
+TWO_TICKS = timedelta(minutes=10)
 HOW_TO_SET = "Set STAX_ALERT_WEBHOOK, or STAX_ALERT_EMAIL_TO, STAX_ALERT_EMAIL_FROM and STAX_SMTP_URL (docs/alerts.md)."
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def alerts(context: click.Context) -> None:
-    """Show what is open; `stax alerts test` sends a test message by every channel that is set."""
-    from stax_pipeline.cli.database import analyst, database
-    from stax_pipeline.resources.warehouse.alerts import read_alerts, read_failing
+    """Show what is open and when it was last looked for; `check` looks now, `test` sends a test message."""
+    from stax_pipeline.cli.database import database
 
     if context.invoked_subcommand is not None:
         return
     settings = read_settings()
-    with database(settings), analyst(settings) as connection:
-        found = [alert for alert in read_alerts(connection) if alert.resolved_at is None]
-        failing = read_failing(connection)
-    _print_open(found)
-    _print_channels(settings, failing)
+    with database(settings):
+        _print_open(settings)
+        _print_last_look(settings)
+
+
+@alerts.command("check")
+def check() -> None:
+    """Look now, at every kind, tell the channels that are set, and show what is open."""
+    from stax_pipeline.cli.database import database
+
+    settings = read_settings()
+    with database(settings), _dagster(settings) as instance:
+        from stax_pipeline.assets.alerts import look
+
+        done = look(instance, datetime.now(UTC))
+        _print_open(settings)
+    click.echo("Looked now, at every kind.")
+    for sentence in done.delivered:
+        click.echo(sentence)
+    for fault in done.faults:
+        click.echo(f"failed: {fault}", err=True)
+    if done.faults:
+        raise click.exceptions.Exit(1)
 
 
 @alerts.command("test")
@@ -54,15 +76,57 @@ def test() -> None:
         raise click.exceptions.Exit(1)
 
 
-def _print_open(found: Sequence[Alert]) -> None:
+def _print_open(settings: Settings) -> None:
     from stax_pipeline.cli import render
+    from stax_pipeline.cli.database import analyst
+    from stax_pipeline.domain.alert_message import counted, in_turn, worst_first
+    from stax_pipeline.domain.alerts import Due
+    from stax_pipeline.resources.warehouse.alerts import read_alerts, read_failing
 
+    with analyst(settings) as connection:
+        found = [alert for alert in read_alerts(connection) if alert.resolved_at is None]
+        failing = read_failing(connection)
     if not found:
         click.echo("No alert is open.")
-    for alert in found:
+    shown = sorted(in_turn(found), key=worst_first)
+    for alert in shown:
         told = f"told {render.instant(alert.notified_at)}" if alert.notified_at else "not told yet"
         click.echo(f"{alert.slug}: {alert.kind}, open since {render.instant(alert.opened_at)}, {told}")
         click.echo(f"  {alert.what}\n  What to do: {alert.todo}")
+    for more in counted(Due(found, []), Due(shown, [])):
+        click.echo(f"{more}: `stax sql` has them, in table alerts.")
+    _print_channels(settings, failing)
+
+
+def _print_last_look(settings: Settings) -> None:
+    """What is not open says nothing while nobody looks."""
+    from stax_pipeline.cli import render
+
+    with _dagster(settings) as instance:
+        from stax_pipeline.assets.alerts import last_looked
+
+        looked = last_looked(instance)
+    if looked.quick is None:
+        click.echo("The sensor never looked: is `stax up` running? `stax alerts check` looks now.", err=True)
+        return
+    click.echo(
+        f"The sensor last looked at keys, late and held-back data and checks: {render.instant(looked.quick)}; "
+        f"at everything else: {render.instant(looked.every)}."
+    )
+    if datetime.now(UTC) - looked.quick > TWO_TICKS:
+        click.echo("It does not look at the moment: is `stax up` running? `stax alerts check` looks now.", err=True)
+
+
+@contextmanager
+def _dagster(settings: Settings) -> Iterator[DagsterInstance]:
+    """Dagster's storage; the database must run."""
+    from stax_pipeline.cli.environment import dagster_environment
+
+    os.environ.update(dagster_environment(settings))
+    from dagster import DagsterInstance
+
+    with DagsterInstance.get() as instance:
+        yield instance
 
 
 def _print_channels(settings: Settings, failing: dict[str, Failing]) -> None:

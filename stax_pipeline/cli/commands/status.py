@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
@@ -22,17 +22,18 @@ _REACHED = """
 select t.slug, coalesce(f.usage_data_through, last.usage) as usage_data_through,
        coalesce(f.cost_data_through, last.cost) as cost_data_through,
        coalesce(f.complete_through, last.complete) as complete_through,
-       (select concat(e.report, ' at ', to_char(e.recorded_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI'), ' UTC: ',
-                      e.error)
-        from stax.extractions e
-        where e.tenant_id = t.tenant_id and e.error is not null and e.report <> 'analytics'
-          and not exists (select 1 from stax.extractions later
-                          where later.tenant_id = e.tenant_id and later.report = e.report and later.error is null
-                            and later.recorded_at > e.recorded_at)
-        order by e.recorded_at desc limit 1) as last_error,
+       e.report, e.recorded_at, e.error,
        r.lowest, r.highest
 from stax.tenants t
 left join stax.freshness f using (tenant_id)
+left join lateral (
+    select e.report, e.recorded_at, e.error
+    from stax.extractions e
+    where e.tenant_id = t.tenant_id and e.error is not null and e.report <> 'analytics'
+      and not exists (select 1 from stax.extractions later
+                      where later.tenant_id = e.tenant_id and later.report = e.report and later.error is null
+                        and later.recorded_at > e.recorded_at)
+    order by e.recorded_at desc limit 1) e on true
 left join (select tenant_id, min(ratio) as lowest, max(ratio) as highest from stax.reconciliation
            where usage_date >= (now() at time zone 'UTC')::date - 30 group by tenant_id) r using (tenant_id)
 -- freshness leaves disconnected tenants out: their last days are told here
@@ -56,6 +57,7 @@ class Status(NamedTuple):
     error_bar_low: Decimal | None
     error_bar_high: Decimal | None
     last_error: str | None
+    next_step: str | None
 
 
 class Known(NamedTuple):
@@ -72,7 +74,7 @@ class Known(NamedTuple):
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs; instants in ISO 8601, ratios as text.")
 def status(as_json: bool) -> None:
-    """Per tenant: state, key, how far the data reaches, the error bar of the last 30 days, the last error."""
+    """Per tenant: state, key, how far the data reaches, the error bar of 30 days, the last error, what to do."""
     from stax_pipeline.cli.database import analyst, database
     from stax_pipeline.cli.stale import warn_of_stale_days
 
@@ -133,10 +135,25 @@ def _status(settings: Settings) -> list[Status]:
     return [
         Status(
             one.slug, one.status, one.key_hint, row.usage_data_through, row.cost_data_through, row.complete_through,
-            row.lowest, row.highest, row.last_error,
+            row.lowest, row.highest, _last_error(row), _next_step(one, row.error),
         )
         for one in _known(settings) if (row := reached.get(one.slug))
     ]  # fmt: skip
+
+
+def _last_error(row: Any) -> str | None:
+    at = row.recorded_at and row.recorded_at.astimezone(UTC)
+    return f"{row.report} at {at:%Y-%m-%d %H:%M} UTC: {row.error}" if row.error else None
+
+
+def _next_step(one: Known, error: str | None) -> str | None:
+    from stax_pipeline.domain.next_step import next_step
+    from stax_pipeline.resources.warehouse.tenants import DISCONNECTED, KEY_REJECTED
+
+    rejected = one.status == KEY_REJECTED
+    if one.status == DISCONNECTED or not (rejected or error):
+        return None
+    return next_step(one.slug, error or "", key_rejected=rejected) or None
 
 
 def _print_status(found: Sequence[Status]) -> None:
@@ -155,6 +172,8 @@ def _print_status(found: Sequence[Status]) -> None:
     for one in found:
         if one.last_error:
             click.echo(f"last error of {one.tenant}: {render.plain(one.last_error)}")
+        if one.next_step:
+            click.echo(f"what to do about {one.tenant}: {render.plain(one.next_step)}")
 
 
 def _error_bar(one: Status) -> str:

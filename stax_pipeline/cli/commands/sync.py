@@ -10,6 +10,8 @@ import click
 from stax_pipeline.cli import days as given
 from stax_pipeline.settings import Settings, read_settings
 
+_REJECTED = "select slug from stax.tenants where status = 'key_rejected'"
+
 
 @click.command()
 @click.argument("slugs", nargs=-1, metavar="[SLUG]...")
@@ -40,26 +42,33 @@ def sync(
 
 
 def report(settings: Settings, ran: object, slugs: Sequence[str]) -> bool:
-    """Print the table, every failed tenant and every broken step with its reason; True when nothing failed."""
+    """Print the table, failed tenants with reason and what to do, and broken steps; True when nothing failed."""
+    import sqlalchemy as sa
+
     from stax_pipeline.cli.database import analyst
     from stax_pipeline.cli.render import plain
     from stax_pipeline.cli.runs import Ran
     from stax_pipeline.cli.summary import summarize, summary_table
+    from stax_pipeline.domain.next_step import next_step
 
     assert isinstance(ran, Ran)
+    stale = set(ran.failures) if ran.success else set(slugs)
     with analyst(settings) as connection:
-        click.echo(summary_table(summarize(connection, ran.window, slugs)))
+        click.echo(summary_table(summarize(connection, ran.window, slugs), stale))
+        rejected = set(connection.execute(sa.text(_REJECTED)).scalars())
     for warning in ran.warnings:
         click.echo(f"check: {plain(warning)}", err=True)
-    for slug, reasons in sorted(ran.failures.items()):
-        for reason in reasons:
-            click.echo(f"failed: tenant {slug}: {plain(reason)}", err=True)
+    for slug, failures in sorted(ran.failures.items()):
+        for failure in failures:
+            step = next_step(slug, failure.reason, key_rejected=slug in rejected)
+            told = f"{', '.join(sorted(failure.where))}: {failure.reason.rstrip('.')}. {step}"
+            click.echo(f"failed: tenant {slug}: {plain(told.rstrip())}", err=True)
     for step, reason in ran.broken.items():
         click.echo(f"failed: step {step}: {reason}", err=True)
     if ran.reason:
         click.echo(f"failed: the run: {ran.reason}", err=True)
     if not ran.clean:
-        click.echo(f"Run {ran.run_id} did not succeed for everybody; the next sync tries again.", err=True)
+        click.echo(f"Run {ran.run_id} did not succeed for everybody.", err=True)
     return ran.clean
 
 

@@ -1,0 +1,40 @@
+"""What a run in this process tells: one failure per tenant and reason, with the reports that failed for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from stax_pipeline.cli.runs import Failure, Ran
+from stax_pipeline.domain.extraction import Window
+from stax_pipeline_tests.domain.builders import DAY
+
+OVERLOADED = "Anthropic answered 529 overloaded_error to GET /v1/{}: Overloaded (request req_{}) after {} tries"
+FIRST = OVERLOADED.format("organizations/me", "011", 8)
+
+
+@pytest.fixture
+def ran() -> Ran:
+    ran = Ran("run", Window(DAY, DAY), True)
+    ran.add_failure("initech", FIRST, "raw_cost_report")
+    return ran
+
+
+def test_one_outage_is_one_failure_whatever_path_request_and_count_it_names(ran: Ran) -> None:
+    for asset, path, number, tries in (("raw_usage_report", "organizations/usage_report/messages", "012", 7),
+                                       ("raw_organization", "organizations/me", "013", 1),
+                                       ("raw_organization", "organizations/me", "013", 1)):  # fmt: skip
+        ran.add_failure("initech", OVERLOADED.format(path, number, tries), asset)
+    assert ran.failures == {"initech": [Failure(FIRST, ["cost_report", "usage_report", "organization"])]}
+
+
+def test_instants_to_come_back_at_do_not_tell_reasons_apart(ran: Ran) -> None:
+    for minute in (1, 2):
+        until = f"; it asks to be left alone until 2026-11-22 10:0{minute}:00 UTC"
+        ran.add_failure("acme", FIRST + until, f"asset_{minute}")
+    assert [failure.where for failure in ran.failures["acme"]] == [["asset_1", "asset_2"]]
+
+
+@pytest.mark.parametrize("other", [OVERLOADED.replace("529", "500"), OVERLOADED.replace("Overloaded", "Busy"), "x"])
+def test_another_status_or_word_is_another_reason(ran: Ran, other: str) -> None:
+    ran.add_failure("initech", other.format("x", "1", 2), "raw_usage_report")
+    assert len(ran.failures["initech"]) == 2
