@@ -24,6 +24,7 @@ from stax_pipeline_tests.rig.oracle import (
     Content,
     adopt,
     everything,
+    parquet_content,
     recovers,
     run,
     sweep,
@@ -39,6 +40,7 @@ ORPHANED = {"raw renamed, not recorded", "extraction recorded, not committed"}
 HALF = {"raw temp written", "raw renamed, not recorded", "Parquet temp written"}
 EARLY = list(SYNC_STAGES)[:10]  # before all extractions are there
 THREE_KILLS = [tuple(SYNC_STAGES)[at::7] for at in range(7)]
+TOGETHER = {"usage_report": ("usage_lines", "usage_by_key", "coverage"), "cost_report": ("cost_lines", "coverage")}
 RESTATING = [
     Stage(f"{NORMALIZE}:add_restatements", after=True),
     Stage(f"{NORMALIZE}:replace_days", after=True),
@@ -49,12 +51,22 @@ TABLES = ("cost_lines", "usage_lines", "usage_by_key", "spend", "spend_by_key", 
 
 
 def half_published(seen: Content, whole: Content, tables: Iterable[str] = TABLES) -> list[str]:
-    """Tenants with some of a table's rows: published is all of a tenant's window or nothing."""
-    return [
+    """Tenants with some of a table's rows, or with a report's rows in one table of its transaction and not in another:
+    published is all of a tenant's window or nothing.
+    """
+    slugs = ("'acme'", "'globex'")
+    partly = [
         f"{table} of {slug}"
         for table in tables
-        for slug in ("'acme'", "'globex'")
+        for slug in slugs
         if [r for r in seen[table] if slug in r] not in ([], [r for r in whole[table] if slug in r])
+    ]
+    return partly + [
+        f"{report} of {slug}"
+        for report, of_report in TOGETHER.items()
+        for slug in slugs
+        if len({any(slug in r and (table != "coverage" or report in r) for r in seen[table]) for table in of_report})
+        > 1
     ]
 
 
@@ -65,6 +77,7 @@ def test_a_sync_killed_at_each_of_them_leaves_nothing_half_and_the_next_is_whole
     for name in names:
         assert killed_at(SYNC_STAGES[name]), "the stage was never reached"
         assert half_published(content(made), expected) == []
+        assert set(parquet_content(made)) <= set(expected), "every file under its name is whole"
         assert name not in HALF or unfinished(made)
         sweep(made)
         orphans = unnamed_raw(made)

@@ -209,8 +209,10 @@ class TestEquality:
         change(made, COST, on(FIRST, times("0.8")))
         assert fetch(made, Report.COST, [acme(made)]).failures == {}
         assert normalize.publish_cost(stores, [acme(made)], DAYS).failures == {}
+        newest = content(made)
         for extraction, days in listed:
-            normalize._publish_cost(stores, acme(made), extraction, days)
+            assert normalize._publish_cost(stores, acme(made), extraction, days) == 0
+        assert content(made) == newest
         sync(made, reports=[])
         before = content(made)
         replayed(made)

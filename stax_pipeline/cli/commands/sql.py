@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SECONDS = 60
 ROWS_AT_A_TIME = 5000
 # Opening a cursor runs nothing; it takes one statement alone, and only one that returns rows.
-ONE_QUERY = "do $$ declare q refcursor; begin open q for execute current_setting('stax.query'); end $$"
+ONE_QUERY = "do $$ declare q refcursor; begin open q for execute current_setting('stax.query'); close q; end $$"
 OPTIONS = ("-cdefault_transaction_read_only=on", f"-cstatement_timeout={SECONDS}s")
 
 

@@ -124,8 +124,8 @@ def refuse_tenants(connection: sa.Connection) -> None:
     if connection.exec_driver_sql("select exists (select from stax.tenants)").scalar_one():
         raise WrongUse(
             "There are tenants here already, and a backup is restored into an empty installation only: set STAX_HOME "
-            "(and STAX_DATABASE_URL, STAX_LAKE_URL) to a new place. Nothing was changed. Was a restore of it stopped "
-            "here while it wrote Parquet? Its rows and raw objects are all there: `stax replay` writes the files."
+            "(and STAX_DATABASE_URL, STAX_LAKE_URL) to a new place. Nothing was changed. If a restore was stopped "
+            "here while it wrote Parquet, its rows and raw objects are all there: `stax replay` writes the files."
         )
 
 
