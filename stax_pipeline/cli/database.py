@@ -63,6 +63,19 @@ def loader(settings: Settings) -> Iterator[sa.Engine]:
 
 
 @contextmanager
+def owner(settings: Settings) -> Iterator[sa.Engine]:
+    """Connections of the owner, who changes the schema and sees no row; the database must run."""
+    from stax_pipeline.resources.warehouse.engine import connect_engine
+    from stax_pipeline.resources.warehouse.roles import logins
+
+    engine = connect_engine(logins(settings).owner)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
 def analyst(settings: Settings) -> Iterator[sa.Connection]:
     """One read-only snapshot as the analyst; the database must run."""
     from stax_pipeline.resources.warehouse.engine import connect_engine, plain_faults
@@ -72,7 +85,10 @@ def analyst(settings: Settings) -> Iterator[sa.Connection]:
     options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     try:
         with plain_faults("reading"), engine.connect() as connection:
-            yield connection.execution_options(**options)
+            begun = connection.execution_options(**options)
+            # between two queries `verify` reads the lake, for longer than others may be idle
+            begun.exec_driver_sql("set local idle_in_transaction_session_timeout = 0")
+            yield begun
     finally:
         engine.dispose()
 

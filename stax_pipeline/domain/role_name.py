@@ -25,6 +25,8 @@ def parse_role(text: str) -> str:
             f"{shown} is no name of a role: use 1 to 63 lower-case letters a-z, digits, _ and -, beginning with a "
             "letter, such as reader or acme_finance."
         )
-    if text in _RESERVED or text.startswith(_RESERVED_PREFIXES):
+    if text in _RESERVED:
+        raise WrongUse(f"The name {shown} is taken: it means something to Postgres. Choose another.")
+    if text.startswith(_RESERVED_PREFIXES):
         raise WrongUse(f"The name {shown} is reserved: choose one that does not begin with stax_ or pg_.")
     return text

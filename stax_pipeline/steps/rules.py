@@ -5,6 +5,7 @@ Belongs here: the rule, its words and its severity. Stays out: running one (`ste
 
 from __future__ import annotations
 
+from stax_pipeline.resources.warehouse.readers import HARMFUL
 from stax_pipeline.steps.conservation import (
     FOCUS_TIES_TO_SPEND,
     SPEND_BY_KEY_TIES_TO_SPEND,
@@ -243,6 +244,21 @@ SOURCES_AGREE = Rule(  # not among RULES: it holds only where both sources are r
     1.0,
 )
 
+GRANTED_LOGINS_ONLY_READ = Rule(
+    "granted_logins_only_read",
+    "spend",
+    "No login that was granted tenants has become a superuser or another role that policies do not hold, nor a member "
+    "of one or of another granted login: it reads those tenants and no other. Looks at now, not at days.",
+    ("tenant", "login", "through", "power"),
+    f"""
+    {HARMFUL.format(candidate="")}
+    select t.slug, h.role_name, h.through, h.power
+    from harmful h join stax.tenant_grants g using (role_name) join stax.tenants t using (tenant_id)
+    where h.power is not null
+    order by 1, 2, 3
+    """,
+)
+
 FRESHNESS = (DATA_IS_FRESH, NO_DAY_COMPLETE_BEFORE_LAG)
 RULES = (
     *FRESHNESS,
@@ -259,5 +275,6 @@ RULES = (
     EVERY_TOKEN_PRICED,
     EVERY_USAGE_BILLED,
     PRICE_BOOK_MATCHES_BILL,
+    GRANTED_LOGINS_ONLY_READ,
     *VIEW_RULES,
 )

@@ -23,6 +23,7 @@ from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.engine import plain_faults
 from stax_pipeline.resources.warehouse.publish import lock_tenant
 from stax_pipeline.resources.warehouse.tenants import DISCONNECTED, Tenant, destroy_keys, get_tenant, set_status
+from stax_pipeline.resources.warehouse.vacuum import vacuum
 from stax_pipeline.tenants.connect import Say, say_nothing
 
 _NEEDED_TO_RESUME = frozenset({"tenants", "coverage", "extractions", "admin_keys"})
@@ -71,6 +72,11 @@ def purge(engine: sa.Engine, lake: Lake, slug: str, say: Say = say_nothing) -> P
     say(f"Rebuilt the Parquet files of {count_of(done.parquet_days, 'day')} without the tenant.")
     done.left = _left_in_tables(engine, tenant.tenant_id) | _left_raw(lake, tenant.tenant_id)
     return done
+
+
+def sweep(owner: sa.Engine, *, everything: bool) -> None:
+    """After the end of a tenancy: rows that are deleted leave the tables' files too, the sealed key's first."""
+    vacuum(owner, [tables.admin_keys, *(t for t in _of_tenants() if everything and t is not tables.admin_keys)])
 
 
 def _delete_raw(lake: Lake, tenant: Tenant) -> int:

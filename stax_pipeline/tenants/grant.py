@@ -1,4 +1,4 @@
-"""Tie a login to tenants, and untie it.
+"""Tie a login to tenants, untie it, and drop it.
 
 Belongs here: the order, in which a kill at any point leaves a login that sees too little, never too much: the login,
 then what it may look into, then its tenants; and backwards. Stays out: the policies (`warehouse.grants`).
@@ -15,17 +15,22 @@ import sqlalchemy as sa
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.role_name import parse_role
 from stax_pipeline.domain.slug import parse_slug
-from stax_pipeline.resources.warehouse import grants, roles
+from stax_pipeline.resources.warehouse import grants, readers, roles
 from stax_pipeline.resources.warehouse.engine import connect_engine, plain_faults
 from stax_pipeline.resources.warehouse.tenants import all_tenants, get_tenant
 from stax_pipeline.settings import Settings
 
 
 class Reads(NamedTuple):
-    """What a login reads now: slugs in order; `is_new` when the login was made by this call."""
+    """What a login reads now: slugs in order; `is_new` when the login was made by this call.
+
+    `forgotten` are tenants that an earlier login of that name read, or this one before a restore, and that it does not
+    read now.
+    """
 
     slugs: tuple[str, ...]
     is_new: bool = False
+    forgotten: tuple[str, ...] = ()
 
 
 def grant(settings: Settings, role: str, slugs: Sequence[str]) -> Reads:
@@ -39,19 +44,23 @@ def grant(settings: Settings, role: str, slugs: Sequence[str]) -> Reads:
     with plain_faults(f"granting to {role}"):
         with _as(logins.loader) as loader:
             tenant_ids = [get_tenant(loader, slug).tenant_id for slug in named]
-            is_new = not roles.exists(loader, role)
-            if is_new:  # a new login of an old name begins with nothing
+            is_new = not readers.exists(loader, role)
+            if not is_new:
+                readers.require_harmless(loader, role, logins)
+        if is_new:
+            with _as(logins.admin) as admin:
+                readers.create_login(settings, admin, role)
+        with _as(logins.loader) as loader:
+            before = _slugs(loader, role)
+            if not readers.may_look_in(loader, role):  # rows of another login of that name, or of a restored backup
                 grants.forget_grants(loader, role)
-        with _as(logins.admin) as admin:
-            if is_new:
-                roles.create_login(settings, admin, role)
-            roles.require_harmless(admin, role, logins)
         with _as(logins.owner) as owner:
             roles.take_turns(owner)
             grants.open_to(owner, role, roles.name_in(logins.analyst))
         with _as(logins.loader) as loader:
             grants.add_grants(loader, role, tenant_ids)
-            return Reads(_slugs(loader, role), is_new)
+            now = _slugs(loader, role)
+    return Reads(now, is_new, tuple(slug for slug in before if slug not in now))
 
 
 def revoke(settings: Settings, role: str, slugs: Sequence[str]) -> Reads:
@@ -72,9 +81,38 @@ def revoke(settings: Settings, role: str, slugs: Sequence[str]) -> Reads:
             left = _slugs(loader, role)
         with _as(logins.owner) as owner:
             roles.take_turns(owner)
-            if not left and roles.exists(owner, role):
+            if not left and readers.exists(owner, role):
                 grants.close_to(owner, role)
     return Reads(left)
+
+
+def drop(settings: Settings, role: str) -> None:
+    """Take everything from a login that `grant` made, and drop it and its password.
+
+    Raises WrongUse, and changes nothing, for a login that was made otherwise or has anything but its tenants.
+    """
+    parse_role(role)
+    logins = roles.logins(settings)
+    with plain_faults(f"dropping {role}"):
+        with _as(logins.admin) as admin:
+            readers.require_droppable(admin, role)
+        with _as(logins.loader) as loader:
+            grants.forget_grants(loader, role)
+        with _as(logins.owner) as owner:
+            roles.take_turns(owner)
+            grants.close_to(owner, role)
+        with _as(logins.admin) as admin:
+            readers.drop_login(admin, role)
+    roles.password_file(settings, role).unlink(missing_ok=True)
+
+
+def granted(settings: Settings) -> dict[str, Reads]:
+    """Every login that has tenants, in order; `is_new` where there is no such login, as after a restore."""
+    with plain_faults("looking for logins"), _as(roles.logins(settings).loader) as loader:
+        return {
+            role: Reads(tuple(slugs), is_new=not readers.exists(loader, role))
+            for role, slugs in grants.slugs_by_role(loader).items()
+        }
 
 
 def _slugs(loader: sa.Connection, role: str) -> tuple[str, ...]:

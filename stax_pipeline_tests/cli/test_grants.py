@@ -38,9 +38,24 @@ def test_a_login_is_granted_handed_over_and_revoked(stax: Stax, connected: Setti
         cursor.execute("select slug from tenants")
         assert cursor.fetchall() == [("acme",)]
     connection.close()
+    assert stax("grant").out == f"Role {READER} reads: acme.\n"
     assert stax("grant", READER, "globex").out == f"Role {READER} reads now: acme, globex.\n"
     assert "reads now: globex." in stax("revoke", READER, "acme").out
     assert "reads now: nothing; the login stays" in stax("revoke", READER, "globex").out
+    assert stax("revoke", READER, "--drop").out == f"Login {READER} is dropped, and its password here is removed.\n"
+    assert not file.exists()
+    assert "No login reads single tenants" in stax("grant").out
+
+
+def test_what_an_earlier_login_read_is_told_and_not_given(stax: Stax, connected: Settings) -> None:
+    assert stax("grant", READER, "acme", "globex").code == 0
+    with Session(logins(connected).admin) as admin:
+        admin.told(f"drop owned by {READER}", f"drop role {READER}")
+    listed = stax("grant").out
+    assert f"reads: acme, globex. There is no such login; to make it: stax grant {READER} acme globex\n" in listed
+    told = stax("grant", READER, "acme").out
+    assert f"An earlier login {READER} read globex too, and this one does not" in told
+    assert f"to grant that again: stax grant {READER} globex\n" in told
 
 
 @pytest.mark.parametrize(
@@ -48,6 +63,12 @@ def test_a_login_is_granted_handed_over_and_revoked(stax: Stax, connected: Setti
     [
         (("grant", "stax_loader", "acme"), "is reserved"),
         (("grant", "Reader", "acme"), "is no name of a role"),
+        (("grant", "postgres", "acme"), "The name 'postgres' is taken"),
+        (("grant", "stax", "acme"), "one of the product's own logins"),
+        (("revoke", READER), "Name tenants SLUG..., or give --drop"),
+        (("revoke", READER, "acme", "--drop"), "Name tenants SLUG..., or give --drop"),
+        (("revoke", READER, "--drop"), "did not make a login acme_reader"),
+        (("url", "--role", ""), "is no name of a role"),
         (("grant", READER, "../acme"), "is no tenant name"),
         (("grant", READER, "acme\n"), "is no tenant name"),
         (("grant", READER, "nobody"), "There is no tenant nobody"),

@@ -17,7 +17,8 @@ import psycopg2
 import sqlalchemy as sa
 
 from stax_pipeline.resources.warehouse.migrate import upgrade
-from stax_pipeline.resources.warehouse.roles import granted_login, logins
+from stax_pipeline.resources.warehouse.readers import granted_login
+from stax_pipeline.resources.warehouse.roles import logins
 from stax_pipeline.resources.warehouse.tables import metadata
 from stax_pipeline.settings import Settings, read_settings
 from stax_pipeline.tenants.grant import grant

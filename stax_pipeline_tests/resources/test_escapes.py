@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg2
 import pytest
+import sqlalchemy as sa
 
-from stax_pipeline.resources.warehouse.roles import granted_login, logins, name_in
-from stax_pipeline.settings import Settings
+from stax_pipeline.resources.warehouse.readers import granted_login
+from stax_pipeline.resources.warehouse.roles import logins, name_in
+from stax_pipeline.settings import Settings, read_settings
 from stax_pipeline.tenants.grant import grant
 from stax_pipeline_tests.conftest import installed
 from stax_pipeline_tests.resources.granted import IDS, OF_GLOBEX, READER, Session, operators_postgres, reader_of
@@ -203,6 +206,7 @@ def test_a_login_that_reads_is_refused_everything_else(own: Settings, role: str,
             assert session.rows("select current_user::text, session_user::text") == [(role, role)]
 
 
+PRODUCT = ("stax_owner", "stax_loader", "stax_dagster")
 REFUSALS = (
     "permission denied", "must be owner", "must be superuser", "must be able to", "is not allowed",
     "is not available", "must have", "no privileges were granted", "only superuser",
@@ -218,6 +222,7 @@ REFUSALS = (
         "select lo_create(0)",
         "select lo_creat(-1)",
         "select lo_from_bytea(0, 'x')",
+        "select pg_notify('run_events', 'x')",
     ],
 )
 @pytest.mark.parametrize("role", ["globex_reader", "stax_analyst"])
@@ -226,6 +231,45 @@ def test_on_the_embedded_server_a_login_that_reads_leaves_nothing_behind(
 ) -> None:
     with Session(embedded_logins[role]) as session:
         assert "permission denied" in session.told(statement)
+
+
+@pytest.mark.parametrize("database", ["postgres", "template1"])
+@pytest.mark.parametrize("role", ["globex_reader", "stax_analyst"])
+def test_on_the_embedded_server_a_login_that_reads_finds_no_other_database(
+    embedded_logins: dict[str, str], role: str, database: str
+) -> None:
+    url = sa.make_url(embedded_logins[role]).set(database=database).render_as_string(hide_password=False)
+    with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
+        Session(url)
+
+
+@pytest.mark.parametrize("role", ["globex_reader", "stax_analyst"])
+def test_a_login_that_reads_ends_when_idle_and_cannot_lift_its_share_of_the_disk(
+    embedded_logins: dict[str, str], role: str
+) -> None:
+    disk = {"globex_reader": "1GB", "stax_analyst": "10GB"}[role]
+    lifts = ("set temp_file_limit = -1", f"alter role {role} set temp_file_limit = -1",
+             f"alter role {role} in database stax set temp_file_limit = -1",
+             f"alter role {role} reset temp_file_limit")  # fmt: skip
+    with Session(embedded_logins[role]) as session:
+        for lift in lifts:
+            assert "permission denied" in session.told(lift), lift
+        session.told(f"alter role {role} reset all")
+    with Session(embedded_logins[role]) as session:
+        assert session.rows("show temp_file_limit") == [(disk,)]
+
+
+def test_readers_leave_the_product_its_connections(embedded_logins: dict[str, str], stax_home: Path) -> None:
+    urls = logins(read_settings({"STAX_HOME": str(stax_home)}))
+    may = "select pg_has_role('{}', 'pg_use_reserved_connections', 'member')"
+    with Session(urls.admin) as admin:
+        if int(admin.rows("show server_version_num")[0][0]) < 160_000:
+            pytest.skip("Postgres 15 keeps connections for superusers alone")
+        assert admin.rows("show reserved_connections") == [("40",)]
+        found = {name: admin.rows(may.format(name)) for name in (*PRODUCT, *embedded_logins)}
+        assert {name for name, [(has,)] in found.items() if has} == set(PRODUCT)
+        limits = "select rolname::text, rolconnlimit from pg_roles where rolname in ('stax_analyst', 'globex_reader')"
+        assert dict(admin.rows(limits)) == {"stax_analyst": 40, "globex_reader": 10}
 
 
 @pytest.fixture(scope="module")

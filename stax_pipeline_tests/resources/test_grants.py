@@ -10,9 +10,12 @@ import psycopg2
 import pytest
 import sqlalchemy as sa
 
+from stax_pipeline.domain.errors import CannotStart
+from stax_pipeline.resources.warehouse.engine import connect_engine, plain_faults
 from stax_pipeline.resources.warehouse.grants import SECRET, SHARED
 from stax_pipeline.resources.warehouse.migrate import upgrade
-from stax_pipeline.resources.warehouse.roles import DAGSTER_SCHEMA, GRANTED_CONNECTIONS, logins
+from stax_pipeline.resources.warehouse.readers import GRANTED_CONNECTIONS
+from stax_pipeline.resources.warehouse.roles import DAGSTER_SCHEMA, logins
 from stax_pipeline.resources.warehouse.tables import metadata
 from stax_pipeline.settings import CHECKOUT, Settings
 from stax_pipeline.tenants.grant import grant, revoke
@@ -178,6 +181,9 @@ def test_one_login_cannot_take_every_connection(own: Settings) -> None:
     try:
         with pytest.raises(psycopg2.OperationalError, match="too many connections for role"):
             Session(reader_of(own))
+        told = pytest.raises(CannotStart, match="reading: every connection that this login may have is in use")
+        with told, plain_faults("reading"):
+            connect_engine(reader_of(own)).connect()
     finally:
         for session in opened:
             session.__exit__()

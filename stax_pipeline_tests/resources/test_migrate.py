@@ -11,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from stax_pipeline.domain.errors import CannotStart
+from stax_pipeline.resources.warehouse import migrate
 from stax_pipeline.resources.warehouse.engine import connect_engine
 from stax_pipeline.resources.warehouse.migrate import upgrade
 from stax_pipeline.resources.warehouse.roles import DAGSTER_SCHEMA, Logins, logins
@@ -111,8 +112,8 @@ class TestRoles:
                 f"select 1 from pg_class where relnamespace = 'stax'::regnamespace and relowner = '{role}'::regrole",
             )
             assert owned == []  # fmt: skip
-            member = f"select 1 from pg_auth_members where member = '{role}'::regrole"
-            assert run(urls.admin, member) == []
+            member = f"select roleid::regrole::text from pg_auth_members where member = '{role}'::regrole"
+            assert {found for (found,) in run(urls.admin, member)} <= {"pg_use_reserved_connections"}
 
     def test_the_analyst_reads_every_table_but_the_keys(self, urls: Logins) -> None:
         for name in sorted({table.name for table in metadata.sorted_tables} - {"admin_keys"} | VIEWS):
@@ -155,6 +156,20 @@ class TestRoles:
         upgrade(made.settings)
         assert run(urls.analyst, "select 1") == [(1,)]
 
+    @pytest.mark.parametrize("where", ["", "in database stax"])
+    @pytest.mark.parametrize(
+        "setting", ["row_security = off", "statement_timeout = '1ms'", "default_transaction_read_only = on"]
+    )
+    def test_a_role_that_changed_its_settings_locks_nobody_out_for_good(
+        self, made: Installation, urls: Logins, setting: str, where: str
+    ) -> None:
+        name = setting.split()[0]
+        before = run(urls.analyst, f"show {name}")
+        run(urls.analyst, f"alter role stax_analyst {where} set {setting}")
+        upgrade(made.settings)
+        assert run(urls.analyst, f"show {name}") == before
+        assert run(urls.analyst, "show idle_in_transaction_session_timeout") == [("10min",)]
+
     @pytest.mark.parametrize(
         "attempt",
         [
@@ -171,6 +186,39 @@ class TestRoles:
         files = list((made.home / "passwords").iterdir())
         assert {f.name for f in files} >= {"stax_owner", "stax_loader", "stax_analyst", "stax_dagster"}
         assert all(f.stat().st_mode & 0o077 == 0 for f in files)
+
+
+class TestReaderInTheWay:
+    """A session that reads in an open transaction, and an upgrade that has to change the table it reads."""
+
+    @pytest.fixture
+    def reading(self, made: Installation, urls: Logins, monkeypatch: pytest.MonkeyPatch) -> Iterator[sa.Connection]:
+        monkeypatch.setattr(migrate, "LOCK_TIMEOUT", "50ms")
+        run(urls.owner, "drop policy granted on stax.spend")
+        engine = connect_engine(urls.analyst)
+        with engine.connect() as connection:
+            connection.exec_driver_sql("select from stax.spend")
+            yield connection
+        engine.dispose()
+        upgrade(made.settings)
+
+    def test_the_upgrade_gives_up_in_one_line_and_nobody_waits_behind_it(
+        self, made: Installation, urls: Logins, reading: sa.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        between: list[object] = []
+        monkeypatch.setattr(migrate.time, "sleep", lambda _: between.append(run(urls.loader, "table stax.spend")))
+        pid = reading.exec_driver_sql("select pg_backend_pid()").scalar_one()
+        with pytest.raises(CannotStart, match=rf"an open transaction reads it: stax_analyst \(pid {pid}\)\. End it"):
+            upgrade(made.settings)
+        assert between == [[]] * (migrate.TRIES - 1)
+
+    def test_the_upgrade_tries_again(
+        self, made: Installation, urls: Logins, reading: sa.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(migrate.time, "sleep", lambda _: reading.rollback())
+        upgrade(made.settings)
+        policy = "select policyname from pg_policies where tablename = 'spend' and policyname = 'granted'"
+        assert run(urls.admin, policy) == [("granted",)]
 
 
 @pytest.mark.parametrize("value", ["'NaN'", "'Infinity'", "'-Infinity'", "0.1234567890123456789", "1e-19"])

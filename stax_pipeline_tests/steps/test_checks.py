@@ -99,6 +99,8 @@ SEEDS: list[tuple[Rule, str]] = [
      + ONE.format("reconciliation", "true")),
     (rules.PRICE_BOOK_MATCHES_BILL,
      "update stax.reconciliation set ratio = 1.02, cause = 'price' where " + ONE.format("reconciliation", "true")),
+    (rules.GRANTED_LOGINS_ONLY_READ,
+     "insert into stax.tenant_grants select 'stax_analyst', tenant_id, now() from stax.tenants where slug = 'acme'"),
     (view_rules.COMMITMENTS_TIE_TO_FEE,
      "insert into stax.commitments select 'c', now(), tenant_id, 'claude-opus-4-8', 1, 1, 7, "
      f"'{FIRST}', '{FIRST}', null from stax.tenants where slug = 'acme'"),
@@ -166,7 +168,7 @@ def test_a_violation_is_found_and_names_the_tenant(
         assert len(days) == 1
 
 
-ALL_DAYS = (rules.SPEND_IS_CURRENT, view_rules.COMMITMENTS_TIE_TO_FEE)
+ALL_DAYS = (rules.SPEND_IS_CURRENT, rules.GRANTED_LOGINS_ONLY_READ, view_rules.COMMITMENTS_TIE_TO_FEE)
 WINDOWED = [(rule, seed) for rule, seed in SEEDS[8:] if rule not in ALL_DAYS]
 
 

@@ -8,13 +8,15 @@ import sqlalchemy as sa
 from stax_pipeline.domain.errors import StaxError, WrongUse
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.tenant_secrets import master_keys, open_key
+from stax_pipeline.resources.warehouse.engine import connect_engine
+from stax_pipeline.resources.warehouse.roles import logins
 from stax_pipeline.resources.warehouse.tables import admin_keys
 from stax_pipeline.resources.warehouse.tenants import current_key, get_tenant, tenants_to_sync
 from stax_pipeline.settings import Settings
 from stax_pipeline.simulator import Simulator
 from stax_pipeline.tenants import disconnect as disconnecting
 from stax_pipeline.tenants.connect import connect
-from stax_pipeline.tenants.disconnect import disconnect, purge
+from stax_pipeline.tenants.disconnect import disconnect, purge, sweep
 from stax_pipeline_tests.tenants.support import count, key_of
 
 
@@ -65,6 +67,27 @@ def test_the_key_of_the_old_tenant_does_not_open_for_the_new(
         connection.execute(admin_keys.update().values(ciphertext=old.ciphertext, wrapped_data_key=old.wrapped_data_key))
         with pytest.raises(StaxError, match="damaged, of another tenant or an older one"):
             open_key(connection, second, master_keys(settings))
+
+
+def test_the_sealed_key_leaves_the_tables_file(settings: Settings, engine: sa.Engine, simulator: Simulator) -> None:
+    stored = connect(settings, engine, "acme", None, key_of(simulator, "acme")).tenant
+    with engine.connect() as connection:
+        sealed = current_key(connection, stored).sealed
+    superuser, owner = connect_engine(logins(settings).admin), connect_engine(logins(settings).owner)
+
+    def file() -> bytes:
+        with superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("checkpoint")
+            read = "select pg_read_binary_file(pg_relation_filepath('stax.admin_keys'))"
+            return bytes(connection.exec_driver_sql(read).scalar_one())
+
+    assert sealed.ciphertext in file()
+    purge(engine, Lake(settings.lake), "acme")
+    assert sealed.ciphertext in file()
+    sweep(owner, everything=True)
+    assert sealed.ciphertext not in file() and sealed.wrapped_data_key not in file()
+    superuser.dispose()
+    owner.dispose()
 
 
 @pytest.mark.parametrize("stage", ["_delete_raw", "_published_days", "_delete_rows", "_rebuild_parquet"])

@@ -34,7 +34,7 @@ def url(role: str | None) -> None:
 
     settings = read_settings()
     _start(settings)
-    click.echo(granted_url(settings, role) if role else analyst_url(settings))
+    click.echo(analyst_url(settings) if role is None else granted_url(settings, role))
 
 
 def _start(settings: Settings) -> None:

@@ -17,6 +17,8 @@ from stax_pipeline.domain.words import count_of
 from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from stax_pipeline.domain.admin_key import AdminKey
     from stax_pipeline.tenants.connect import Connected
     from stax_pipeline.tenants.rotate import Rotated
@@ -100,27 +102,40 @@ def rotate_key(slug: str, key_file: str | None) -> None:
 def disconnect(slug: str, everything: bool, yes: bool) -> None:
     """Destroy tenant SLUG's stored key and stop its syncs; with --purge remove everything that was fetched for it."""
     from stax_pipeline.cli.ask import confirm
-    from stax_pipeline.cli.database import database, loader
+    from stax_pipeline.cli.database import database, loader, owner
     from stax_pipeline.resources.lake.store import Lake
     from stax_pipeline.resources.warehouse.tenants import get_tenant
     from stax_pipeline.tenants import disconnect as tenancy
 
     settings = read_settings()
-    with database(settings), loader(settings) as engine:
+    with database(settings), loader(settings) as engine, owner(settings) as of_tables:
         with engine.connect() as connection:
             get_tenant(connection, slug)
         what = "its key and ALL its data, for good" if everything else "its stored key (its data stays)"
         confirm(f"Disconnect tenant {slug} and destroy {what}?", yes)
         if not everything:
             destroyed = tenancy.disconnect(engine, slug)
+            _sweep(of_tables, everything=False)
             click.echo(f"Tenant {slug} is disconnected: {count_of(destroyed, 'stored key')} destroyed, its data stays.")
             return
         purged = tenancy.purge(engine, Lake(settings.lake, settings.home), slug, click.echo)
+        _sweep(of_tables, everything=True)
     for place, count in purged.left.items():
         click.echo(f"failed: tenant {slug}: {count} left in {place}; run the purge again.", err=True)
     if purged.left:
         raise click.exceptions.Exit(1)
     click.echo(f"Looked again: no row, no raw object and no Parquet row of tenant {slug} is left.")
+
+
+def _sweep(owner: sa.Engine, *, everything: bool) -> None:
+    """What is deleted is deleted, whether or not the files could be swept too."""
+    from stax_pipeline.resources.warehouse.engine import WarehouseFault
+    from stax_pipeline.tenants.disconnect import sweep
+
+    try:
+        sweep(owner, everything=everything)
+    except WarehouseFault as fault:
+        click.echo(f"warning: {fault} Deleted rows stay in the tables' files until they are vacuumed.", err=True)
 
 
 @click.command("rotate-master-key")

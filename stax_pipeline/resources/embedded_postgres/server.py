@@ -37,13 +37,17 @@ _SETTINGS = {
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
 }
+_RESERVING = 16  # the first version that takes `reserved_connections`
+_RESERVED_CONNECTIONS = "40"  # for whoever has pg_use_reserved_connections: readers leave the product that many
 
 
 def start(cluster: Cluster) -> subprocess.Popen[bytes]:
     """Start the server; it shuts down by itself when this process is killed (Linux)."""
     command: list[str | Path] = [cluster.binaries / "postgres", "-D", cluster.data]
     command += ["-c", f"unix_socket_directories={cluster.socket_directory}"]
-    for name, value in _SETTINGS.items():
+    version = int((cluster.data / "PG_VERSION").read_text())
+    reserved = {"reserved_connections": _RESERVED_CONNECTIONS} if version >= _RESERVING else {}
+    for name, value in {**_SETTINGS, **reserved}.items():
         command += ["-c", f"{name}={value}"]
     return subprocess.Popen(
         command,

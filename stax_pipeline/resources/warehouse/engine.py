@@ -18,6 +18,9 @@ def connect_engine(url: str, **options: object) -> sa.Engine:
     )  # fmt: skip
 
 
+_ALL_TAKEN = ("too many connections", "too many clients", "connection slots are reserved")
+
+
 class WarehouseFault(StaxError):
     """A statement failed. Says what Postgres said without DETAIL, which quotes rows."""
 
@@ -47,6 +50,8 @@ def _plain(doing: str, fault: object) -> StaxError:
     if state == "57014" and "timeout" not in said:  # the code of a cancelled query and of a statement time-out
         return Interrupted(f"{doing}: stopped.")
     gone = type(fault).__name__ in ("OperationalError", "InterfaceError") and not state
+    if gone and any(words in said for words in _ALL_TAKEN):
+        return CannotStart(f"{doing}: every connection that this login may have is in use ({said}). End some of them.")
     if gone or state.startswith(("08", "57P")):
         return CannotStart(f"{doing}: the database is not reachable ({said}). Check STAX_DATABASE_URL or `stax up`.")
     return WarehouseFault(f"{doing}: the database refused it ({said}).")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -18,6 +19,15 @@ from stax_pipeline.settings import Settings
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 HEAD = "head"
 LEAST_VERSION = 150_000  # security_invoker views need Postgres 15
+LOCK_TIMEOUT = "3s"  # what waits for a table's lock makes everybody wait who comes after it
+TRIES, PAUSE_SECONDS = 5, 2.0
+LOCK_NOT_AVAILABLE = "55P03"
+_HOLDERS = """
+select distinct a.pid, a.usename from pg_locks l join pg_stat_activity a using (pid)
+where l.granted and a.pid <> pg_backend_pid() and a.datname = current_database()
+  and l.relation in (select oid from pg_class where relnamespace = cast('stax' as regnamespace))
+order by 1
+"""
 
 
 def upgrade(settings: Settings) -> None:
@@ -43,7 +53,7 @@ def upgrade(settings: Settings) -> None:
 
 
 def _refuse_old_server(connection: sa.Connection) -> None:
-    number = int(connection.exec_driver_sql("show server_version_num").scalar_one())
+    number = roles.server_version(connection)
     connection.rollback()
     if number < LEAST_VERSION:
         raise CannotStart(f"Postgres {number // 10_000} is too old: 15 or newer is needed.")
@@ -55,10 +65,34 @@ def _run(logins: roles.Logins) -> None:
         with engine.connect() as connection:
             connection.exec_driver_sql(f"select pg_advisory_lock({roles.SCHEMA_LOCK})")
             connection.commit()
-            upgrade_within(connection, logins)
+            connection.exec_driver_sql(f"set lock_timeout = '{LOCK_TIMEOUT}'")
             connection.commit()
+            _upgrade_past_readers(connection, logins)
     finally:
         engine.dispose()
+
+
+def _upgrade_past_readers(connection: sa.Connection, logins: roles.Logins) -> None:
+    """Migrate, and try again where a session holds a table; between two tries whoever waits behind gets his turn.
+
+    Raises CannotStart, with nothing changed, when it does not let go.
+    """
+    for attempt in range(TRIES):
+        if attempt:
+            time.sleep(PAUSE_SECONDS)
+        try:
+            upgrade_within(connection, logins)
+            connection.commit()
+            return
+        except sa.exc.OperationalError as fault:
+            connection.rollback()
+            if getattr(fault.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
+                raise
+    holders = ", ".join(f"{row.usename} (pid {row.pid})" for row in connection.exec_driver_sql(_HOLDERS))
+    raise CannotStart(
+        f"The schema cannot be upgraded while an open transaction reads it: {holders or 'a session that just ended'}"
+        ". End it (select pg_terminate_backend(PID), as a superuser) and start again; nothing was changed."
+    )
 
 
 def upgrade_within(connection: sa.Connection, logins: roles.Logins, revision: str = HEAD) -> None:

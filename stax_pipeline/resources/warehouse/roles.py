@@ -2,7 +2,7 @@
 
 `stax_owner` migrates, `stax_loader` loads, `stax_analyst` reads, `stax_dagster` owns Dagster's own schema. Where the
 given user may not create roles, the operator names them by `STAX_LOADER_URL`, `STAX_ANALYST_URL`, `STAX_DAGSTER_URL`.
-Logins of `stax grant` are made here too; what they see is `grants`' business.
+Stays out: logins of `stax grant` (`readers`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from psycopg2 import sql
 
-from stax_pipeline.domain.errors import CannotStart, WrongUse
+from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.resources import embedded_postgres
 from stax_pipeline.settings import Settings
 
@@ -27,7 +27,10 @@ OWNER, LOADER, ANALYST, DAGSTER = (
 )
 DAGSTER_SCHEMA = "dagster"
 SCHEMA_LOCK = 7_829_001  # one number for the whole product: whoever changes the schema takes turns
-GRANTED_CONNECTIONS = 10  # of one granted login at a time, so that no tenant's reader keeps the loader out
+ANALYST_CONNECTIONS = 40  # at a time, so that a pool of a dashboard's leaves room for everybody else
+ANALYST_TEMPORARY = "10GB"  # of one session on disk, for sorts and joins that do not fit into memory
+IDLE_IN_TRANSACTION = "10min"  # then the session ends: an open transaction holds up upgrades, vacuum and notifications
+RESERVING = 160_000  # the version of Postgres that keeps connections for whoever may use them
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,8 @@ def logins(settings: Settings) -> Logins:
     admin = settings.database_url or embedded_postgres.connection_url(settings.postgres_home)
 
     def derived(role: str) -> str:
-        file = _password_file(settings, role)
-        return _login(admin, role, file.read_text()) if file.exists() else admin
+        file = password_file(settings, role)
+        return login_url(admin, role, file.read_text()) if file.exists() else admin
 
     return Logins(
         admin=admin,
@@ -71,20 +74,26 @@ def take_turns(connection: sa.Connection) -> None:
 def create_roles(settings: Settings, connection: sa.Connection) -> None:
     """Create the roles and schemas; run by a user who may. A role's password is made here and kept mode 0600.
 
-    Passwords are set anew each time: a role may change its own, which would lock everybody else out.
+    Passwords and settings are set anew each time: a role may change its own, which would lock everybody else out.
     """
     cursor = connection.connection.cursor()
+    superuser, version = is_superuser(connection), server_version(connection)
+    powerless = "nosuperuser nobypassrls" if superuser else ""  # others may not even say it, and make no such role
     for role in (OWNER, LOADER, ANALYST, DAGSTER):
-        file = _password_file(settings, role)
+        file = password_file(settings, role)
         cursor.execute("select 1 from pg_roles where rolname = %s", (role,))
         known = cursor.fetchone()
-        password = file.read_text() if file.exists() else _new_password(file)
+        password = file.read_text() if file.exists() else new_password(file)
         verb = sql.SQL("alter" if known else "create")
         cursor.execute(
-            sql.SQL("{} role {} login nosuperuser nobypassrls password {}").format(
-                verb, sql.Identifier(role), sql.Literal(password)
+            sql.SQL("{} role {} login {} password {}").format(
+                verb, sql.Identifier(role), sql.SQL(powerless), sql.Literal(password)
             )
         )
+        forget_settings(connection, role)
+        if superuser and version >= RESERVING and role != ANALYST:
+            cursor.execute(sql.SQL("grant pg_use_reserved_connections to {}").format(sql.Identifier(role)))
+    hold_back(connection, ANALYST, ANALYST_CONNECTIONS, ANALYST_TEMPORARY)
     for schema, role in (("stax", OWNER), (DAGSTER_SCHEMA, DAGSTER)):
         cursor.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(role)))
         cursor.execute(
@@ -94,69 +103,34 @@ def create_roles(settings: Settings, connection: sa.Connection) -> None:
         )
 
 
-def create_login(settings: Settings, connection: sa.Connection, role: str) -> None:
-    """Make a login that may nothing yet; run by a user who may. Raises CannotStart for another one."""
-    if not may_create_roles(connection):
-        raise CannotStart(
-            f"There is no login {role}, and the user of STAX_DATABASE_URL may not create roles. Create it yourself "
-            f"(create role \"{role}\" login password '...'), then grant again."
-        )
-    file = _password_file(settings, role)
-    password = file.read_text() if file.exists() else _new_password(file)
-    connection.connection.cursor().execute(
-        sql.SQL(
-            "create role {} login nosuperuser nobypassrls nocreaterole nocreatedb connection limit {} password {}"
-        ).format(sql.Identifier(role), sql.Literal(GRANTED_CONNECTIONS), sql.Literal(password))
-    )
+def forget_settings(connection: sa.Connection, role: str) -> None:
+    """Drop what the role, or an operator, made its sessions begin with: `set row_security = off` shuts out for good."""
+    named = {"role": sql.Identifier(role), "database": sql.Identifier(connection.engine.url.database or "")}
+    cursor = connection.connection.cursor()
+    cursor.execute(sql.SQL("alter role {role} reset all").format(**named))
+    cursor.execute(sql.SQL("alter role {role} in database {database} reset all").format(**named))
 
 
-def exists(connection: sa.Connection, role: str) -> bool:
-    query = sa.text("select exists (select from pg_roles where rolname = :role)")
-    return bool(connection.execute(query, {"role": role}).scalar())
+def hold_back(connection: sa.Connection, role: str, connections: int, temporary: str) -> None:
+    """Bound what a login that only reads takes of the server; `temporary` is disk of one session, such as `1GB`.
 
-
-def require_harmless(connection: sa.Connection, role: str, logins: Logins) -> None:
-    """Raise WrongUse for a login that row-level security would not hold, or that could become one that writes."""
-    ours = [name_in(url) for url in (logins.admin, logins.owner, logins.loader, logins.analyst, logins.dagster)]
-    if role in ours:
-        raise WrongUse(f"{role} is one of the product's own logins: it reads all tenants already.")
-    row = connection.execute(sa.text(_POWERS), {"role": role, "ours": ours}).one()
-    if row.too_much:
-        raise WrongUse(
-            f"Role {role} may do more than read (superuser, BYPASSRLS, CREATEROLE, REPLICATION, or a member of "
-            f"{row.groups or 'no such role'}): policies would not hold it. Grant to a login of its own instead."
-        )
-    if not row.rolcanlogin:
-        raise WrongUse(f"Role {role} cannot log in: policies look at the login itself, so grant to its members.")
-
-
-_POWERS = """
-select rolcanlogin, groups.names as groups,
-       rolsuper or rolbypassrls or rolcreaterole or rolreplication or groups.names is not null as too_much
-from pg_roles r
-cross join lateral (
-    select string_agg(p.rolname, ', ' order by p.rolname) as names
-    from pg_roles p
-    where (p.rolname = any(:ours) or starts_with(p.rolname, 'pg_')) and not r.rolsuper
-      and pg_has_role(r.oid, p.oid, 'member')
-) groups
-where rolname = :role
-"""
-
-
-def granted_login(settings: Settings, role: str) -> str:
-    """The URL of a login that `create_login` made. Raises WrongUse for any other."""
-    file = _password_file(settings, role)
-    if not file.exists():
-        raise WrongUse(f"The password of {role} is not known here: `stax grant` did not make that login.")
-    return _login(logins(settings).admin, role, file.read_text())
+    Only a superuser may bound temporary files. The role itself can lift the bound on idle transactions and no other.
+    """
+    bounds = {"idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION}
+    if is_superuser(connection):
+        bounds["temp_file_limit"] = temporary
+    cursor = connection.connection.cursor()
+    named = sql.Identifier(role)
+    cursor.execute(sql.SQL("alter role {} connection limit {}").format(named, sql.Literal(connections)))
+    for name, value in bounds.items():
+        cursor.execute(sql.SQL("alter role {} set {} = {}").format(named, sql.Identifier(name), sql.Literal(value)))
 
 
 def close_the_embedded_server(connection: sa.Connection) -> None:
     """On our own server nobody but the product takes advisory locks or makes temporary tables and large objects.
 
-    An analyst who held one of the product's locks would stop it, and one who may only read should not fill the disk. An
-    operator's server is his to close.
+    An analyst who held one of the product's locks would stop it, and one who may only read should not fill the disk. So
+    nobody else comes into the databases `postgres` and `template1` either. An operator's server is his to close.
     """
     connection.connection.cursor().execute(_CLOSE)
 
@@ -168,10 +142,12 @@ declare
 begin
     for each in select oid::regprocedure as name from pg_proc
                 where pronamespace = 'pg_catalog'::regnamespace
-                  and (proname like 'pg%advisory%' or proname in ('lo_creat', 'lo_create', 'lo_from_bytea')) loop
+                  and (proname like 'pg%advisory%'
+                       or proname in ('lo_creat', 'lo_create', 'lo_from_bytea', 'pg_notify')) loop
         execute format('revoke execute on function %s from public', each.name);
         execute format('grant execute on function %s to {OWNER}, {LOADER}, {DAGSTER}', each.name);
     end loop;
+    revoke connect on database postgres, template1 from public;
     execute format('revoke temporary on database %I from public', current_database());
     execute format('grant temporary on database %I to {OWNER}, {LOADER}, {DAGSTER}', current_database());
 end
@@ -182,6 +158,15 @@ $$
 def may_create_roles(connection: sa.Connection) -> bool:
     query = "select rolsuper or rolcreaterole from pg_roles where rolname = current_user"
     return bool(connection.exec_driver_sql(query).scalar())
+
+
+def is_superuser(connection: sa.Connection) -> bool:
+    return bool(connection.exec_driver_sql("select rolsuper from pg_roles where rolname = current_user").scalar())
+
+
+def server_version(connection: sa.Connection) -> int:
+    """Such as 160004 for 16.4."""
+    return int(connection.exec_driver_sql("show server_version_num").scalar_one())
 
 
 def require_named_logins(settings: Settings) -> None:
@@ -200,11 +185,13 @@ def require_named_logins(settings: Settings) -> None:
         )
 
 
-def _password_file(settings: Settings, role: str) -> Path:
+def password_file(settings: Settings, role: str) -> Path:
+    """Where the password of a login that the product made lies, mode 0600."""
     return settings.home / "passwords" / role
 
 
-def _new_password(file: Path) -> str:
+def new_password(file: Path) -> str:
+    """Make a password and keep it in that file, in place of an older one."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     password = secrets.token_urlsafe(24)
     temporary = file.with_suffix(".new")
@@ -217,7 +204,7 @@ def _new_password(file: Path) -> str:
     return password
 
 
-def _login(url: str, role: str, password: str) -> str:
+def login_url(url: str, role: str, password: str) -> str:
     return sa.make_url(url).set(username=role, password=password).render_as_string(hide_password=False)
 
 
