@@ -12,7 +12,7 @@ code=0
 "$python" -m stax_pipeline_tests.fuzz "$folder" "$fuzz/corpus" -dict="$fuzz/words.dict" -max_total_time="$seconds" \
     -timeout=10 -rss_limit_mb=1024 -artifact_prefix="$folder/" || code=$?
 # What libFuzzer learns is named by a hash alone; a finding has a word and a hyphen before it.
-found=$(find "$folder" -name '*-*' -newer "$folder.begun")
+found=$(find "$folder" -name '*-*' ! -exec test "$folder.begun" -nt {} \; -print)
 if [ -n "$found" ]; then
     echo "FOUND: $found" >&2
     exit 1

@@ -17,7 +17,7 @@ from stax_pipeline.resources.warehouse.tenants import all_tenants, tenants_to_sy
 from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.steps import normalize
 from stax_pipeline.steps.history import Archive, spend_as_of
-from stax_pipeline.steps.isolation import no_progress
+from stax_pipeline.steps.isolation import Outcome, no_progress
 from stax_pipeline.steps.normalize import Stores
 from stax_pipeline.steps.restore import restore_extractions
 from stax_pipeline_tests.conftest import Installation
@@ -211,7 +211,7 @@ class TestEquality:
         assert normalize.publish_cost(stores, [acme(made)], DAYS).failures == {}
         newest = content(made)
         for extraction, days in listed:
-            assert normalize._publish_cost(stores, acme(made), extraction, days) == 0
+            assert normalize._publish_cost(stores, acme(made), extraction, days, Outcome()) == 0
         assert content(made) == newest
         sync(made, reports=[])
         before = content(made)
