@@ -37,7 +37,7 @@ class OffBar(NamedTuple):
     cause: str
 
 
-OFF_BAR_TODO = {
+OFF_BAR_ADVICE = {
     Likely.UNBILLED: "Blocked requests cost nothing; if there are many, ask the tenant (`reconciliation`).",
     Likely.FAST_MODE: "Compare the prices of fast mode with the bill: docs/prices.md says how to correct one.",
     Likely.CONTRACT_DISCOUNT: "`stax rates suggest {slug}` proposes a rate to record; then `stax replay`.",
@@ -64,7 +64,7 @@ def error_bar_left(rows: Iterable[OffBar], told: Collection[Cause]) -> Iterator[
         yield Cause(
             tenant_id, slug, Kind.ERROR_BAR, likely, last,
             f"Tokens × price are outside 0.99 to 1.01 times the bill {on}: {_ratios(off)}. Likely cause: {likely}.",
-            OFF_BAR_TODO[Likely(likely)].format(slug=slug),
+            OFF_BAR_ADVICE[Likely(likely)].format(slug=slug),
         )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from stax_pipeline.domain.alert_causes import (
 )
 from stax_pipeline.domain.alert_figures import (
     MODELS_NAMED,
-    OFF_BAR_TODO,
+    OFF_BAR_ADVICE,
     DaySpend,
     OffBar,
     OffInvoice,
@@ -147,7 +147,7 @@ class TestErrorBar:
 
     @pytest.mark.parametrize("likely", sorted(set(Likely) - {Likely.AGREES, Likely.BAND, Likely.UNKNOWN_PRICE}))
     def test_every_likely_cause_has_its_own_advice(self, likely: Likely) -> None:
-        others = {OFF_BAR_TODO[other] for other in OFF_BAR_TODO if other != likely}
+        others = {OFF_BAR_ADVICE[other] for other in OFF_BAR_ADVICE if other != likely}
         [found] = error_bar_left([off("m", likely.value)], [])
         assert found.todo and found.todo not in others
 
