@@ -100,7 +100,7 @@ _BUCKET = re.compile(r"(?:s3|gs)://[A-Za-z0-9][A-Za-z0-9._-]*(?:/[^?#\s]*)?")
 
 
 def _lake(text: str) -> str:
-    if "://" in text and not _BUCKET.fullmatch(text):
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", text) and not _BUCKET.fullmatch(text):
         raise ValueError("a folder, s3://bucket/path or gs://bucket/path; keys have variables of their own (AWS_…)")
     return text
 

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import click
 
-from stax_pipeline.cli.unsaid import keys_unsaid
+from stax_pipeline.cli.unsaid import keys_unsaid, refuse_keys
 
 COMMANDS = {
     "demo": ("demo", "Everything on one machine with no key: simulator, database, two tenants, 30 days, UI"),
@@ -89,6 +89,7 @@ def main() -> None:
 
 def _run() -> NoReturn:
     try:
+        refuse_keys(sys.argv[1:])
         sys.exit(stax.main(standalone_mode=False) or 0)
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)

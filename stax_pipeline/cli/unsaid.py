@@ -11,6 +11,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from typing import Any, cast
 
+from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.pasted_key import Unsaid, unsaid_of
 
 
@@ -29,6 +30,15 @@ def keys_unsaid(arguments: Sequence[str]) -> Iterator[None]:
     error = Guarded(sys.stderr, partial(_without, found))
     with redirect_stdout(cast(Any, out)), redirect_stderr(cast(Any, error)):
         yield
+
+
+def refuse_keys(arguments: Sequence[str]) -> None:
+    """Raise WrongUse where an argument surely holds a key: it could become the name of a file, or of a process."""
+    if any(unsaid.is_sure for argument in arguments for unsaid in unsaid_of(argument)):
+        raise WrongUse(
+            "An argument holds a key; nothing was done. `stax connect SLUG` and `stax rotate-key SLUG` ask for a key. "
+            "Revoke this one: arguments stay in the shell's history."
+        )
 
 
 def _without(unsaid: Sequence[Unsaid], text: str) -> str:

@@ -16,7 +16,6 @@ from pydantic import Field
 from stax_pipeline.domain.errors import StaxError
 from stax_pipeline.domain.extraction import DataSource
 from stax_pipeline.resources.admin_api import AdminApi, admin_api
-from stax_pipeline.resources.key_encryption import MasterKeys
 from stax_pipeline.resources.lake.store import Lake as ObjectLake
 from stax_pipeline.resources.tenant_secrets import OpenedKey, master_keys, open_key
 from stax_pipeline.resources.warehouse.engine import connect_engine
@@ -87,11 +86,12 @@ class TenantSecrets(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Opens one tenant's admin key, in memory, when its requests begin."""
 
     def opener(self, warehouse: Warehouse) -> Callable[[Tenant], OpenedKey]:
-        masters: MasterKeys = _or_told(lambda: master_keys(read_settings()))
+        _or_told(lambda: master_keys(read_settings()))
 
         def open_for(tenant: Tenant) -> OpenedKey:
+            """Under the master keys of this moment: they may be rotated while the run goes on."""
             with warehouse.engine.connect() as connection:
-                return open_key(connection, tenant, masters)
+                return open_key(connection, tenant, master_keys(read_settings()))
 
         return open_for
 

@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
+from stax_pipeline.resources.warehouse.engine import connect_engine
+from stax_pipeline.resources.warehouse.roles import logins
 from stax_pipeline.settings import Settings
 from stax_pipeline.simulator import Simulator
 from stax_pipeline_tests.cli.support import Ended, Stax
@@ -70,12 +72,22 @@ def test_connect_tells_each_step_and_fetches_the_first_days(
 
 
 @pytest.mark.usefixtures("connected")
-def test_sync_reads_a_range_again_and_changes_nothing(stax: Stax, engine: sa.Engine) -> None:
+def test_sync_reads_a_range_again_and_changes_nothing_while_readers_hold_every_connection_of_theirs(
+    stax: Stax, engine: sa.Engine, settings: Settings
+) -> None:
     content = "select sum(cost_usd)::text || count(*)::text from stax.spend"
     with engine.connect() as connection:
         before = connection.exec_driver_sql(content).scalar_one()
     first, last = str(TODAY - timedelta(days=2)), str(TODAY - timedelta(days=1))
-    ended = stax("sync", "acme", "--from", first, "--to", last)
+    admin = connect_engine(logins(settings).admin)
+    with admin.begin() as connection:
+        connection.exec_driver_sql("alter role stax_analyst connection limit 0")
+    try:
+        ended = stax("sync", "acme", "--from", first, "--to", last)
+    finally:
+        with admin.begin() as connection:
+            connection.exec_driver_sql("alter role stax_analyst connection limit 40")
+        admin.dispose()
     assert ended.code == 0, ended.err
     assert "acme" in ended.out
     assert count(engine, "extractions", "report = 'cost_report' and error is null") == 2

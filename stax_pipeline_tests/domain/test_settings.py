@@ -81,6 +81,7 @@ def test_everything_can_be_set() -> None:
             "an https:// address, or http:// on loopback, without user and",
         ),
         ("STAX_LAKE_URL", "ftp://x", "a folder, s3://bucket/path or gs://bucket/path"),
+        ("STAX_LAKE_URL", "s3:/x", "a folder, s3://bucket/path or gs://bucket/path"),
         ("STAX_LAKE_URL", "s3://", "a folder, s3://bucket/path or gs://bucket/path"),
         ("STAX_LAKE_URL", "memory://", "a folder, s3://bucket/path or gs://bucket/path"),
         (

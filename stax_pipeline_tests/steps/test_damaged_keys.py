@@ -15,6 +15,7 @@ from stax_pipeline.resources.dagster import TenantSecrets, Warehouse
 from stax_pipeline.resources.tenant_secrets import master_keys
 from stax_pipeline.resources.warehouse.tenants import tenants_to_sync
 from stax_pipeline.settings import read_settings
+from stax_pipeline.tenants.rotate import rotate_master_key
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.steps.support import errors, execute, fetch, query, status, two_tenants
 
@@ -135,3 +136,12 @@ def test_a_master_key_file_open_to_others_starts_no_sync(made: Installation) -> 
         assert (refused.value.allow_retries, refused.value.__context__) == (False, None)
     finally:
         file.chmod(0o600)
+
+
+def test_keys_that_are_wrapped_anew_while_a_run_goes_on_open_for_it(made: Installation) -> None:
+    open_key = TenantSecrets().opener(Warehouse())
+    with made.engine.connect() as connection:
+        tenants = tenants_to_sync(connection, [])
+    before = [open_key(tenant) for tenant in tenants]
+    assert rotate_master_key(made.settings, made.engine).rewrapped == len(tenants) == 2
+    assert [open_key(tenant) for tenant in tenants] == before

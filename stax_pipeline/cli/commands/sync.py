@@ -45,7 +45,7 @@ def report(settings: Settings, ran: object, slugs: Sequence[str]) -> bool:
     """Print the table, failed tenants with reason and what to do, and broken steps; True when nothing failed."""
     import sqlalchemy as sa
 
-    from stax_pipeline.cli.database import analyst
+    from stax_pipeline.cli.database import loader
     from stax_pipeline.cli.render import plain
     from stax_pipeline.cli.runs import Ran
     from stax_pipeline.cli.summary import summarize, summary_table
@@ -53,7 +53,7 @@ def report(settings: Settings, ran: object, slugs: Sequence[str]) -> bool:
 
     assert isinstance(ran, Ran)
     stale = set(ran.failures) if ran.success else set(slugs)
-    with analyst(settings) as connection:
+    with loader(settings) as engine, engine.connect() as connection:  # readers may hold all of the analyst's
         click.echo(summary_table(summarize(connection, ran.window, slugs), stale))
         rejected = set(connection.execute(sa.text(_REJECTED)).scalars())
     for warning in ran.warnings:
