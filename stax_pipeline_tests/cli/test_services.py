@@ -97,6 +97,7 @@ def address(printed: str) -> str:
     return re.findall(r"Dagster UI: (http://127\.0\.0\.1:\d+)", printed)[0]
 
 
+@pytest.mark.usefixtures("with_data_today")
 def test_demo_connects_fetches_sums_up_and_serves_until_it_is_interrupted(home: Path) -> None:
     child, printed = start(home, "demo", "--days", "2", "--port", "3950")
     for name in ("acme", "globex"):
@@ -192,7 +193,9 @@ def test_the_simulator_knows_no_setting(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("STAX_MASTER_KEY", "ab" * 32)
     with _simulator(tmp_path):
         children = [
-            child.environ() for child in psutil.Process().children() if "simulator" in " ".join(child.cmdline())
+            child.environ()
+            for child in psutil.Process().children()
+            if child.status() != psutil.STATUS_ZOMBIE and "simulator" in " ".join(child.cmdline())
         ]
     assert children
     assert not [name for one in children for name in one if name.startswith("STAX_")]

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -23,7 +23,11 @@ from stax_pipeline.simulator import Simulator
 from stax_pipeline_tests.cli.support import Ended, Stax
 from stax_pipeline_tests.tenants.support import count
 
-TODAY = datetime.now(UTC).date()
+pytestmark = pytest.mark.usefixtures("with_data_today")
+
+
+def today() -> date:
+    return datetime.now(UTC).date()
 
 
 @pytest.fixture
@@ -63,7 +67,7 @@ def test_connect_tells_each_step_and_fetches_the_first_days(
 
     status = json.loads(stax("status", "--json").out)
     assert [(one["tenant"], one["status"]) for one in status] == [("acme", "connected")]
-    assert status[0]["complete_through"] == str(TODAY - timedelta(days=1))
+    assert status[0]["complete_through"] == str(today() - timedelta(days=1))
     assert status[0]["last_error"] is None
     assert "minutes ago" in stax("status").out
     assert f"…{simulator.keys['acme'][-4:]}" in stax("tenants").out
@@ -78,7 +82,7 @@ def test_sync_reads_a_range_again_and_changes_nothing_while_readers_hold_every_c
     content = "select sum(cost_usd)::text || count(*)::text from stax.spend"
     with engine.connect() as connection:
         before = connection.exec_driver_sql(content).scalar_one()
-    first, last = str(TODAY - timedelta(days=2)), str(TODAY - timedelta(days=1))
+    first, last = str(today() - timedelta(days=2)), str(today() - timedelta(days=1))
     admin = connect_engine(logins(settings).admin)
     with admin.begin() as connection:
         connection.exec_driver_sql("alter role stax_analyst connection limit 0")
@@ -117,7 +121,7 @@ def test_a_failed_tenant_is_named_with_its_reason_and_the_others_go_on(
 
     assert stax("disconnect", "globex", "--yes").code == 0
     globex = json.loads(stax("status", "--json").out)[1]
-    assert (globex["status"], globex["complete_through"]) == ("disconnected", str(TODAY - timedelta(days=1)))
+    assert (globex["status"], globex["complete_through"]) == ("disconnected", str(today() - timedelta(days=1)))
     assert globex["usage_data_through"]
     assert stax("connect", "globex", "--no-sync", typed=simulator.keys["globex"]).code == 0
 
