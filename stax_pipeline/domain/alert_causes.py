@@ -15,6 +15,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from stax_pipeline.domain.next_step import next_step
+from stax_pipeline.domain.prices.book import PRICED_GEOS
 from stax_pipeline.domain.words import count_of
 
 LONGEST_NAME = 80
@@ -142,6 +143,7 @@ class Unpriced(NamedTuple):
     model: str
     service_tier: str
     cost_type: str
+    inference_geo: str
     first: date
     last: date
 
@@ -184,9 +186,11 @@ def unknown_values(unpriced: Iterable[Unpriced], new: Iterable[NewValue]) -> Ite
 
 
 def _unpriced_subject(row: Unpriced) -> str:
-    """A tier without a public price is one cause for all its models."""
+    """A tier or geography without a public price is one cause for all its models."""
     if row.service_tier not in PUBLIC_TIERS:
         return f"{COLUMN_WORDS['service_tier']} {one_line(row.service_tier)}"
+    if row.inference_geo not in PRICED_GEOS:
+        return f"{COLUMN_WORDS['inference_geo']} {one_line(row.inference_geo)}"
     return f"model {one_line(row.model)}" if row.model else f"{COLUMN_WORDS['cost_type']} {one_line(row.cost_type)}"
 
 

@@ -29,7 +29,7 @@ KNOWN_VALUES: dict[str, frozenset[str]] = {
         }
     ),
     "service_tier": frozenset({"standard", "batch", "priority", "priority_on_demand", "flex", "flex_discount"}),
-    "context_window": frozenset({"0-200k", "200k-1M"}),
+    "context_window": frozenset({"0-100k", "100k-1M", "0-200k", "200k-1M"}),
     "inference_geo": frozenset({"global", "us", "not_available"}),
 }
 

@@ -78,17 +78,13 @@ where t.status <> 'disconnected'
       and later.window_start < least(e.window_end, (e.extracted_at at time zone 'UTC')::date))
 """
 UNPRICED = """
-select t.tenant_id, t.slug, x.model, x.service_tier, x.cost_type, min(x.usage_date), max(x.usage_date)
-from (
-    select tenant_id, usage_date, model, service_tier, cost_type from stax.spend
-    where usage_date >= :recent and cost_source = 'unpriced'
-    union all
-    select tenant_id, usage_date, model, service_tier, 'tokens' from stax.reconciliation
-    where usage_date >= :recent and cause = 'unknown price'
-) x
+select t.tenant_id, t.slug, s.model, s.service_tier, s.cost_type, s.inference_geo, min(s.usage_date), max(s.usage_date)
+from stax.spend s
 join stax.tenants t using (tenant_id)
-where t.status <> 'disconnected'
-group by t.tenant_id, t.slug, x.model, x.service_tier, x.cost_type
+where s.usage_date >= :recent and t.status <> 'disconnected'
+  and (s.cost_source = 'unpriced'
+       or (s.cost_type = 'tokens' and s.quantity > 0 and coalesce(s.list_cost_usd, s.contracted_cost_usd) is null))
+group by t.tenant_id, t.slug, s.model, s.service_tier, s.cost_type, s.inference_geo
 """
 OFF_BAR = """
 select t.tenant_id, t.slug, r.model, r.service_tier, r.usage_date, r.ratio, r.cause

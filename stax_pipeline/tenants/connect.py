@@ -34,6 +34,7 @@ from stax_pipeline.resources.warehouse.tenants import (
     add_tenant,
     find_tenant,
     newest_generation,
+    note_validated,
     store_key,
     tenant_of_organization,
 )
@@ -46,13 +47,20 @@ _ONE_AT_A_TIME = "stax connect"
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A tenant whose key was accepted and is stored: a new tenant's, another key, or the very one that was there."""
+    """A tenant whose key was accepted and is stored: a new tenant's, another key, or the very one that was there.
+
+    `before` is the tenant as it was, None where it is new.
+    """
 
     tenant: Tenant
     generation: int
     key_hint: str
-    is_new: bool
+    before: Tenant | None = None
     was_stored: bool = False
+
+    @property
+    def is_new(self) -> bool:
+        return self.before is None
 
 
 def say_nothing(_line: str) -> None:
@@ -92,7 +100,7 @@ def _store(
     else:
         add_tenant(connection, tenant)
     stored = store_generation(connection, settings, tenant, key, validated)
-    return replace(stored, is_new=known is None)
+    return replace(stored, before=known)
 
 
 def store_generation(
@@ -101,19 +109,21 @@ def store_generation(
     """Seal `key` as the tenant's next generation, destroying those before it in the same transaction, which must hold
     the master keys (`hold_master_keys`).
 
-    Changes nothing when it is the very key in use. Raises CannotStart when what was stored does not open again.
+    The very key in use is no new generation; when Anthropic accepted it is noted. Raises CannotStart when what was
+    stored does not open again.
     """
     masters = master_keys(settings)
     in_use = _key_in_use(connection, masters, tenant)
     if in_use and in_use.key == key:
-        return Connected(tenant, in_use.generation, key.hint, is_new=False, was_stored=True)
+        note_validated(connection, tenant.tenant_id, in_use.generation, validated.validated_at)
+        return Connected(tenant, in_use.generation, key.hint, was_stored=True)
     generation = newest_generation(connection, tenant.tenant_id) + 1
     sealed = seal(key, tenant_id=tenant.tenant_id, generation=generation, masters=masters)
     store_key(connection, StoredKey(tenant.tenant_id, generation, sealed, key.hint, validated.validated_at))
     in_use = _key_in_use(connection, master_keys(settings), tenant)
     if in_use is None or in_use.key != key:
         raise CannotStart("The master key changed while the key was being stored: nothing was changed; run it again.")
-    return Connected(tenant, generation, key.hint, is_new=False)
+    return Connected(tenant, generation, key.hint)
 
 
 def _key_in_use(connection: sa.Connection, masters: MasterKeys, tenant: Tenant) -> OpenedKey | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -59,7 +59,10 @@ class Rotated:
 
 
 def rotate_key(settings: Settings, engine: sa.Engine, slug: str, key: AdminKey, say: Say = say_nothing) -> Connected:
-    """Replace a tenant's admin key by another of the same organisation. Raises KeyRefused; the old key stays then."""
+    """Replace a tenant's admin key by another of the same organisation. Raises KeyRefused; the old key stays then.
+
+    The key in use is asked about as well: where Anthropic accepts it, a rejected tenant is connected again.
+    """
     master_keys(settings)  # without them Anthropic need not be asked
     with plain_faults(f"tenant {slug}: looking it up"), engine.connect() as connection:
         tenant = _in_service(connection, slug)
@@ -73,10 +76,10 @@ def rotate_key(settings: Settings, engine: sa.Engine, slug: str, key: AdminKey, 
     with plain_faults(f"tenant {slug}: storing the key"), engine.begin() as connection:
         hold_master_keys(connection)
         lock_tenant(connection, tenant.tenant_id)
-        tenant = _in_service(connection, slug)._replace(status=CONNECTED)
-        stored = store_generation(connection, settings, tenant, key, validated)
-        set_status(connection, tenant.tenant_id, CONNECTED)
-    return stored
+        before = _in_service(connection, slug)
+        stored = store_generation(connection, settings, before._replace(status=CONNECTED), key, validated)
+        set_status(connection, before.tenant_id, CONNECTED)
+    return replace(stored, before=before)
 
 
 def _in_service(connection: sa.Connection, slug: str) -> Tenant:

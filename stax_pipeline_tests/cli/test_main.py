@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 
 from stax_pipeline.cli.main import COMMANDS
 from stax_pipeline.cli.main import stax as group
@@ -27,6 +28,7 @@ from stax_pipeline.domain.extraction import Window
 from stax_pipeline.settings import Settings
 from stax_pipeline.simulator import Simulator
 from stax_pipeline_tests.cli.support import Ended, Stax
+from stax_pipeline_tests.tenants.support import count
 
 SECRET = "sk-ant-admin01-" + "Zq7vNeverToBeSeen" * 3
 
@@ -178,6 +180,50 @@ def test_a_key_file_and_an_odd_prefix(stax: Stax, settings: Settings, simulator:
     assert "right shape" not in odd.said
 
 
+@pytest.mark.parametrize("command", ["rotate-key", "connect"])
+@pytest.mark.parametrize("rejected", [True, False])
+def test_the_key_in_use_is_asked_about_and_what_that_changed_is_said(
+    stax: Stax, engine: sa.Engine, simulator: Simulator, command: str, rejected: bool
+) -> None:
+    key, options = simulator.keys["acme"], ["--no-sync"] if command == "connect" else []
+    assert stax("connect", "acme", "--no-sync", typed=key).code == 0
+    with engine.begin() as connection:
+        status = "key_rejected" if rejected else "connected"
+        connection.exec_driver_sql(f"update stax.tenants set status = '{status}'")
+        connection.exec_driver_sql("update stax.admin_keys set validated_at = '2026-01-01'")
+    again = stax(command, "acme", *options, typed=key)
+    assert again.code == 0
+    assert "the key in use" in again.out
+    assert "Anthropic accepts it: no key was stored or destroyed" in again.out
+    assert ("Tenant acme was key_rejected and is connected now" in again.out) is rejected
+    assert "nothing changed" not in again.said
+    assert count(engine, "tenants", "status = 'connected'") == 1
+    assert count(engine, "admin_keys", "validated_at > '2026-01-01'") == count(engine, "admin_keys") == 1
+
+
+@pytest.mark.parametrize("command", ["rotate-key", "connect"])
+def test_the_key_in_use_that_anthropic_still_refuses_changes_nothing(
+    stax: Stax, engine: sa.Engine, simulator: Simulator, command: str
+) -> None:
+    key, options = simulator.keys["acme"], ["--no-sync"] if command == "connect" else []
+    assert stax("connect", "acme", "--no-sync", typed=key).code == 0
+    with engine.begin() as connection:
+        connection.exec_driver_sql("update stax.tenants set status = 'key_rejected'")
+    simulator.revoke(key)
+    again = stax(command, "acme", *options, typed=key)
+    assert again.code == 4
+    assert "401" in again.err
+    assert count(engine, "tenants", "status = 'key_rejected'") == 1
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_new_name_is_said(stax: Stax, simulator: Simulator) -> None:
+    key = simulator.keys["acme"]
+    assert stax("connect", "acme", "--name", "Acme", "--no-sync", typed=key).code == 0
+    renamed = stax("connect", "acme", "--name", "Acme Ltd", "--no-sync", typed=key)
+    assert "Tenant acme is now called 'Acme Ltd'; it was 'Acme'." in renamed.out
+
+
 @pytest.mark.usefixtures("settings")
 def test_an_unexpected_fault_is_one_line_and_its_place_is_in_the_log(
     stax: Stax, settings: Settings, monkeypatch: pytest.MonkeyPatch
@@ -299,7 +345,7 @@ def test_a_key_piped_in_is_read_without_a_prompt(stax: Stax, simulator: Simulato
     again = stax("rotate-key", "acme", typed=simulator.keys["acme"])
     assert again.code == 0
     assert "This is the key in use" in again.out
-    assert "nothing changed" in again.out
+    assert "no key was stored or destroyed" in again.out
     assert "revoke" not in again.said
 
 

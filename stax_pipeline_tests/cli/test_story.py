@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
+from stax_pipeline.domain.prices import Retirement, retirements
 from stax_pipeline.resources.warehouse.engine import connect_engine
 from stax_pipeline.resources.warehouse.roles import logins
 from stax_pipeline.settings import Settings
@@ -73,6 +74,30 @@ def test_connect_tells_each_step_and_fetches_the_first_days(
     assert f"…{simulator.keys['acme'][-4:]}" in stax("tenants").out
     assert stax("verify").code == 0
     assert stax("prices", "check").code == 0
+
+
+@pytest.mark.usefixtures("connected")
+def test_what_anthropic_retires_soon_is_named_with_its_users(stax: Stax, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = json.loads(
+        stax("sql", "select distinct model, speed from usage_tokens where tokens > 0", "--format", "json").out
+    )
+    fast = next(row["model"] for row in rows if row["speed"] == "fast")
+    slow = next(row["model"] for row in rows if row["model"] not in {r["model"] for r in rows if r["speed"] == "fast"})
+    soon, later = today() + timedelta(days=59), today() + timedelta(days=90)
+    ending = [
+        Retirement(fast, "fast", soon, "made up"),
+        Retirement(slow, "standard", soon, "made up"),
+        Retirement(slow, "fast", soon, "made up"),
+        Retirement("claude-3-opus-20240229", "standard", later, "made up"),
+    ]
+    monkeypatch.setattr(retirements, "shipped_retirements", lambda: ending)
+    ended = stax("prices", "check")
+    assert ended.code == 0
+    told = [line.split() for line in ended.out.splitlines() if str(soon) in line]
+    assert sorted(told) == sorted(
+        [[fast, "fast", str(soon), "acme"], [slow, "all", str(soon), "acme"], [slow, "fast", str(soon), "nobody"]]
+    )
+    assert "claude-3-opus" not in ended.out.partition("retires within 60 days")[2].partition("\n\n")[0]
 
 
 @pytest.mark.usefixtures("connected")

@@ -55,7 +55,7 @@ def all_causes() -> Iterator[Cause]:
     )
     yield from tenant_late([Late(ACME, "acme", "cost_report", DAY, "missing")], [])
     yield from check_failed({"sums_tie": ["acme"]}, {"sums_tie": "Sums tie."}, {"acme": ACME})
-    yield from unknown_values([Unpriced(ACME, "acme", "claude-next", "standard", "tokens", DAY, DAY)], [])
+    yield from unknown_values([Unpriced(ACME, "acme", "claude-next", "standard", "tokens", "global", DAY, DAY)], [])
     yield from error_bar_left([off("claude-next", "unexplained")], [])
     yield from spend_spikes(history(usual="100", today="301"), NOON.date())
     yield from day_restated([Restated(ACME, "acme", DAY, "cost", DAY, Decimal(0), Decimal(2), Decimal(100))])
@@ -114,7 +114,7 @@ class TestLate:
 class TestUnknown:
     def test_a_new_model_is_one_cause_however_many_tiers_and_days_show_it(self) -> None:
         rows = [
-            Unpriced(ACME, "acme", "claude-next", tier, "tokens", DAY - timedelta(days=n), DAY)
+            Unpriced(ACME, "acme", "claude-next", tier, "tokens", "global", DAY - timedelta(days=n), DAY)
             for n, tier in enumerate(("standard", "batch", "priority"))
         ]
         [found] = unknown_values(rows, [])
@@ -122,9 +122,15 @@ class TestUnknown:
         assert "from 2026-11-19 to 2026-11-21" in found.what
 
     def test_a_new_tier_is_one_cause_for_all_its_models_and_for_its_unknown_name(self) -> None:
-        rows = [Unpriced(ACME, "acme", model, "express", "tokens", DAY, DAY) for model in ("m1", "m2")]
+        rows = [Unpriced(ACME, "acme", model, "express", "tokens", "global", DAY, DAY) for model in ("m1", "m2")]
         [found] = unknown_values(rows, [NewValue(ACME, "acme", "service_tier", "express", DAY, DAY)])
         assert found.subject == "service tier express"
+        assert "no price" in found.what
+
+    def test_a_geography_without_a_factor_is_one_cause_for_all_its_models(self) -> None:
+        rows = [Unpriced(ACME, "acme", model, "standard", "tokens", "eu", DAY, DAY) for model in ("m1", "m2")]
+        [found] = unknown_values(rows, [NewValue(ACME, "acme", "inference_geo", "eu", DAY, DAY)])
+        assert found.subject == "inference geography eu"
         assert "no price" in found.what
 
     def test_a_name_from_outside_stays_on_one_line_and_short(self) -> None:

@@ -110,6 +110,8 @@ def test_there_is_no_price_before_launch(model: str, launch: str) -> None:
         ("claude-opus-5-5", "2026-09-23", "0-200k", None),
         ("claude-opus-5-5", "2026-09-24", "200k-1M", "8 40"),
         ("claude-fable-5-2", "2026-11-09", "0-200k", "16 80"),
+        ("claude-mythos-5-2", "2026-11-08", "0-200k", None),
+        ("claude-mythos-5-2", "2026-11-09", "200k-1M", "16 80"),
         ("claude-haiku-5-5", NOW, "0-200k", None),
         ("claude-sonnet-5-5", NOW, "0-200k", None),
     ],
@@ -122,6 +124,12 @@ def test_fast_mode_has_its_own_prices(model: str, day: str, window: str, usd_in_
 def test_cache_multipliers_apply_on_top_of_fast() -> None:
     found = [flat("claude-opus-5-5", NOW, token_type, speed="fast") for token_type in (WRITE_5M, WRITE_1H, READ)]
     assert found == [Decimal(10), Decimal(16), Decimal("0.4")]
+
+
+@pytest.mark.parametrize("model", ["claude-fable-5-2", "claude-mythos-5-2"])
+def test_fast_mode_of_the_newest_models_in_every_token_type(model: str) -> None:
+    found = [flat(model, NOW, token_type, speed="fast") for token_type in TYPES]
+    assert found == [Decimal(usd) for usd in ("16", "20", "32", "0.40", "80")]
 
 
 def test_an_unknown_speed_is_priced_as_standard() -> None:
@@ -155,9 +163,15 @@ def test_factors_multiply() -> None:
     assert flat(OPUS, speed="fast", inference_geo="us") == Decimal("8.8")
 
 
-@pytest.mark.parametrize("geo", ["", "global", "not_available", "eu"])
-def test_other_places_cost_the_list_price(geo: str) -> None:
+@pytest.mark.parametrize("geo", ["", "global", "not_available"])
+def test_no_place_costs_the_list_price(geo: str) -> None:
     assert flat(OPUS, inference_geo=geo) == 4
+
+
+@pytest.mark.parametrize("geo", ["eu", "US", "apac", "unknown"])
+@pytest.mark.parametrize("tier", ["standard", "batch", "priority"])
+def test_a_place_without_a_published_factor_has_no_price(geo: str, tier: str) -> None:
+    assert price(OPUS, inference_geo=geo, service_tier=tier) is None
 
 
 @pytest.mark.parametrize(
@@ -215,6 +229,32 @@ def test_a_banded_price_says_so() -> None:
     assert found and found.banded and found.source == "band-lower"
     exact = book().token_price(usage._replace(context_window="200k-1M"))
     assert exact and not exact.banded and exact.source != "band-lower"
+
+
+@pytest.mark.parametrize(("window", "usd"), [("0-100k", "0.10"), ("100k-1M", "0.50"), ("200k-1M", "0.50")])
+def test_a_window_that_the_report_names_is_exact(window: str, usd: str) -> None:
+    usage = Usage(DAY, "claude-haiku-5-5", INPUT, "standard", window, "global", "standard")
+    found = book().token_price(usage)
+    assert found and not found.banded and found.source != "band-lower"
+    assert found.low == Decimal(usd)
+
+
+@pytest.mark.parametrize(
+    ("window", "usd"), [("0-100k", "3 3"), ("0-200k", "3 3"), ("100k-1M", "3 6"), ("200k-1M", "6 6")]
+)
+def test_a_window_across_a_step_has_both_prices_and_one_beside_it_the_exact_one(window: str, usd: str) -> None:
+    low, high = map(Decimal, usd.split())
+    assert price("claude-sonnet-4-5", "2026-04-01", context_window=window) == (low, high)
+
+
+@pytest.mark.parametrize("window", ["0-100k", "100k-1M", "1M-2M"])
+def test_a_flat_price_holds_for_every_window(window: str) -> None:
+    assert flat(OPUS, context_window=window) == 4
+
+
+@pytest.mark.parametrize("model", ["claude-haiku-5-5", "claude-sonnet-4-5"])
+def test_a_window_that_nobody_knows_has_no_price_where_prices_go_by_window(model: str) -> None:
+    assert price(model, context_window="1M-2M") is None
 
 
 def test_an_empty_window_means_up_to_200k() -> None:

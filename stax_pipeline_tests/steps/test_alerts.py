@@ -163,6 +163,25 @@ def test_an_unknown_model_is_told_by_name(rig: Rig) -> None:
     rig.all_done()
 
 
+def elsewhere(rows: list[Row]) -> list[Row]:
+    return [{**row, "inference_geo": "eu"} for row in rows]
+
+
+def test_a_geography_without_a_factor_is_unpriced_and_told_by_name_not_by_model(rig: Rig) -> None:
+    for path in (COST, USAGE):
+        change(rig.made, path, on(LAST, elsewhere))
+    rig.made.clock.now += timedelta(minutes=10)
+    sync(rig.made)
+    rig.round()
+    assert [told for told in rig.told() if told[1] == "unknown_value"] == [
+        ("acme", "unknown_value", "inference geography eu")
+    ]
+    sources = "select distinct cost_source from stax.spend where inference_geo = 'eu' and service_tier = 'priority'"
+    assert query(rig.made, sources) == [("unpriced",)]
+    assert not query(rig.made, "select 1 from stax.spend where inference_geo = 'eu' and list_cost_usd is not null")
+    rig.all_done()
+
+
 def test_an_unknown_cost_kind_is_told_by_name(rig: Rig) -> None:
     execute(rig.made, "update stax.cost_lines set cost_type = 'quantum' where cost_type = 'web_search'")
     rig.round()

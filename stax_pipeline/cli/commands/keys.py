@@ -7,7 +7,7 @@ open to every user of the machine. Stays out: what is done with it (`tenants`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -67,13 +67,22 @@ def backfill(settings: Settings, slugs: Sequence[str], days: int) -> bool:
 
 
 def tell_stored(stored: Connected) -> None:
+    key = f"…{stored.key_hint}, generation {stored.generation}"
     if stored.was_stored:
-        click.echo(f"This is the key in use (…{stored.key_hint}, generation {stored.generation}); nothing changed.")
-        return
-    click.echo(
-        f"Stored for tenant {stored.tenant.slug}, encrypted with AES-256-GCM: key …{stored.key_hint} "
-        f"(generation {stored.generation})."
-    )
+        click.echo(f"This is the key in use ({key}), and Anthropic accepts it: no key was stored or destroyed.")
+    else:
+        click.echo(f"Stored for tenant {stored.tenant.slug}, encrypted with AES-256-GCM: key {key}.")
+    for change in _changes(stored):
+        click.echo(change)
+
+
+def _changes(stored: Connected) -> Iterator[str]:
+    """What became of a known tenant besides its key."""
+    before, now = stored.before, stored.tenant
+    if before and before.status != now.status:
+        yield f"Tenant {now.slug} was {before.status} and is {now.status} now: the next sync fetches it."
+    if before and before.name != now.name:
+        yield f"Tenant {now.slug} is now called {now.name!r}; it was {before.name!r}."
 
 
 @click.command("rotate-key")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -13,7 +13,7 @@ from stax_pipeline.settings import Settings, read_settings
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from stax_pipeline.domain.prices import ListPrice, PriceBook
+    from stax_pipeline.domain.prices import ListPrice, PriceBook, Retirement
 
 _IN_USE = """
 select model, service_tier, context_window, inference_geo, speed, token_type, min(usage_date), max(usage_date),
@@ -25,12 +25,22 @@ order by model, service_tier, token_type
 """
 
 
+_USERS = """
+select model, coalesce(speed, 'standard') as speed, string_agg(distinct slug, ', ' order by slug) as tenants
+from stax.usage_tokens
+where tokens > 0 and usage_date >= :since
+group by 1, 2
+"""
+RECENT = timedelta(days=30)  # whoever used a model within them is likely to use it still
+
+
 class Unpriced(NamedTuple):
     """Tokens in use that the book cannot price, from their first day on."""
 
     model: str
     service_tier: str
     context_window: str
+    inference_geo: str
     token_type: str
     first: date
     last: date
@@ -116,14 +126,20 @@ def withdraw(model: str, first: str, token_type: str | None, context_window: str
 
 @prices.command()
 def check() -> None:
-    """List models in use without a price (exit code 1 if there are any), and where genai-prices differs."""
+    """List models in use without a price (exit code 1 if there are any), what Anthropic retires within 60 days, and
+    where genai-prices differs.
+    """
     from stax_pipeline.cli.database import database
+    from stax_pipeline.domain.prices import retiring
 
     settings = read_settings()
+    today = datetime.now(UTC).date()
     with database(settings):
         found = _unpriced(settings)
         book = _book(settings)
-    _show_disagreements(book, datetime.now(UTC).date())
+        users = _users(settings, today - RECENT)
+    _show_disagreements(book, today)
+    _show_retiring(retiring(today), users)
     if not found:
         click.echo("Everything in use has a price.")
         return
@@ -134,9 +150,43 @@ def check() -> None:
 def _show_unpriced(found: list[Unpriced]) -> None:
     from stax_pipeline.cli.render import table, whole
 
-    rows = [(*one[:4], str(one.first), str(one.last), whole(one.tokens), one.tenants) for one in found]
-    headings = ("model", "tier", "context", "token type", "first", "last", "tokens", "tenants")
+    rows = [(*one[:5], str(one.first), str(one.last), whole(one.tokens), one.tenants) for one in found]
+    headings = ("model", "tier", "context", "geography", "token type", "first", "last", "tokens", "tenants")
     click.echo(table(headings, rows, right=("tokens",)))
+
+
+def _show_retiring(found: Sequence[Retirement], users: Mapping[tuple[str, str], str]) -> None:
+    """For a person to act on: nothing is wrong yet, so it changes no exit code."""
+    from stax_pipeline.cli.render import table
+
+    if not found:
+        return
+    rows = [
+        (one.model, "all" if one.speed == "standard" else one.speed, str(one.retires_on), _used_by(one, users))
+        for one in found
+    ]
+    click.echo("Anthropic retires within 60 days (requests are rejected from that day on):")
+    click.echo(table(("model", "speed", "retires on", "used in the last 30 days by"), rows))
+    click.echo()
+
+
+def _used_by(one: Retirement, users: Mapping[tuple[str, str], str]) -> str:
+    speeds = {speed for model, speed in users if model == one.model}
+    ending = speeds if one.speed == "standard" else speeds & {one.speed}
+    slugs = {slug for speed in ending for slug in users[one.model, speed].split(", ")}
+    return ", ".join(sorted(slugs)) or "nobody"
+
+
+def _users(settings: Settings, since: date) -> dict[tuple[str, str], str]:
+    """The slugs that used a model (dated id) at a speed."""
+    import sqlalchemy as sa
+
+    from stax_pipeline.cli.database import analyst
+    from stax_pipeline.domain.prices.book import dated_model
+
+    with analyst(settings) as connection:
+        rows = connection.execute(sa.text(_USERS), {"since": since})
+        return {(dated_model(row.model), row.speed): row.tenants for row in rows}
 
 
 def _show_disagreements(book: PriceBook, today: date) -> None:
@@ -183,5 +233,5 @@ def _unpriced(settings: Settings) -> list[Unpriced]:
             model, tier, window, geo, speed = (value or "" for value in row[:5])
             usage = Usage(row[6], model, row[5], tier or "standard", window, geo, speed)
             if book.token_price(usage) is None:
-                found.append(Unpriced(model, tier, window, row[5], row[6], row[7], int(row[8]), row[9]))
+                found.append(Unpriced(model, tier, window, geo, row[5], row[6], row[7], int(row[8]), row[9]))
     return found

@@ -5,6 +5,7 @@ the two meet (`spend`).
 """
 
 from stax_pipeline.domain.prices.book import ListPrice, Price, PriceBook, Usage
+from stax_pipeline.domain.prices.retirements import Retirement, retiring
 from stax_pipeline.domain.prices.shipped import genai_prices, shipped_prices
 
-__all__ = ["ListPrice", "Price", "PriceBook", "Usage", "genai_prices", "shipped_prices"]
+__all__ = ["ListPrice", "Price", "PriceBook", "Retirement", "Usage", "genai_prices", "retiring", "shipped_prices"]

@@ -20,12 +20,16 @@ from typing import NamedTuple
 from stax_pipeline.domain.money import multiply
 
 BATCH_FACTOR = Decimal("0.5")
-BAND_LOW, BAND_HIGH = (
-    "0-100k",
-    "100k-1M",
-)  # ours, not the API's: the report cannot tell them apart
+BAND_LOW, BAND_HIGH = "0-100k", "100k-1M"  # the reports of 2026 do not tell them apart; one that does is exact
 BAND_LOWER = "band-lower"
+SIZES = {  # which sizes of prompts a context window holds, by their upper ends
+    BAND_LOW: ("100k",),
+    "0-200k": ("100k", "200k"),
+    BAND_HIGH: ("200k", "1M"),
+    "200k-1M": ("1M",),
+}
 PRICED_TIERS = frozenset({"standard", "batch", "priority"})
+PRICED_GEOS = frozenset({"", "global", "not_available", "us"})  # no factor is published for any other
 UNITS = {"1M tokens": 1_000_000, "1k requests": 1_000, "hour": 1}
 
 ALIASES = {
@@ -68,7 +72,7 @@ METER = 6  # how many of a price's first fields, up to `speed`, say what it is f
 def shadowing(prices: Iterable[ListPrice]) -> Iterator[tuple[ListPrice, ListPrice]]:
     """Pairs of prices for the same tokens from the same day on, of which a look-up would silently take one.
 
-    Windows of one meter and day are all alike (`all`), the API's, or the two of a band that the API cannot split.
+    Windows of one meter and day are all alike (`all`), split at 200k, or split at 100k.
     """
     by_day: dict[tuple[object, ...], list[ListPrice]] = defaultdict(list)
     for price in prices:
@@ -80,7 +84,7 @@ def shadowing(prices: Iterable[ListPrice]) -> Iterator[tuple[ListPrice, ListPric
 
 
 def _kind(window: str) -> str:
-    return "band" if window in (BAND_LOW, BAND_HIGH) else "all" if window == "all" else "the API's"
+    return "split at 100k" if window in (BAND_LOW, BAND_HIGH) else "all" if window == "all" else "split at 200k"
 
 
 class Usage(NamedTuple):
@@ -142,7 +146,7 @@ class PriceBook:
 
     def service_price(self, cost_type: str, day: date) -> Price | None:
         """The price of web searches, code execution or session hours on `day`."""
-        price = self._latest(("", cost_type, "", "standard"), day, {"all"})
+        price = self._latest(("", cost_type, "", "standard"), day)
         return price and Price(price.usd_per_unit, price.usd_per_unit, price.pricing_unit, price.source)
 
     def token_price(self, usage: Usage) -> Price | None:
@@ -152,34 +156,28 @@ class PriceBook:
         return self._found[usage]
 
     def _token_price(self, usage: Usage) -> Price | None:
-        if usage.service_tier not in PRICED_TIERS:
+        if usage.service_tier not in PRICED_TIERS or usage.inference_geo not in PRICED_GEOS:
             return None
         speed = "fast" if usage.speed == "fast" else "standard"
         meter = dated_model(usage.model), "tokens", usage.token_type, speed
         window = usage.context_window or "0-200k"
-        low = high = self._latest(meter, usage.day, {window, "all", BAND_HIGH})
-        if high and high.context_window == BAND_HIGH and window != "200k-1M":
-            low = self._latest(meter, usage.day, {BAND_LOW})
-        if not low or not high:
+        held = [self._latest(meter, usage.day, size) for size in SIZES.get(window, (window,))]
+        known = [price for price in held if price]
+        if len(known) < len(held):
             return None
+        low, high = (pick(known, key=lambda price: price.usd_per_unit) for pick in (min, max))
         factor = BATCH_FACTOR if usage.service_tier == "batch" else Decimal(1)
         if usage.inference_geo == "us":
             factor = multiply(factor, low.us_multiplier)
-        low_usd, high_usd = (
-            multiply(low.usd_per_unit, factor),
-            multiply(high.usd_per_unit, factor),
-        )
-        return Price(
-            low_usd,
-            high_usd,
-            low.pricing_unit,
-            BAND_LOWER if low_usd != high_usd else low.source,
-        )
+        low_usd, high_usd = multiply(low.usd_per_unit, factor), multiply(high.usd_per_unit, factor)
+        return Price(low_usd, high_usd, low.pricing_unit, BAND_LOWER if low_usd != high_usd else low.source)
 
-    def _latest(self, meter: tuple[str, str, str, str], day: date, windows: set[str]) -> ListPrice | None:
-        held = (p for p in self._by_meter.get(meter, ()) if p.context_window in windows and p.effective_from <= day)
-        return max(
-            held,
-            key=lambda p: (p.effective_from, p.context_window != "all"),
-            default=None,
+    def _latest(self, meter: tuple[str, str, str, str], day: date, size: str = "") -> ListPrice | None:
+        """The newest price for prompts of that size; a window of its own wins over `all` of the same day."""
+        held = (
+            price
+            for price in self._by_meter.get(meter, ())
+            if price.effective_from <= day
+            and (price.context_window == "all" or size in SIZES.get(price.context_window, ()))
         )
+        return max(held, key=lambda p: (p.effective_from, p.context_window != "all"), default=None)

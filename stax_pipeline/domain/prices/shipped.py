@@ -44,13 +44,14 @@ def shipped_prices() -> tuple[ListPrice, ...]:
     )
 
 
-def _read(name: str) -> Iterator[dict[str, str]]:
+def read_csv(name: str) -> Iterator[dict[str, str]]:
+    """The rows of a data file of this package."""
     with (files("stax_pipeline.domain.prices") / name).open(encoding="utf-8") as lines:
         yield from csv.DictReader(lines)
 
 
 def _model_rows(name: str, speed: str) -> list[ListPrice]:
-    rows = list(_read(name))
+    rows = list(read_csv(name))
     launched: dict[str, date] = {}
     for row in rows:
         day = date.fromisoformat(row["effective_from"])
@@ -73,7 +74,7 @@ def _model_rows(name: str, speed: str) -> list[ListPrice]:
 
 
 def _service_rows() -> Iterator[ListPrice]:
-    for row in _read("claude-service-prices.csv"):
+    for row in read_csv("claude-service-prices.csv"):
         yield ListPrice(
             model="",
             effective_from=date.fromisoformat(row["effective_from"]),

@@ -151,6 +151,14 @@ def store_key(connection: sa.Connection, key: StoredKey) -> None:
     )
 
 
+def note_validated(connection: sa.Connection, tenant_id: UUID, generation: int, at: datetime) -> None:
+    connection.execute(
+        admin_keys.update()
+        .where(admin_keys.c.tenant_id == tenant_id, admin_keys.c.generation == generation)
+        .values(validated_at=at)
+    )
+
+
 def destroy_keys(connection: sa.Connection, tenant_id: UUID) -> int:
     """Erase every ciphertext of a tenant, keeping who had which key when; returns how many there were."""
     return connection.execute(
