@@ -57,7 +57,7 @@ class CostKey(NamedTuple):
 
     workspace_id: str | None
     description: str
-    cost_type: str
+    cost_type: str | None
     token_type: str | None = None
     model: str | None = None
     service_tier: str | None = None
@@ -126,8 +126,19 @@ def cost_lines(organization: Organization, day: date, minutes: int = MINUTES) ->
     for hours in hours_until(organization, day, minutes):
         key = CostKey(hours.workspace_id, _HOUR_TEXT[hours.cost_type], hours.cost_type)
         usd[key] += Decimal(hours.milli_hours).scaleb(-3) * HOUR_USD[hours.cost_type]
-    share = _EXACT.multiply(_CENTS_PER_USD, 1 - organization.discount)
-    return {key: _EXACT.multiply(amount, share) for key, amount in usd.items()}
+    share = _EXACT.multiply(_EXACT.multiply(_CENTS_PER_USD, 1 - organization.discount), _told(organization, day))
+    return {key: _EXACT.multiply(amount, share) for key, amount in usd.items()} | _credits(organization, day, minutes)
+
+
+def _told(organization: Organization, day: date) -> Decimal:
+    """The part of the day's cost that the source shows as long as it has not corrected the day."""
+    return 1 - sum((one.short for one in organization.corrections if one.day == day), Decimal(0))
+
+
+def _credits(organization: Organization, day: date, minutes: int) -> dict[CostKey, Decimal]:
+    """The day's credits in cents, once it is over."""
+    due = [one for one in organization.credits if one.day_of_month == day.day and minutes == MINUTES]
+    return {CostKey(None, one.description, None): -one.usd * _CENTS_PER_USD for one in due}
 
 
 class Charge(NamedTuple):

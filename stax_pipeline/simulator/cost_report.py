@@ -27,7 +27,7 @@ _MINIMUM_DECIMALS = 6
 
 
 def cost_report(organization: Organization, items: tuple[tuple[str, str], ...], now: datetime) -> bytes:
-    """One page of the report as JSON. Days that are not over by `now` are never part of it."""
+    """One page of the report as JSON. Days that are not over by `now`, or come late, are never part of it."""
     parameters = Parameters(items, SCALARS, LISTS)
     parameters.choice("bucket_width", ("1d",), "1d")
     group_by = frozenset(parameters.choices("group_by[]", _DIMENSIONS))
@@ -37,7 +37,7 @@ def cost_report(organization: Organization, items: tuple[tuple[str, str], ...], 
     def results(first: datetime, _: datetime) -> bytes:
         return _results(organization, first.date(), minutes_visible(first.date(), now), group_by)
 
-    return report_page(request, _DAY, limit, floor(now, _DAY), results)
+    return report_page(request, _DAY, limit, floor(now - organization.cost_delay, _DAY), results)
 
 
 @lru_cache(maxsize=2048)

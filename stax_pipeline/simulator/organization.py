@@ -10,7 +10,7 @@ import base64
 import hashlib
 import uuid
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -112,6 +112,33 @@ class HourlyHabit:
     hours: float
 
 
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """Dollars taken off the bill on one day of every month, as a row of the cost report that names no model."""
+
+    day_of_month: int
+    usd: Decimal
+    description: str = "Service credit"
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A day whose cost the source shows `short` too low (0.04 is 4 %) until it corrects the day."""
+
+    day: date
+    short: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """Priority Tier capacity for one model in tokens per minute, signed for half a year at a time."""
+
+    model: str
+    input_tokens_per_minute: int
+    output_tokens_per_minute: int
+    usd_per_day: Decimal
+
+
 @dataclass(frozen=True, eq=False)
 class Organization:
     """One organisation. Equal only to itself, so that caches may be keyed by it.
@@ -119,6 +146,7 @@ class Organization:
     `discount` reduces billed amounts, never list amounts. `blocked_rate` is the chance that all requests of a
     standard habit were blocked on a day (tokens without cost). `long_prompt_rate` is the share of tokens above the
     100k band of models that have one. `priority_in_analytics` lets Priority Tier money appear in the newer cost source.
+    `cost_delay` is how long after its end a day comes into the cost report.
     """
 
     name: str
@@ -137,6 +165,10 @@ class Organization:
     blocked_rate: float = 0.0
     long_prompt_rate: float = 0.0
     priority_in_analytics: bool = False
+    cost_delay: timedelta = timedelta(0)
+    credits: tuple[Credit, ...] = ()
+    corrections: tuple[Correction, ...] = ()
+    commitments: tuple[Commitment, ...] = ()
 
     @property
     def default_workspace(self) -> Workspace:

@@ -12,6 +12,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 
@@ -20,7 +21,6 @@ import uvicorn
 from stax_pipeline.simulator.app import Api, Clock, LoggedRequest
 from stax_pipeline.simulator.faults import Faults
 from stax_pipeline.simulator.organization import Organization
-from stax_pipeline.simulator.realistic import demo_organizations
 
 _BACKLOG = 2048
 
@@ -67,6 +67,11 @@ class Simulator:
         """From now on `key` is answered with 401."""
         self._api.by_key.pop(key, None)
 
+    def correct(self) -> None:
+        """From now on the days that the organisations hold corrections of are shown as they stand in the end."""
+        for key, organization in list(self._api.by_key.items()):
+            self._api.by_key[key] = replace(organization, corrections=())
+
     def issue_key(self, name: str) -> str:
         """A further valid Admin key of the organisation; earlier ones stay valid until revoked."""
         organization = self.organizations[name]
@@ -106,22 +111,29 @@ class Simulator:
 
 
 def serve_forever(
-    port: int, seed: int, organizations: Iterable[str], host: str = "127.0.0.1", *, with_parent: bool = False
+    port: int, organizations: Iterable[Organization], host: str = "127.0.0.1", *, with_parent: bool = False
 ) -> None:
-    """Serve demo organisations until SIGINT or SIGTERM; prints the address and each organisation's made-up key.
+    """Serve organisations until SIGINT or SIGTERM; prints the address and each organisation's made-up key.
 
-    With `with_parent` it ends, too, when the process that started it is gone, however that ended.
+    On SIGUSR1 the source corrects its days (`Simulator.correct`), and a further line says so. With `with_parent` it
+    ends, too, when the process that started it is gone, however that ended.
     """
     stop = threading.Event()
     parent = os.getppid()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with Simulator(demo_organizations(seed, organizations), host=host, port=port) as simulator:
+    with Simulator(organizations, host=host, port=port) as simulator:
+        signal.signal(signal.SIGUSR1, lambda *_: _correct(simulator))
         print(simulator.base_url, flush=True)
         for name, key in simulator.keys.items():
             print(f"{name} {key}", flush=True)
         while not stop.wait(timeout=1) and not (with_parent and os.getppid() != parent):
             pass
+
+
+def _correct(simulator: Simulator) -> None:
+    simulator.correct()
+    print("corrected", flush=True)
 
 
 def require_loopback(host: str) -> None:

@@ -40,11 +40,11 @@ class Simulated(NamedTuple):
 def simulate(seed: int, port: int, organizations: tuple[str, ...]) -> None:
     """Serve a made-up Admin API on loopback until Ctrl-C; prints its address, then each organisation and its key."""
     from stax_pipeline.domain.errors import CannotStart
-    from stax_pipeline.simulator import serve_forever
+    from stax_pipeline.simulator import demo_organizations, serve_forever
 
     click.echo("Set STAX_ANTHROPIC_BASE_URL to the address below.", err=True)
     try:
-        serve_forever(port, seed, organizations or TENANTS)
+        serve_forever(port, demo_organizations(seed, organizations or TENANTS))
     except OSError as fault:
         raise CannotStart(f"The simulator cannot listen on port {port}: {fault.strerror}. Try --port 0.") from None
 
