@@ -9,14 +9,11 @@ from stax_pipeline.settings import Settings
 SEARCH_PATH = "-csearch_path=stax"
 
 
-def analyst_url(settings: Settings, *options: str) -> str:
-    """A `postgresql://` URI in which the schema needs no naming; the database must have been set up.
-
-    `options` are the server's, as in `-cstatement_timeout=60s`.
-    """
+def analyst_url(settings: Settings) -> str:
+    """A `postgresql://` URI in which the schema needs no naming; the database must have been set up."""
     from stax_pipeline.resources.warehouse.roles import logins
 
-    return _for_libpq(logins(settings).analyst, *options)
+    return _for_libpq(logins(settings).analyst)
 
 
 def granted_url(settings: Settings, role: str) -> str:
@@ -27,11 +24,11 @@ def granted_url(settings: Settings, role: str) -> str:
     return _for_libpq(granted_login(settings, parse_role(role)))
 
 
-def _for_libpq(url: str, *options: str) -> str:
+def _for_libpq(url: str) -> str:
     import sqlalchemy as sa
 
     made = sa.make_url(url)
     given = made.normalized_query.get("options", ())
-    query = {**made.query, "options": " ".join([*given, SEARCH_PATH, *options])}
+    query = {**made.query, "options": " ".join([*given, SEARCH_PATH])}
     address = made.set(drivername="postgresql", query={}).render_as_string(hide_password=False)
     return f"{address}?{urlencode(query, doseq=True, quote_via=quote)}"  # libpq takes a + for a +, not for a space

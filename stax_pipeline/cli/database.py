@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+import click
+
 from stax_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,7 +48,9 @@ def migrate(settings: Settings) -> None:
     from stax_pipeline.resources.warehouse.migrate import upgrade
 
     with plain_faults("opening the database"):
-        upgrade(settings)
+        left_open = upgrade(settings)
+    for what in left_open:
+        click.echo(f"Warning: {what}", err=True)
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def test_sql_refuses_in_one_line(stax: Stax, query: str, words: str) -> None:
 def test_sql_takes_whatever_reads_and_ends_one_that_takes_too_long(stax: Stax, monkeypatch: pytest.MonkeyPatch) -> None:
     for query in ("select ';' as a;", "show timezone", "explain analyze select 1", "values (1)", "table stax.spend"):
         assert stax("sql", query).code == 0
-    monkeypatch.setattr(sql, "OPTIONS", ("-cstatement_timeout=50ms",))
+    monkeypatch.setattr(sql, "SESSION", "set statement_timeout = '50ms'")
     ended = stax("sql", "select pg_sleep(60)")
     assert (ended.code, "statement timeout" in ended.err) == (2, True)
 
@@ -119,9 +119,25 @@ def test_of_every_meter_the_newest_price_that_holds_today_is_in_force() -> None:
 def test_the_analysts_address_keeps_the_options_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
     given = "postgresql://u:p%40w@h:1/d?options=-cwork_mem%3D8MB%20-cjit%3Doff&host=/run/pg"
     monkeypatch.setenv("STAX_ANALYST_URL", given)
-    made = parse_dsn(analyst_url(read_settings(), "-cstatement_timeout=1s"))
-    assert made["options"] == "-cwork_mem=8MB -cjit=off -csearch_path=stax -cstatement_timeout=1s"
+    made = parse_dsn(analyst_url(read_settings()))
+    assert made["options"] == "-cwork_mem=8MB -cjit=off -csearch_path=stax"
     assert (made["host"], made["password"]) == ("/run/pg", "p@w")
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("search_path", "pg_catalog, stax, pg_temp"),
+        ("default_transaction_read_only", "on"),
+        ("statement_timeout", "1min"),
+    ],
+)
+def test_a_query_runs_under_the_products_settings_though_a_pooler_drops_the_options(
+    stax: Stax, monkeypatch: pytest.MonkeyPatch, setting: str, value: str
+) -> None:
+    monkeypatch.setattr("stax_pipeline.cli.addresses.SEARCH_PATH", "-csearch_path=public")
+    assert value in stax("sql", f"show {setting}").out
 
 
 @pytest.mark.usefixtures("settings")

@@ -104,6 +104,12 @@ class Session:
             self._connection.notices.clear()
         return "\n".join(said)
 
+    def done(self, *statements: str) -> None:
+        """Every one of them succeeds."""
+        with self._connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
             cursor.execute(query)

@@ -141,15 +141,13 @@ class TestRoles:
             run(urls.analyst, statement)
 
     def test_the_analyst_and_the_loader_see_nothing_of_dagster(self, urls: Logins) -> None:
-        run(urls.dagster, "create table if not exists probe (x int)")
-        [found] = run(urls.admin, "select schemaname from pg_tables where tablename = 'probe'")
-        assert found == (DAGSTER_SCHEMA,)
+        run(urls.dagster, f"create table if not exists {DAGSTER_SCHEMA}.probe (x int)")
         for url in (urls.analyst, urls.loader):
             with pytest.raises(sa.exc.ProgrammingError, match="permission denied"):
                 run(url, f"select * from {DAGSTER_SCHEMA}.probe")
         with pytest.raises(sa.exc.ProgrammingError, match="permission denied"):
             run(urls.dagster, "select * from stax.tenants")
-        run(urls.dagster, "drop table probe")
+        run(urls.dagster, f"drop table {DAGSTER_SCHEMA}.probe")
 
     def test_a_role_that_changed_its_password_locks_nobody_out_for_good(self, made: Installation, urls: Logins) -> None:
         run(urls.analyst, "alter role stax_analyst password 'mine'")

@@ -22,7 +22,8 @@ SECONDS = 60
 ROWS_AT_A_TIME = 5000
 # Opening a cursor runs nothing; it takes one statement alone, and only one that returns rows.
 ONE_QUERY = "do $$ declare q refcursor; begin open q for execute current_setting('stax.query'); close q; end $$"
-OPTIONS = ("-cdefault_transaction_read_only=on", f"-cstatement_timeout={SECONDS}s")
+# As a statement: options of the connection's start do not survive a pooler.
+SESSION = f"set default_transaction_read_only = on; set statement_timeout = '{SECONDS}s'"
 
 
 @click.command()
@@ -45,11 +46,15 @@ def _run(settings: Settings, query: str, form: str) -> None:
 
     from stax_pipeline.cli.addresses import analyst_url
     from stax_pipeline.domain.errors import CannotStart, StaxError, WrongUse
+    from stax_pipeline.resources.warehouse.engine import SEARCH_PATH, search_in
 
     ended: StaxError
     try:
-        connection = psycopg2.connect(analyst_url(settings, *OPTIONS), connect_timeout=10)
+        connection = psycopg2.connect(analyst_url(settings), connect_timeout=10)
         try:
+            search_in(SEARCH_PATH, connection)
+            with connection, connection.cursor() as cursor:
+                cursor.execute(SESSION)
             with connection.cursor() as cursor:
                 cursor.execute("select set_config('stax.query', %s, false)", (query,))
                 cursor.execute(ONE_QUERY)

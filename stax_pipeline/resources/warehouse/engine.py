@@ -4,18 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import CannotStart, Interrupted, StaxError
 
+SEARCH_PATH = "pg_catalog, stax, pg_temp"
+"""Where names without a schema are looked up: never in `public`, where others may create functions of such names."""
+
 
 def connect_engine(url: str, **options: object) -> sa.Engine:
     """An engine whose errors never show parameters. Pre-ping outlives a restarted server."""
-    return sa.create_engine(
+    return searching_in(SEARCH_PATH, sa.create_engine(
         url, hide_parameters=True, pool_pre_ping=True, pool_size=4, max_overflow=8,
         connect_args={"connect_timeout": 10, "application_name": "stax", **options},
-    )  # fmt: skip
+    ))  # fmt: skip
+
+
+def searching_in(path: str, engine: sa.Engine) -> sa.Engine:
+    """The engine, whose connections look names up in the schemas of `path` from before their first query.
+
+    By a statement: an option of the connection's start does not survive a pooler.
+    """
+    sa.event.listen(engine, "connect", lambda connection, _: search_in(path, connection), insert=True)
+    return engine
+
+
+def search_in(path: str, connection: Any) -> None:
+    """The same for one connection of psycopg2, for as long as it lives."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(f"set search_path = {path}")
 
 
 _ALL_TAKEN = ("too many connections", "too many clients", "connection slots are reserved")

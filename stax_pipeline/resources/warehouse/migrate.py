@@ -30,8 +30,11 @@ order by 1
 """
 
 
-def upgrade(settings: Settings) -> None:
-    """Create what is missing. Safe to run at every start, from several processes. Raises CannotStart."""
+def upgrade(settings: Settings) -> list[str]:
+    """Create what is missing. Safe to run at every start, from several processes. Raises CannotStart.
+
+    Returns what of the database should be closed, with the statements that do it.
+    """
     given = roles.logins(settings)
     engine = connect_engine(given.admin)
     try:
@@ -48,6 +51,8 @@ def upgrade(settings: Settings) -> None:
                     admin.exec_driver_sql("create schema if not exists stax")
                     admin.exec_driver_sql(f"create schema if not exists {roles.DAGSTER_SCHEMA}")
         _run(roles.logins(settings))
+        with engine.connect() as admin:
+            return roles.left_open(admin)
     finally:
         engine.dispose()
 

@@ -25,6 +25,7 @@ OWNER, LOADER, ANALYST, DAGSTER = (
     "stax_analyst",
     "stax_dagster",
 )
+PRODUCTS = (OWNER, LOADER, ANALYST, DAGSTER)
 DAGSTER_SCHEMA = "dagster"
 SCHEMA_LOCK = 7_829_001  # one number for the whole product: whoever changes the schema takes turns
 ANALYST_CONNECTIONS = 40  # at a time, so that a pool of a dashboard's leaves room for everybody else
@@ -57,7 +58,7 @@ def logins(settings: Settings) -> Logins:
         owner=derived(OWNER),
         loader=settings.loader_url or derived(LOADER),
         analyst=settings.analyst_url or derived(ANALYST),
-        dagster=_in_schema(settings.dagster_url or derived(DAGSTER), DAGSTER_SCHEMA),
+        dagster=settings.dagster_url or derived(DAGSTER),
     )
 
 
@@ -79,7 +80,7 @@ def create_roles(settings: Settings, connection: sa.Connection) -> None:
     cursor = connection.connection.cursor()
     superuser, version = is_superuser(connection), server_version(connection)
     powerless = "nosuperuser nobypassrls" if superuser else ""  # others may not even say it, and make no such role
-    for role in (OWNER, LOADER, ANALYST, DAGSTER):
+    for role in PRODUCTS:
         file = password_file(settings, role)
         cursor.execute("select 1 from pg_roles where rolname = %s", (role,))
         known = cursor.fetchone()
@@ -155,6 +156,26 @@ $$
 """  # noqa: S608 our own role names
 
 
+def left_open(connection: sa.Connection) -> list[str]:
+    """Who else may create in `public`, as everybody may in a database from before Postgres 15, and how to end it."""
+    others = connection.exec_driver_sql(_CREATE_IN_PUBLIC, (list(PRODUCTS),)).scalars().all()
+    return [
+        f"{'everybody' if name is None else f'login {name}'} may create tables and functions in schema public of this "
+        "database. The product looks nothing up there; other tools may. To close it: revoke create on schema public "
+        f"from {'public' if name is None else connection.dialect.identifier_preparer.quote_identifier(name)};"
+        for name in others
+    ]
+
+
+_CREATE_IN_PUBLIC = """
+select r.rolname from pg_namespace n cross join aclexplode(n.nspacl) acl left join pg_roles r on r.oid = acl.grantee
+where n.nspname = 'public' and acl.privilege_type = 'CREATE' and acl.grantee <> n.nspowner
+  and (acl.grantee = 0 or r.rolname <> all(%s) and r.rolname <> current_user
+       and r.rolname <> 'pg_database_owner' and not r.rolsuper)
+order by r.rolname nulls first
+"""
+
+
 def may_create_roles(connection: sa.Connection) -> bool:
     query = "select rolsuper or rolcreaterole from pg_roles where rolname = current_user"
     return bool(connection.exec_driver_sql(query).scalar())
@@ -206,10 +227,3 @@ def new_password(file: Path) -> str:
 
 def login_url(url: str, role: str, password: str) -> str:
     return sa.make_url(url).set(username=role, password=password).render_as_string(hide_password=False)
-
-
-def _in_schema(url: str, schema: str) -> str:
-    made = sa.make_url(url)
-    if "options" in made.query:
-        return url
-    return made.update_query_dict({"options": f"-csearch_path={schema}"}).render_as_string(hide_password=False)
