@@ -113,8 +113,6 @@ def _opened(alerts: Sequence[Alert]) -> Iterator[str]:
     for alert in alerts:
         yield f"{alert.slug}: {TITLES[alert.kind]}"
         yield f"  {alert.what}"
-        if alert.resolved_at:
-            yield f"  It is gone again since {alert.resolved_at:%Y-%m-%d %H:%M} UTC."
         yield f"  What to do: {alert.todo}"
         yield ""
 

@@ -1,7 +1,8 @@
 """The life of an alert: opened once, told once, kept while its cause stays, told once more when it is gone.
 
 Pure functions over the alerts that are not closed and the causes of now. An end is told after the cause has been gone
-for an hour, so that what comes and goes within the hour is one alert. Stays out: causes (`domain.alert_causes`), words
+for an hour, so that what comes and goes within the hour is one alert. A cause that ended before a channel could be told
+is told to it as gone, never as new. Stays out: causes (`domain.alert_causes`), words
 of a message (`domain.alert_message`), the table and the channels.
 """
 
@@ -104,25 +105,24 @@ def ends_in_silence(alert: Alert) -> bool:
 
 
 def due(alerts: Iterable[Alert], channel: str, now: datetime) -> Due:
-    """What `channel` must hear: every opening it did not take, and every end of what it was told."""
+    """What `channel` must hear: every opening of a cause that is still there, and every end that it did not take."""
     waiting = [alert for alert in alerts if alert.closed_at is None]
     return Due(
-        [alert for alert in waiting if channel not in alert.notified_by],
-        [
-            alert
-            for alert in waiting
-            if channel in alert.notified_by
-            and channel not in alert.resolution_notified_by
-            and is_over(alert, now)
-            and not ends_in_silence(alert)
-        ],
+        [alert for alert in waiting if channel not in alert.notified_by and alert.resolved_at is None],
+        [alert for alert in waiting if is_over(alert, now) and _must_hear_the_end(alert, channel)],
     )
 
 
+def _must_hear_the_end(alert: Alert, channel: str) -> bool:
+    if channel not in alert.notified_by:
+        return True
+    return channel not in alert.resolution_notified_by and not ends_in_silence(alert)
+
+
 def told(found: Due, channel: str, now: datetime) -> list[Alert]:
-    """The alerts of a message that `channel` took. One that was over before it could be told was told with its end."""
+    """The alerts of a message that `channel` took; an end tells of the opening too, where that was not taken."""
     opened = [_told_opening(alert, channel, now) for alert in found.new]
-    return [_told_end(alert, channel, now) if is_over(alert, now) else alert for alert in [*opened, *found.gone]]
+    return [*opened, *(_told_end(_told_opening(alert, channel, now), channel, now) for alert in found.gone)]
 
 
 def _told_opening(alert: Alert, channel: str, now: datetime) -> Alert:

@@ -13,7 +13,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from stax_pipeline.domain.alert_causes import Kind
-from stax_pipeline.domain.alert_message import digest, in_one_message
+from stax_pipeline.domain.alert_message import Message, digest, in_one_message
 from stax_pipeline.domain.alerts import advance, closed, due, next_attempt, told
 from stax_pipeline.resources.notify import Channel, DeliveryFailed
 from stax_pipeline.resources.warehouse.alerts import (
@@ -34,10 +34,14 @@ NOTHING_FAILED: Mapping[str, Collection[str]] = {}
 
 @dataclass(slots=True)
 class Round:
-    """What one round did: how many alerts are open, what was delivered, and what could not be judged or delivered."""
+    """What one round did: how many alerts are open, what was delivered, and what could not be judged or delivered.
+
+    `posted` is the message beside each sentence of `delivered`.
+    """
 
     open: int = 0
     delivered: list[str] = field(default_factory=list)
+    posted: list[Message] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -83,12 +87,14 @@ def _tell(engine: sa.Engine, channel: Channel, now: datetime, done: Round) -> No
         failing = read_failing(connection).get(channel.name)
         if not (found.new or found.gone) or (failing and now < failing.retry_at):
             return
+        message = digest(found)
         try:
-            done.delivered.append(channel.send(digest(found)))
+            done.delivered.append(channel.send(message))
         except DeliveryFailed as fault:
             done.faults.append(str(fault))
             note_failure(connection, _failed(channel, failing, str(fault), now))
             return
+        done.posted.append(message)
         note_success(connection, channel.name)
         write_alerts(connection, told(found, channel.name, now))
 

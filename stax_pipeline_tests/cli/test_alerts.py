@@ -86,6 +86,35 @@ def test_a_check_tells_the_channels_and_ends_well(stax: Stax, engine: sa.Engine,
     checked = stax("alerts", "check")
     assert (checked.code, checked.err) == (0, "")
     assert ", told " in checked.out and "The webhook on localhost took the message." in checked.out
+    posted = hook.log[0][0].json
+    printed = [line.removeprefix("  |").removeprefix(" ") for line in checked.out.splitlines() if line[:3] == "  |"]
+    assert printed == [posted["title"], *posted["text"].splitlines()]
+    again = stax("alerts", "check")
+    assert (again.code, len(hook.log)) == (0, 1)
+    assert "  |" not in again.out and "Nothing was posted." in again.out
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_cause_that_ended_while_the_channel_was_down_is_posted_and_printed_as_gone(
+    stax: Stax, engine: sa.Engine, hook: HTTPServer
+) -> None:
+    hook.expect_request(f"/{CANARY}").respond_with_data("", 500)
+    with engine.begin() as connection:
+        add_tenant(connection, Tenant(uuid4(), "acme", "Acme", "org", "key_rejected", datetime.now(UTC), None))
+    assert stax("alerts", "check").code == 1
+    with engine.begin() as connection:
+        connection.exec_driver_sql("update stax.tenants set status = 'connected'")
+    assert "No alert is open." in stax("alerts", "check").out
+    with engine.begin() as connection:  # the quiet hour passes, and the channel may be tried again
+        connection.exec_driver_sql("update stax.alerts set resolved_at = resolved_at - interval '2 hours'")
+        connection.exec_driver_sql("update stax.alert_channels set retry_at = now() - interval '1 minute'")
+    hook.clear()
+    hook.expect_request(f"/{CANARY}").respond_with_data("ok")
+    checked = stax("alerts", "check")
+    posted = hook.log[0][0].json
+    assert (checked.code, posted["title"], posted["new"]) == (0, "stax: acme: admin key rejected - gone", [])
+    assert [one["kind"] for one in posted["gone"]] == ["key_rejected"]
+    assert "  | stax: acme: admin key rejected - gone" in checked.out
 
 
 @pytest.mark.usefixtures("settings")

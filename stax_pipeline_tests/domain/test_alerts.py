@@ -52,6 +52,7 @@ class Operator:
         self.kept = advance(self.kept, causes, frozenset(judged), self.now)
         for channel in self.channels:
             found = due(self.kept, channel, self.now)
+            assert all(alert.resolved_at is None for alert in found.new)
             if channel in deaf or not (found.new or found.gone):
                 continue
             self.messages += 1
@@ -119,7 +120,7 @@ def test_several_new_alerts_of_one_tick_are_one_message() -> None:
     assert len(operator.heard["webhook"]) == 2 * len(Kind)
 
 
-def test_an_alert_that_could_not_be_told_is_told_later_even_when_it_is_gone_by_then() -> None:
+def test_a_cause_that_ended_before_it_was_sent_is_sent_as_gone_and_never_as_new() -> None:
     operator = Operator()
     operator.tick([cause(subject="x")], deaf=["webhook"])
     for _ in range(20):
@@ -127,7 +128,38 @@ def test_an_alert_that_could_not_be_told_is_told_later_even_when_it_is_gone_by_t
     assert [alert.subject for alert in operator.kept] == ["x"]
     operator.tick()
     operator.tick()
-    assert operator.heard["webhook"] == [("new", "x")]
+    assert operator.heard["webhook"] == [("gone", "x")]
+    assert operator.kept == []
+
+
+def test_a_cause_that_ended_a_moment_ago_unheard_is_not_sent_until_it_stays_away_or_comes_back() -> None:
+    for comes_back, heard in ((True, [("new", "x")]), (False, [("gone", "x")])):
+        operator = Operator()
+        operator.tick([cause(subject="x")], deaf=["webhook"])
+        operator.tick()
+        assert operator.heard["webhook"] == []
+        operator.tick([cause(subject="x")] if comes_back else [], after=QUIET)
+        assert operator.heard["webhook"] == heard
+
+
+def test_what_happened_while_nobody_could_be_told_is_sent_as_gone() -> None:
+    passing = cause(kind=Kind.SPEND_SPIKE, subject="day", expires_at=START + 3 * TICK)
+    operator = Operator()
+    for _ in range(20):
+        operator.tick([passing], deaf=["webhook"])
+    operator.tick([passing])
+    assert operator.heard["webhook"] == [("gone", "day")]
+    assert operator.kept == []
+
+
+def test_a_channel_that_is_added_later_hears_of_an_ended_cause_as_the_others_do() -> None:
+    operator = Operator("webhook")
+    operator.tick([cause(subject="x")])
+    operator.tick()
+    operator.channels = ("webhook", "email")
+    operator.heard["email"] = []
+    operator.tick(after=QUIET)
+    assert operator.heard == {"webhook": [("new", "x"), ("gone", "x")], "email": [("gone", "x")]}
     assert operator.kept == []
 
 
@@ -188,14 +220,14 @@ def test_the_order_of_tenants_and_causes_does_not_matter(causes: list[Cause], ch
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60))
 def test_openings_and_ends_alternate_and_nothing_is_lost(ticks: list[tuple[bool, bool]]) -> None:
-    """Whatever comes, goes and cannot be delivered: new, gone, new, …; in the end every alert was told."""
+    """Whatever comes, goes and cannot be delivered: no new twice without its end; in the end every alert was told."""
     operator = Operator()
     for there, deaf in ticks:
         operator.tick([cause(subject="x")] if there else [], deaf=["webhook"] if deaf else [])
     for _ in range(10):
         operator.tick()
     heard = [what for what, _ in operator.heard["webhook"]]
-    assert all(one != other or one == "new" for one, other in zip(heard, heard[1:], strict=False))
+    assert ("new", "new") not in list(zip(heard, heard[1:], strict=False))
     assert bool(heard) == any(there for there, _ in ticks)
     assert operator.kept == []
 
@@ -282,8 +314,10 @@ class TestMessage:
         assert "Open from 2026-11-22 12:00 to 2026-11-22 12:10 UTC." in message.text
 
     def test_an_alert_that_was_over_before_it_was_told_says_so(self) -> None:
-        message = digest(Due([alert._replace(resolved_at=START + TICK) for alert in self.alerts(1)], []))
-        assert "gone again since 2026-11-22 12:10 UTC" in message.text
+        message = digest(Due([], [alert._replace(resolved_at=START + TICK) for alert in self.alerts(1)]))
+        assert message.title.endswith("- gone")
+        assert "Open from 2026-11-22 12:00 to 2026-11-22 12:10 UTC." in message.text
+        assert (message.new, [one["resolved_at"] for one in message.gone]) == ([], ["2026-11-22T12:10:00+00:00"])
 
     def test_the_test_message_alarms_nobody(self) -> None:
         assert "Nothing happened" in trial().text

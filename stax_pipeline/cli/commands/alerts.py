@@ -37,7 +37,8 @@ def alerts(context: click.Context) -> None:
 
 @alerts.command("check")
 def check() -> None:
-    """Look now, at every kind, tell the channels that are set, and show what is open."""
+    """Look now, at every kind, tell the channels that are set, and show what they were told and what is open."""
+    from stax_pipeline.cli import render
     from stax_pipeline.cli.database import database
 
     settings = read_settings()
@@ -47,8 +48,12 @@ def check() -> None:
         done = look(instance, datetime.now(UTC))
         _print_open(settings)
     click.echo("Looked now, at every kind.")
-    for sentence in done.delivered:
+    for sentence, message in zip(done.delivered, done.posted, strict=True):
         click.echo(sentence)
+        for line in (message.title, *message.text.splitlines()):
+            click.echo(f"  | {render.plain(line)}" if line else "  |")
+    if not done.delivered:
+        click.echo("Nothing was posted.")
     for fault in done.faults:
         click.echo(f"failed: {fault}", err=True)
     if done.faults:
