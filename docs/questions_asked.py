@@ -18,15 +18,17 @@ QUESTIONS = (
         "What did each workspace cost this month?",
         """
 select slug, workspace_name,
-       round(sum(cost_usd) filter (where cost_source = 'reported'), 2) as reported_usd,
-       round(sum(cost_usd) filter (where cost_source = 'priority-reconstructed'), 2) as priority_usd,
+       round(sum(cost_usd) filter (where cost_source = 'reported'), 2) as billed_usd,
+       round(sum(credits_usd), 2) as credits_usd,
+       round(sum(cost_usd) filter (where cost_source = 'priority-reconstructed'), 2) as priority_reconstructed_usd,
        round(sum(cost_usd), 2) as total_usd, sum(tokens) as tokens
 from stax.spend_daily
 where usage_date between '2026-11-01' and '2026-11-20'
 group by slug, workspace_name
 order by slug, total_usd desc nulls last""",
-        "`reported_usd` is Anthropic's own figure; `priority_usd` is in no cost report and never mixed with it. Empty: "
-        "the workspace had none. A row without a workspace is the unused part of a commitment.",
+        "`billed_usd` is Anthropic's own figure and holds the credits; `priority_reconstructed_usd` is in no cost "
+        "report and never mixed with it. Empty: the workspace had none. A row without a workspace is the unused part "
+        "of a commitment.",
     ),
     Question(
         "How far does the data reach, and may I trust the last days?",
@@ -190,5 +192,18 @@ where week_before is not null
 order by ratio desc
 limit 5""",
         "Compared with the same weekday a week before: against yesterday every Monday would be a spike.",
+    ),
+    Question(
+        "What was billed, and what is reconstructed or estimated?",
+        """
+select tenant, round(sum(billed_usd), 2) as billed_usd, round(sum(credits_usd), 2) as credits_usd,
+       round(sum(priority_reconstructed_usd), 2) as priority_reconstructed_usd,
+       round(sum(estimated_usd), 2) as estimated_usd, round(sum(total_usd), 2) as total_usd
+from stax.spend_summary
+where usage_date between '2026-11-01' and '2026-11-20'
+group by tenant
+order by tenant""",
+        "Only `billed_usd` is on a bill. `credits_usd` is its negative part and not added again; `total_usd` is "
+        "billed, reconstructed and estimated together. Nothing is estimated once a day's cost has arrived.",
     ),
 )

@@ -13,23 +13,38 @@ from stax_pipeline.cli import render
 from stax_pipeline.domain.extraction import Window
 
 _SUMMARY = sa.text("""
-select t.slug, count(distinct s.usage_date) as days, count(s.line) as rows,
-       coalesce(sum(s.cost_usd) filter (where s.cost_source = 'reported'), 0) as reported,
-       coalesce(sum(s.cost_usd) filter (where s.cost_source = 'priority-reconstructed'), 0) as reconstructed,
-       coalesce(sum(s.cost_usd) filter (where s.cost_source = 'usage-estimated'), 0) as estimated,
-       coalesce(sum(s.cost_usd), 0) as total,
-       coalesce(sum(s.quantity) filter (where s.unit = 'tokens'), 0) as tokens,
-       (select f.data_through from stax.freshness f where f.tenant_id = t.tenant_id) as data_through
+select t.slug, count(s.usage_date) as days,
+       (select count(*) from stax.spend l
+        where l.tenant_id = t.tenant_id and l.usage_date >= :start and l.usage_date < :end) as rows,
+       coalesce(sum(s.tokens), 0) as tokens,
+       (select f.data_through from stax.freshness f where f.tenant_id = t.tenant_id) as data_through,
+       coalesce(sum(s.billed_usd), 0) as billed_usd, coalesce(sum(s.credits_usd), 0) as credits_usd,
+       coalesce(sum(s.priority_reconstructed_usd), 0) as priority_reconstructed_usd,
+       coalesce(sum(s.estimated_usd), 0) as estimated_usd, coalesce(sum(s.total_usd), 0) as total_usd
 from stax.tenants t
-left join stax.spend s on s.tenant_id = t.tenant_id and s.usage_date >= :start and s.usage_date < :end
+left join lateral (select * from stax.spend_summary x
+                   where x.tenant_id = t.tenant_id and x.usage_date >= :start and x.usage_date < :end) s on true
 where t.slug = any(:slugs)
 group by t.slug, t.tenant_id
 order by t.slug
 """)
-_HEADINGS = (
-    "tenant", "days", "rows", "reported $", "priority-reconstructed $", "usage-estimated $", "total $", "tokens",
-    "data through",
-)  # fmt: skip
+DOLLARS = ("billed $", "of it credits $", "priority reconstructed $", "estimated $", "total $")
+_HEADINGS = ("tenant", "days", "rows", *DOLLARS, "tokens", "data through")
+
+
+class Dollars(NamedTuple):
+    """USD told apart: billed holds the credits, which are negative; total is billed + reconstructed + estimated."""
+
+    billed_usd: Decimal
+    credits_usd: Decimal
+    priority_reconstructed_usd: Decimal
+    estimated_usd: Decimal
+    total_usd: Decimal
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The cells under `DOLLARS`."""
+        return tuple(map(render.usd, self))
 
 
 class Sum(NamedTuple):
@@ -38,26 +53,22 @@ class Sum(NamedTuple):
     slug: str
     days: int
     rows: int
-    reported: Decimal
-    reconstructed: Decimal
-    estimated: Decimal
-    total: Decimal
     tokens: Decimal
     data_through: datetime | None
+    dollars: Dollars
 
 
 def summarize(connection: sa.Connection, window: Window, slugs: Sequence[str]) -> list[Sum]:
     found = connection.execute(_SUMMARY, {"start": window.start, "end": window.end, "slugs": list(slugs)})
-    return [Sum(*row) for row in found]
+    return [Sum(r.slug, r.days, r.rows, r.tokens, r.data_through, Dollars(*r[5:])) for r in found]
 
 
 def summary_table(sums: Sequence[Sum], stale: Collection[str] = ()) -> str:
     """The table; tenants in `stale`, whose figures are not all of this run, are marked and explained."""
     rows = [
         (
-            f"{s.slug} *" if s.slug in stale else s.slug, str(s.days), render.whole(s.rows), render.usd(s.reported),
-            render.usd(s.reconstructed), render.usd(s.estimated), render.usd(s.total), render.whole(s.tokens),
-            render.instant(s.data_through),
+            f"{s.slug} *" if s.slug in stale else s.slug, str(s.days), render.whole(s.rows), *s.dollars.shown,
+            render.whole(s.tokens), render.instant(s.data_through),
         )
         for s in sums
     ]  # fmt: skip

@@ -115,6 +115,7 @@ def _unused_line(
         unit="tokens",
         cost_source=CostSource.COMMITMENT_UNUSED,
         cost_usd=Decimal(0),
+        credits_usd=Decimal(0),
         effective_cost_usd=usd,
         list_cost_usd=None,
         list_cost_low_usd=None,

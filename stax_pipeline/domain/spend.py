@@ -62,6 +62,7 @@ class SpendLine(NamedTuple):
     unit: str
     cost_source: str
     cost_usd: Decimal | None
+    credits_usd: Decimal
     effective_cost_usd: Decimal | None
     list_cost_usd: Decimal | None
     list_cost_low_usd: Decimal | None
@@ -131,6 +132,10 @@ def _texts(lines: Iterable[CostLine]) -> str:
     return "; ".join(sorted({line.description for line in lines if line.description}))
 
 
+def _credits(lines: Iterable[CostLine]) -> Decimal:
+    return sum_usd(line.amount_usd for line in lines if line.amount_usd < 0)
+
+
 def _one(values: Iterable[str], several: str) -> str:
     distinct = set(values)
     return distinct.pop() if len(distinct) == 1 else several
@@ -162,6 +167,7 @@ def _token_line(
         unit="tokens",
         cost_source=source,
         cost_usd=cost_usd,
+        credits_usd=_credits(costs),
         effective_cost_usd=cost_usd,
         list_cost_usd=priced.listed.low,
         list_cost_low_usd=priced.listed.low if priced.listed.banded else None,
@@ -249,6 +255,7 @@ def _service_line(
         unit=unit,
         cost_source=source,
         cost_usd=cost_usd,
+        credits_usd=_credits(costs),
         effective_cost_usd=cost_usd,
         list_cost_usd=priced.listed.low,
         list_cost_low_usd=None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from stax_pipeline.steps.rule import WINDOW, Rule
 
+_TOKENS = "coalesce(sum(quantity) filter (where unit = 'tokens'), 0)"
 _SPEND = "sum(quantity) filter (where unit = 'tokens'), sum(cost_usd), sum(effective_cost_usd)"
 _VIEW = "sum(tokens), sum(cost_usd), sum(effective_cost_usd)"
 _BY_KEY = "sum(quantity) filter (where cost_type = 'tokens'), sum(cost_usd), sum(effective_cost_usd)"
@@ -28,6 +29,7 @@ _HELD = " union all ".join(
         _sums("tier_mix", _SPEND, "spend"),
         _sums("effective_prices", _SPEND, "spend", where=f"{WINDOW} and cost_type = 'tokens'"),
         _sums("spend_monthly", _SPEND, "spend", _MONTH, f"{WINDOW} and {_WHOLE_MONTHS.format(_MONTH)}"),
+        _sums("spend_summary", f"{_TOKENS}, coalesce(sum(cost_usd), 0), sum(credits_usd)", "spend"),
         _sums("spend_by_key_daily", _BY_KEY, "spend_by_key"),
         _sums("usage_tokens", f"sum({_INPUT} + output_tokens), {_NO_DOLLARS}", "usage_lines"),
         _sums("cache_savings", f"sum({_INPUT}), {_NO_DOLLARS}", "usage_lines"),
@@ -39,6 +41,7 @@ _SHOWN = " union all ".join(
         _sums("tier_mix", _VIEW, "tier_mix"),
         _sums("effective_prices", _VIEW, "effective_prices"),
         _sums("spend_monthly", _VIEW, "spend_monthly", "month", _WHOLE_MONTHS.format("month")),
+        _sums("spend_summary", "sum(tokens), sum(total_usd), sum(credits_usd)", "spend_summary"),
         _sums("spend_by_key_daily", _VIEW, "spend_by_key_daily"),
         _sums("usage_tokens", f"sum(tokens), {_NO_DOLLARS}", "usage_tokens"),
         _sums("cache_savings", f"sum(input_tokens), {_NO_DOLLARS}", "cache_savings"),

@@ -56,7 +56,9 @@ def test_connect_tells_each_step_and_fetches_the_first_days(
     ]
     places = [connected.out.index(step) for step in steps]
     assert places == sorted(places)
-    assert re.search(r"acme +3 +[\d,]+ +[\d,]+\.\d\d +[\d,]+\.\d\d", connected.out)
+    headings = r"billed \$ +of it credits \$ +priority reconstructed \$ +estimated \$ +total \$"
+    assert re.search(rf"tenant +days +rows +{headings} +tokens +data through", connected.out)
+    assert re.search(r"acme +3 +[\d,]+ +[\d,]+\.\d\d +0\.00 +[\d,]+\.\d\d", connected.out)
     assert "tenants" in connected.err  # progress counts tenants
     assert simulator.keys["acme"] not in connected.said
     assert count(engine, "tenants", "first_sync_run_id is not null") == 1
@@ -70,7 +72,14 @@ def test_connect_tells_each_step_and_fetches_the_first_days(
     assert [(one["tenant"], one["status"]) for one in status] == [("acme", "connected")]
     assert status[0]["complete_through"] == str(today() - timedelta(days=1))
     assert status[0]["last_error"] is None
-    assert "minutes ago" in stax("status").out
+    shown = stax("status").out
+    assert "minutes ago" in shown
+    assert re.search(rf"The last 30 complete days and today \(USD\):\ntenant +{headings}\n", shown)
+    told = {name: Decimal(usd) for name, usd in status[0]["dollars"].items()}
+    assert list(told) == ["billed_usd", "credits_usd", "priority_reconstructed_usd", "estimated_usd", "total_usd"]
+    assert (told["billed_usd"], told["credits_usd"]) == (reported, 0)
+    assert told["total_usd"] == reported + told["priority_reconstructed_usd"] + told["estimated_usd"]
+    assert told["total_usd"] == dollars(stax, "select sum(total_usd) from spend_summary where tenant = 'acme'")
     assert f"…{simulator.keys['acme'][-4:]}" in stax("tenants").out
     assert stax("verify").code == 0
     assert stax("prices", "check").code == 0

@@ -40,6 +40,14 @@ def one(*lines: CostLine | UsageLine, settled: frozenset[date] = OPEN) -> SpendL
     return line
 
 
+def test_credits_are_told_also_where_a_charge_meets_them() -> None:
+    refunded = one(cost("100"), cost("-60"), usage(MILLION))
+    assert (refunded.cost_usd, refunded.credits_usd) == (40, -60)
+    service = one(cost("-5", cost_type="", token_type="", model="", description="Service credit"))
+    assert (service.cost_usd, service.credits_usd) == (-5, -5)
+    assert one(cost("1"), usage(MILLION)).credits_usd == 0
+
+
 def test_the_labels_are_what_people_query_for() -> None:
     assert {source.value for source in CostSource} == {
         "reported", "priority-reconstructed", "unbilled", "usage-estimated", "unpriced", "commitment-unused",

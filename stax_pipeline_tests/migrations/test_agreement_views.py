@@ -48,7 +48,7 @@ class TestInvoiceCheck:
             "slug": "acme", "month": OCTOBER, "invoice_usd": Decimal("1100.05"), "note": "INV-1",
             "reported_usd": 1000, "estimated_usd": 7, "reconstructed_usd": 90, "commitment_fee_usd": 100,
             "expected_usd": 1100, "difference_usd": Decimal("0.05"), "days_in_month": 31, "days_complete": 31,
-            "days_settled": 31, "error_bar": Decimal("0.99"), "status": "within 0.1 %",
+            "days_settled": 31, "error_bar": Decimal("0.99"), "status": "within 0.1 %", "credits_usd": 0,
         }  # fmt: skip
 
     @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ class TestCacheSavings:
         [
             {"model": "claude-unheard-of", "service_tier": "standard"},
             {"model": "claude-opus-4-8", "service_tier": "flex"},
+            {"model": "claude-opus-4-8", "service_tier": "standard", "inference_geo": "mars"},
             {"model": "claude-opus-4-8", "service_tier": "standard", "usage_date": date(2026, 5, 27)},
             {"model": "claude-opus-4-8", "service_tier": "standard", "speed": "fast", "usage_date": date(2026, 5, 28)},
         ],
@@ -86,7 +87,7 @@ class TestCacheSavings:
         [
             (("all",), date(2026, 11, 9), None, "band-lower"),
             (("all",), DAY, Decimal(6), "mine"),
-            (("0-100k",), DAY, Decimal(6), "band-lower"),
+            (("0-100k",), DAY, Decimal("0.45"), "band-lower"),  # above 100k the shipped price is the lower one
             (("0-100k", "100k-1M"), DAY, Decimal(6), "mine"),
         ],
     )
@@ -127,8 +128,8 @@ class TestCacheSavings:
         model=st.sampled_from(sorted({p.model for p in BOOK.prices} | ALIASES.keys() | {"claude-other"})),
         day=st.dates(date(2025, 6, 1), date(2026, 12, 31)),
         tier=st.sampled_from(["", "standard", "batch", "priority", "flex"]),
-        window=st.sampled_from(["", "0-200k", "200k-1M"]),
-        geo=st.sampled_from(["", "global", "us", "not_available"]),
+        window=st.sampled_from(["", "0-200k", "200k-1M", "0-100k", "100k-1M", "1M-2M"]),
+        geo=st.sampled_from(["", "global", "us", "not_available", "mars"]),
         speed=st.sampled_from(["", "standard", "fast"]),
         counts=st.tuples(*[st.integers(0, 10**10)] * 3),
     )
@@ -175,6 +176,40 @@ class TestTierMix:
             (300, 6, Decimal("0.75"), Decimal("0.75")), (100, Decimal("1.5"), Decimal("0.25"), Decimal("0.1875")),
             (None, Decimal("0.5"), None, Decimal("0.0625")),
         ]  # fmt: skip
+
+
+class TestSpendSummary:
+    def test_billed_reconstructed_and_estimated_are_told_apart_and_credits_are_not_added_again(
+        self, warehouse: Warehouse
+    ) -> None:
+        warehouse.add_spend("100", quantity=300)
+        warehouse.add_spend("-60", credits_usd="-60", cost_type="", token_type="", unit="", model="")
+        warehouse.add_spend("7", "priority-reconstructed", quantity=20, service_tier="priority")
+        warehouse.add_spend("3", "usage-estimated", quantity=5)
+        warehouse.add_spend("0", "unbilled", quantity=1)
+        warehouse.add_spend(None, "unpriced", quantity=9)
+        warehouse.add_spend("0", "commitment-unused", effective_cost_usd="4")
+        assert warehouse.row("select * from stax.spend_summary") == {
+            "tenant": "acme", "tenant_id": warehouse.tenant_id, "usage_date": DAY, "billed_usd": 40,
+            "credits_usd": -60, "priority_reconstructed_usd": 7, "estimated_usd": 3, "total_usd": 50, "tokens": 335,
+            "unpriced_tokens": 9,
+        }  # fmt: skip
+
+    @pytest.mark.parametrize("view", ["spend_daily", "spend_monthly", "tier_mix", "invoice_check"])
+    def test_credits_have_a_column_wherever_dollars_are_summed(self, warehouse: Warehouse, view: str) -> None:
+        warehouse.cover(DAY)
+        warehouse.add_spend("100")
+        warehouse.add_spend("-60", credits_usd="-60", cost_type="", token_type="", unit="", model="")
+        warehouse.add_spend("30", credits_usd="-20")  # charges of 50 that a credit met in one line
+        found = warehouse.row(f"select sum(credits_usd) as usd from stax.{view}")  # noqa: S608
+        assert found["usd"] == -80
+
+    @pytest.mark.parametrize("view", ["spend_daily", "spend_monthly"])
+    def test_cost_source_stays_a_row(self, warehouse: Warehouse, view: str) -> None:
+        warehouse.add_spend("2")
+        warehouse.add_spend("5", "usage-estimated")
+        found = warehouse.rows(f"select cost_source, cost_usd from stax.{view} order by 1")  # noqa: S608
+        assert [tuple(row.values()) for row in found] == [("reported", 2), ("usage-estimated", 5)]
 
 
 class TestEffectivePrices:

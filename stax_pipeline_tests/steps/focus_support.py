@@ -73,9 +73,9 @@ def _seed(made: Installation) -> None:
         made,
         "insert into stax.spend (usage_date, tenant_id, line, workspace_id, model, cost_type, token_type, "
         "service_tier, context_window, inference_geo, speed, description, unit, cost_source, cost_usd, "
-        "effective_cost_usd, pricing_unit, price_source, price_book_version, commitment_id, cost_lines) "
+        "credits_usd, effective_cost_usd, pricing_unit, price_source, price_book_version, commitment_id, cost_lines) "
         "select :day, tenant_id, 90000, 'default', '', 'credit', '', '', '', '', '', '=Goodwill credit', '', "
-        "'reported', -12.34, -12.34, '', '', '', '', 1 from stax.tenants where slug = 'globex'",
+        "'reported', -12.34, -12.34, -12.34, '', '', '', '', 1 from stax.tenants where slug = 'globex'",
         day=FIRST,
     )
     execute(made, "update stax.workspaces set name = '=1+1' where is_default")

@@ -131,8 +131,8 @@ def _sync(settings: Settings, days: int) -> bool:
 
 def _missing(one: Sum) -> Iterator[str]:
     figures = {
-        "reported dollars": one.reported,
-        "priority-reconstructed dollars": one.reconstructed,
+        "billed dollars": one.dollars.billed_usd,
+        "priority-reconstructed dollars": one.dollars.priority_reconstructed_usd,
         "tokens": one.tokens,
     }
     return (name for name, figure in figures.items() if figure <= 0)

@@ -6,12 +6,16 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from stax_pipeline.settings import Settings, read_settings
 
+if TYPE_CHECKING:
+    from stax_pipeline.cli.summary import Dollars
+
+SUMMED_DAYS = 30
 _KEYS = """
 select t.slug, t.name, t.status, t.created_at, k.key_hint, k.validated_at
 from stax.tenants t
@@ -58,6 +62,7 @@ class Status(NamedTuple):
     error_bar_high: Decimal | None
     last_error: str | None
     next_step: str | None
+    dollars: Dollars
 
 
 class Known(NamedTuple):
@@ -74,7 +79,7 @@ class Known(NamedTuple):
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs; instants in ISO 8601, ratios as text.")
 def status(as_json: bool) -> None:
-    """Per tenant: state, key, how far the data reaches, the error bar of 30 days, the last error, what to do."""
+    """Per tenant: state, key, how far the data reaches, error bar and dollars of 30 days, last error, what to do."""
     from stax_pipeline.cli.database import analyst, database
     from stax_pipeline.cli.stale import warn_of_stale_days
 
@@ -84,7 +89,8 @@ def status(as_json: bool) -> None:
         with analyst(settings) as connection:
             warn_of_stale_days(connection, settings)
     if as_json:
-        click.echo(json.dumps([one._asdict() for one in found], default=_for_json, indent=2))
+        told = [{**one._asdict(), "dollars": one.dollars._asdict()} for one in found]
+        click.echo(json.dumps(told, default=_for_json, indent=2))
     elif found:
         _print_status(found)
     else:
@@ -129,13 +135,17 @@ def _status(settings: Settings) -> list[Status]:
     import sqlalchemy as sa
 
     from stax_pipeline.cli.database import analyst
+    from stax_pipeline.cli.summary import summarize
+    from stax_pipeline.domain.time import trailing_window
 
     with analyst(settings) as connection:
         reached = {row.slug: row for row in connection.execute(sa.text(_REACHED))}
+        window = trailing_window(SUMMED_DAYS, datetime.now(UTC))
+        dollars = {one.slug: one.dollars for one in summarize(connection, window, list(reached))}
     return [
         Status(
             one.slug, one.status, one.key_hint, row.usage_data_through, row.cost_data_through, row.complete_through,
-            row.lowest, row.highest, _last_error(row), _next_step(one, row.error),
+            row.lowest, row.highest, _last_error(row), _next_step(one, row.error), dollars[one.slug],
         )
         for one in _known(settings) if (row := reached.get(one.slug))
     ]  # fmt: skip
@@ -158,6 +168,7 @@ def _next_step(one: Known, error: str | None) -> str | None:
 
 def _print_status(found: Sequence[Status]) -> None:
     from stax_pipeline.cli import render
+    from stax_pipeline.cli.summary import DOLLARS
 
     rows = [
         (
@@ -169,6 +180,9 @@ def _print_status(found: Sequence[Status]) -> None:
     ]  # fmt: skip
     headings = ("tenant", "status", "key", "usage data through", "cost data through", "complete through", "error bar")
     click.echo(render.table(headings, rows))
+    click.echo(f"\nThe last {SUMMED_DAYS} complete days and today (USD):")
+    dollars = [(one.tenant, *one.dollars.shown) for one in found]
+    click.echo(render.table(("tenant", *DOLLARS), dollars, right=DOLLARS))
     for one in found:
         if one.last_error:
             click.echo(f"last error of {one.tenant}: {render.plain(one.last_error)}")

@@ -50,9 +50,9 @@ def count(name: str, comment: str, *, null: bool = False, key: bool = False) -> 
     )
 
 
-def number(name: str, comment: str, *, null: bool = False) -> sa.Column[Any]:
+def number(name: str, comment: str, *, null: bool = False, **more: Any) -> sa.Column[Any]:
     """An exact decimal; every table guards each of these against NaN, infinities and more than 18 decimals."""
-    return sa.Column(name, sa.Numeric, nullable=null, comment=comment)
+    return sa.Column(name, sa.Numeric, nullable=null, comment=comment, **more)
 
 
 def identity(name: str, comment: str, *, key: bool = False, **more: Any) -> sa.Column[Any]:

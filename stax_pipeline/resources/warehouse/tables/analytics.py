@@ -42,6 +42,8 @@ spend = table(
     text("unit", "tokens, requests or hours"),
     text("cost_source", "reported, priority-reconstructed, unbilled, usage-estimated, unpriced or commitment-unused"),
     number("cost_usd", "USD; NULL when unpriced", null=True),
+    number("credits_usd", "Negative part of reported cost_usd, which holds it already; 0 without credits",
+           server_default="0"),
     number("effective_cost_usd", "USD after spreading a recorded commitment; equals cost_usd without one", null=True),
     number("list_cost_usd", "USD at list price, before any contract rate; NULL where no price is known", null=True),
     number("list_cost_low_usd", "Lower bound, for a model whose price steps where the report cannot see", null=True),
