@@ -10,29 +10,33 @@ With STAX_SOURCE=both also raw_analytics and source_comparison, with STAX_SOURCE
 
 import dagster as dg
 
-from stax_pipeline.assets import alerts, analytics, automation, checks, comparison, normalized, raw, retention
-from stax_pipeline.resources.dagster import AnthropicAdminApi, Lake, Scope, TenantSecrets, Warehouse
+from stax_pipeline.assets import alerts, analytics, automation, checks, comparison, normalized, raw, retention, verdict
+from stax_pipeline.resources.dagster import AnthropicAdminApi, Lake, TenantSecrets, Warehouse, no_values
+from stax_pipeline.resources.scope import scope
+
+ASSETS = [
+    raw.raw_cost_report,
+    raw.raw_usage_report,
+    raw.raw_organization,
+    normalized.cost_lines,
+    normalized.usage,
+    normalized.organization,
+    analytics.price_book,
+    analytics.spend,
+    analytics.spend_by_key,
+    analytics.reconciliation,
+    *comparison.assets(),
+]
 
 defs = dg.Definitions(
-    assets=[
-        raw.raw_cost_report,
-        raw.raw_usage_report,
-        raw.raw_organization,
-        normalized.cost_lines,
-        normalized.usage,
-        normalized.organization,
-        analytics.price_book,
-        analytics.spend,
-        analytics.spend_by_key,
-        analytics.reconciliation,
-        *comparison.assets(),
-    ],
-    asset_checks=[*checks.CHECKS, *comparison.checks()],
+    assets=ASSETS,
+    asset_checks=[*checks.CHECKS, *comparison.checks(), verdict.all_tenants_extracted(ASSETS)],
     jobs=[automation.sync, automation.watch, retention.purge_history],
     schedules=automation.schedules(),
     sensors=[automation.new_tenant_backfill, alerts.alerts],
     resources={
-        "scope": Scope.configure_at_launch(),
+        "io_manager": no_values,
+        "scope": scope,
         "warehouse": Warehouse(),
         "lake": Lake(),
         "secrets": TenantSecrets(),

@@ -5,16 +5,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import dagster as dg
-from dagster._core.scheduler.instigation import InstigatorType, SensorInstigatorData
-from dagster._core.storage.asset_check_execution_record import (
-    AssetCheckExecutionRecord,
-    AssetCheckExecutionRecordStatus,
-)
 
 from stax_pipeline.assets.checks import CHECKS
 from stax_pipeline.assets.partitions import window_of_run
 from stax_pipeline.domain.alert_causes import Kind
 from stax_pipeline.resources.dagster import loader_engine
+from stax_pipeline.resources.dagster_internals import (
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+    InstigatorType,
+    SensorInstigatorData,
+)
 from stax_pipeline.resources.notify import channels
 from stax_pipeline.settings import read_settings
 from stax_pipeline.steps.alert_facts import EVERY, QUICK

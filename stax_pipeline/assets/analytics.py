@@ -1,6 +1,6 @@
 """Group `analytics`: prices, spend with the source of every figure, spend by key, and the error bar."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -15,8 +15,10 @@ from stax_pipeline.assets.raw import FRESH
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.prices import shipped_prices
-from stax_pipeline.resources.dagster import Lake, Scope, Warehouse
+from stax_pipeline.domain.time import is_first_backfill
+from stax_pipeline.resources.dagster import Lake, Warehouse
 from stax_pipeline.resources.lake.parquet import rebuild
+from stax_pipeline.resources.scope import InScope
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.prices import read_book, record_prices
 from stax_pipeline.steps.analytics import (
@@ -53,14 +55,16 @@ def price_book(warehouse: Warehouse) -> dg.MaterializeResult:
     freshness_policy=FRESH,
     **DAILY_TABLE,
 )
-def spend(context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake) -> dg.MaterializeResult:
+def spend(context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake) -> dg.MaterializeResult:
     """What each tenant's Claude use cost, every figure with its source (USD, one row per line)."""
     window = window_of(list(context.partition_keys))
-    tenants = scope.chosen(warehouse)
-    outcome, totals = publish_spend(books(warehouse, lake), tenants, window, progress(context, "building spend"))
+    outcome, totals = publish_spend(books(warehouse, lake), scope.tenants, window, progress(context, "building spend"))
     rebuild(warehouse.engine, lake.store, tables.spend, window)
     rebuild(warehouse.engine, lake.store, tables.restatements, window)
-    note_first_sync(warehouse.engine, [t for t in tenants if t.slug not in outcome.failures], context.run_id)
+    told = outcome_metadata(outcome, scope)
+    if is_first_backfill(window, datetime.now(UTC), warehouse.settings.start_date):
+        whole = [tenant for tenant in scope.tenants if tenant.slug not in scope.lacking["spend"]]
+        note_first_sync(warehouse.engine, whole, context.run_id)
     daily = dollars_by_day(warehouse.engine, window)
     for day, dollars in daily.items():
         context.add_asset_metadata(
@@ -68,7 +72,7 @@ def spend(context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse,
         )
     return dg.MaterializeResult(
         metadata={
-            **outcome_metadata(outcome),
+            **told,
             **{f"usd_{source}": f"{usd:f}" for source, usd in sorted(totals.usd.items())},
             "dollars_by_day": dollars_table(daily),
             "dagster/column_lineage": lineage(
@@ -83,28 +87,26 @@ def spend(context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse,
 
 @dg.asset(deps=[spend, "usage_by_key"], metadata=table_metadata(tables.spend_by_key), **DAILY_TABLE)
 def spend_by_key(
-    context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake
+    context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake
 ) -> dg.MaterializeResult:
     """Spend split over API keys and accounts by the tokens each used; sums tie to spend to the last digit."""
     window = window_of(list(context.partition_keys))
     outcome = publish_spend_by_key(
-        books(warehouse, lake), scope.chosen(warehouse), window, progress(context, "building spend by key")
+        books(warehouse, lake), scope.tenants, window, progress(context, "building spend by key")
     )
     rebuild(warehouse.engine, lake.store, tables.spend_by_key, window)
-    return dg.MaterializeResult(metadata=outcome_metadata(outcome))
+    return dg.MaterializeResult(metadata=outcome_metadata(outcome, scope))
 
 
 @dg.asset(deps=[cost_lines, "usage_lines", price_book], metadata=table_metadata(tables.reconciliation), **DAILY_TABLE)
 def reconciliation(
-    context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake
+    context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake
 ) -> dg.MaterializeResult:
     """The error bar: standard and batch tokens priced by the code that prices Priority, beside what was reported."""
     window = window_of(list(context.partition_keys))
-    outcome = publish_reconciliation(
-        books(warehouse, lake), scope.chosen(warehouse), window, progress(context, "reconciling")
-    )
+    outcome = publish_reconciliation(books(warehouse, lake), scope.tenants, window, progress(context, "reconciling"))
     rebuild(warehouse.engine, lake.store, tables.reconciliation, window)
-    return dg.MaterializeResult(metadata=outcome_metadata(outcome))
+    return dg.MaterializeResult(metadata=outcome_metadata(outcome, scope))
 
 
 def books(warehouse: Warehouse, lake: Lake) -> Books:

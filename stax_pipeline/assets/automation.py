@@ -9,13 +9,12 @@ import sqlalchemy as sa
 from stax_pipeline.assets.checks import FRESHNESS_CHECKS
 from stax_pipeline.assets.partitions import range_tags
 from stax_pipeline.assets.retention import purge_history
-from stax_pipeline.domain.time import trailing_window
+from stax_pipeline.domain.time import FIRST_DAYS, trailing_window
 from stax_pipeline.resources.dagster import loader_engine
 from stax_pipeline.resources.warehouse.tables import extractions, tenants
 from stax_pipeline.resources.warehouse.tenants import CONNECTED
 from stax_pipeline.settings import read_settings
 
-FIRST_DAYS = 30  # "the initial backfill pulls cost data for the last 30 days" (provider guide)
 AT_ONCE = 50  # tenants in one first backfill
 GRACE = timedelta(seconds=60)  # `stax connect` backfills itself; the sensor is for tenants added by other means
 RUNNING = dg.DefaultScheduleStatus.RUNNING
@@ -40,7 +39,8 @@ watch = dg.define_asset_job(
 def daily_sync(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """The trailing window as one run, after the source's lag has passed; restatements are caught on the way."""
     now = context.scheduled_execution_time.astimezone(UTC)
-    window = trailing_window(read_settings().lookback_days, now)
+    settings = read_settings()
+    window = trailing_window(settings.lookback_days, now, settings.start_date)
     return dg.RunRequest(run_key=f"daily:{now.date()}", tags=range_tags(window))
 
 
@@ -77,9 +77,17 @@ def open_day_refresh(minutes: int) -> dg.ScheduleDefinition:
 
 
 def _never_synced(now: datetime) -> sa.Select[tuple[str]]:
-    """Slugs of connected tenants without a first sync, none tried today (UTC), the oldest first."""
+    """Slugs of connected tenants without a first backfill, none tried today (UTC), the oldest first.
+
+    A fetch of fewer days is no try: it begins later than a first backfill would.
+    """
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    tried = sa.exists().where(extractions.c.tenant_id == tenants.c.tenant_id, extractions.c.recorded_at >= midnight)
+    first = trailing_window(FIRST_DAYS, now, read_settings().start_date).start
+    tried = sa.exists().where(
+        extractions.c.tenant_id == tenants.c.tenant_id,
+        extractions.c.recorded_at >= midnight,
+        extractions.c.window_start <= first,
+    )
     return (
         sa.select(tenants.c.slug)
         .where(
@@ -112,7 +120,7 @@ def new_tenant_backfill(context: dg.SensorEvaluationContext) -> Iterator[dg.RunR
     yield dg.RunRequest(
         run_key=f"first:{now.date()}:{','.join(slugs)}",
         run_config={"resources": {"scope": {"config": {"tenants": slugs}}}},
-        tags={**range_tags(trailing_window(FIRST_DAYS, now)), "lane": "onboard"},
+        tags={**range_tags(trailing_window(FIRST_DAYS, now, read_settings().start_date)), "lane": "onboard"},
     )
 
 

@@ -1,4 +1,7 @@
-"""Asset checks: every rule of `steps.checks` and the two ties to the raw pages. They report and never block."""
+"""Asset checks: the rules of `steps.checks` and the ties to the raw pages. They report and never block.
+
+They speak of the run's own tenants and days. Stays out: the check that ends a run (`assets.verdict`).
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -8,12 +11,13 @@ import dagster as dg
 import sqlalchemy as sa
 
 from stax_pipeline.assets.metadata import text_table
-from stax_pipeline.assets.partitions import window_of_check
+from stax_pipeline.assets.partitions import named_window, window_of_check
 from stax_pipeline.domain.words import count_of
-from stax_pipeline.resources.dagster import Lake, Scope, Warehouse
-from stax_pipeline.steps.checks import examine
+from stax_pipeline.resources.dagster import Lake, Warehouse
+from stax_pipeline.resources.scope import InScope, Scope
+from stax_pipeline.steps.checks import About, examine
 from stax_pipeline.steps.rule import Rule
-from stax_pipeline.steps.rules import FRESHNESS, RULES
+from stax_pipeline.steps.rules import ALL_TENANTS_EXTRACTED, FRESHNESS, RULES
 from stax_pipeline.steps.tie import Gap, cost_gaps, usage_gaps
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
@@ -23,27 +27,39 @@ def check_of(rule: Rule) -> dg.AssetChecksDefinition:
     """The asset check that runs one rule over the days of its run."""
 
     @dg.asset_check(asset=rule.asset, name=rule.name, description=rule.description)
-    def run(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> dg.AssetCheckResult:
-        with warehouse.engine.connect() as connection:
-            found = examine(connection, rule, window_of_check(context), datetime.now(UTC), warehouse.settings)
-            reach = reached(connection) if rule in FRESHNESS else {}
-        return dg.AssetCheckResult(
-            passed=found.holds,
-            severity=ERROR if found.is_severe else WARN,
-            description=None
-            if found.holds
-            else f"{count_of(len(found.rows), 'violation')} in {', '.join(found.tenants[:20])}",
-            metadata={**violations(rule.columns, found.rows, found.tenants), **reach},
-        )
+    def run(context: dg.AssetCheckExecutionContext, scope: InScope, warehouse: Warehouse) -> dg.AssetCheckResult:
+        return examined(rule, context, scope, warehouse)
 
     return run
 
 
-def reached(connection: sa.Connection) -> dict[str, Any]:
-    """How far each tenant's data reaches, for the freshness checks: it names every tenant, late or not."""
+def examined(
+    rule: Rule, context: dg.AssetCheckExecutionContext, scope: Scope, warehouse: Warehouse
+) -> dg.AssetCheckResult:
+    """What one rule finds about the run's tenants and days."""
+    about = About(named_window(context.run), scope.named)
+    with warehouse.engine.connect() as connection:
+        found = examine(connection, rule, window_of_check(context), datetime.now(UTC), warehouse.settings, about)
+        reach = reached(connection, about) if rule in FRESHNESS else {}
+    words = f"{count_of(len(found.rows), 'violation')} in {', '.join(found.tenants[:20])}"
+    return dg.AssetCheckResult(
+        check_name=rule.name,
+        asset_key=rule.asset,
+        passed=found.holds,
+        severity=ERROR if found.is_severe else WARN,
+        description=None if found.holds else words,
+        metadata={**violations(rule.columns, found.rows, found.tenants), **reach},
+    )
+
+
+def reached(connection: sa.Connection, about: About) -> dict[str, Any]:
+    """How far the data of each of the run's tenants reaches, late or not, for the freshness checks."""
     names = ["slug", "usage_data_through", "cost_data_through", "complete_through"]
-    query = "select slug, usage_data_through, cost_data_through, complete_through from stax.freshness order by 2, 1"
-    return {"data_through": text_table(names, list(connection.execute(sa.text(query))))}
+    query = sa.text(
+        "select slug, usage_data_through, cost_data_through, complete_through from stax.freshness order by 2, 1"
+    )
+    rows = [row for row in connection.execute(query) if about.slugs is None or row.slug in about.slugs]
+    return {"data_through": text_table(names, rows)}
 
 
 def violations(columns: tuple[str, ...], rows: Sequence[Any], tenants: Sequence[str]) -> dict[str, Any]:
@@ -65,26 +81,24 @@ def tie_result(gaps: list[Gap]) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset="cost_lines", description="Per tenant and day, cost lines hold every cent on the raw pages.")
 def cost_lines_tie_to_report(
-    context: dg.AssetCheckExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake
+    context: dg.AssetCheckExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake
 ) -> dg.AssetCheckResult:
-    tenants = scope.chosen(warehouse)
     with warehouse.engine.connect() as connection:
-        return tie_result(cost_gaps(connection, lake.store, tenants, window_of_check(context)))
+        return tie_result(cost_gaps(connection, lake.store, scope.tenants, window_of_check(context)))
 
 
 @dg.asset_check(asset="usage_lines", description="Per tenant and day, usage lines hold every token on the raw pages.")
 def usage_lines_tie_to_report(
-    context: dg.AssetCheckExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake
+    context: dg.AssetCheckExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake
 ) -> dg.AssetCheckResult:
-    tenants = scope.chosen(warehouse)
     with warehouse.engine.connect() as connection:
-        return tie_result(usage_gaps(connection, lake.store, tenants, window_of_check(context)))
+        return tie_result(usage_gaps(connection, lake.store, scope.tenants, window_of_check(context)))
 
 
 FRESHNESS_CHECKS = [check_of(rule) for rule in FRESHNESS]
 CHECKS = [
     *FRESHNESS_CHECKS,
-    *(check_of(rule) for rule in RULES if rule not in FRESHNESS),
+    *(check_of(rule) for rule in RULES if rule not in (*FRESHNESS, ALL_TENANTS_EXTRACTED)),
     cost_lines_tie_to_report,
     usage_lines_tie_to_report,
 ]

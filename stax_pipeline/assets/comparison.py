@@ -13,7 +13,8 @@ from stax_pipeline.assets.partitions import DAILY, SINGLE_RUN, window_of, window
 from stax_pipeline.assets.progress import progress
 from stax_pipeline.assets.raw import raw_analytics
 from stax_pipeline.domain.extraction import DataSource
-from stax_pipeline.resources.dagster import Lake, Scope, Warehouse
+from stax_pipeline.resources.dagster import Lake, Warehouse
+from stax_pipeline.resources.scope import InScope
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.settings import read_settings
 from stax_pipeline.steps.compare import publish_comparison
@@ -31,14 +32,14 @@ def source_comparison(reads: DataSource) -> dg.AssetsDefinition:
         metadata=table_metadata(tables.source_comparison), **ANALYTICS,
     )  # fmt: skip
     def compared(
-        context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake
+        context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake
     ) -> dg.MaterializeResult:
         """The reports and the newer source beside each other, by day and every dimension both know."""
         outcome = publish_comparison(
-            warehouse.engine, lake.store, reads, scope.chosen(warehouse), window_of(list(context.partition_keys)),
+            warehouse.engine, lake.store, reads, scope.tenants, window_of(list(context.partition_keys)),
             progress(context, "comparing sources", "tenants"),
         )  # fmt: skip
-        return dg.MaterializeResult(metadata=outcome_metadata(outcome))
+        return dg.MaterializeResult(metadata=outcome_metadata(outcome, scope))
 
     made: dg.AssetsDefinition = compared
     return made
@@ -49,11 +50,10 @@ def source_comparison(reads: DataSource) -> dg.AssetsDefinition:
     description="Per tenant and day, the dollars kept out of cost_lines are those on the raw pages.",
 )
 def set_aside_ties_to_report(
-    context: dg.AssetCheckExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake
+    context: dg.AssetCheckExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake
 ) -> dg.AssetCheckResult:
-    tenants = scope.chosen(warehouse)
     with warehouse.engine.connect() as connection:
-        return tie_result(set_aside_gaps(connection, lake.store, tenants, window_of_check(context)))
+        return tie_result(set_aside_gaps(connection, lake.store, scope.tenants, window_of_check(context)))
 
 
 def assets() -> Sequence[dg.AssetsDefinition]:

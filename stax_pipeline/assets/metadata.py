@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
+from stax_pipeline.resources.scope import Scope
 from stax_pipeline.resources.warehouse.columns import SCHEMA
 from stax_pipeline.steps.isolation import Outcome
 
@@ -54,29 +55,36 @@ def lineage(columns: Mapping[str, Mapping[str, list[str]]]) -> dg.TableColumnLin
     )
 
 
-def outcome_metadata(outcome: Outcome) -> dict[str, Any]:
-    """Tenants that succeeded and failed, rows, requests sent again, and who failed for which reason, as a table and as
-    tags of the run.
+def outcome_metadata(outcome: Outcome, scope: Scope, asset: str | None = None) -> dict[str, Any]:
+    """Tenants that the asset has and lacks after this run, rows, requests sent again, and who is lacking for which
+    reason, as tables and as a tag of the run. `asset` is needed where a step makes several.
     """
+    context = dg.AssetExecutionContext.get()
+    key = dg.AssetKey(asset) if asset else context.asset_key
+    upstream = (before.to_user_string() for before in context.assets_def.asset_deps[key])
+    inherited = scope.note(key.to_user_string(), upstream, outcome.failures)
     told: dict[str, Any] = {
-        "tenants_ok": outcome.succeeded,
-        "tenants_failed": len(outcome.failures),
+        "tenants_ok": outcome.succeeded - len(inherited),
+        "tenants_failed": len(outcome.failures) + len(inherited),
         "dagster/row_count": outcome.rows,
     }
     if outcome.retries:
         told["requests_repeated"] = outcome.retries
     if outcome.failures:
-        _tag_run(outcome.failures)
+        _tag_run(context, outcome.failures)
         told["failures"] = text_table(["tenant", "reason"], sorted(outcome.failures.items()))
+    if inherited:
+        told["failed_upstream"] = text_table(
+            ["tenant", "asset", "reason"], [(slug, *missing) for slug, missing in sorted(inherited.items())]
+        )
     found = [(slug, words) for slug, findings in sorted(outcome.findings.items()) for words in findings]
     if found:
         told["findings"] = text_table(["tenant", "finding"], found)
     return told
 
 
-def _tag_run(slugs: Collection[str]) -> None:
+def _tag_run(context: dg.AssetExecutionContext, slugs: Collection[str]) -> None:
     """Name failed tenants where runs are listed: a run that succeeded for the others is green."""
-    context = dg.AssetExecutionContext.get()
     run = context.instance.get_run_by_id(context.run_id)
     before = run.tags.get(FAILED_TENANTS, "").split(", ") if run else []
     names = sorted({*before, *slugs} - {""})

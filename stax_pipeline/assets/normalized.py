@@ -9,8 +9,9 @@ from stax_pipeline.assets.partitions import DAILY, SINGLE_RUN, window_of
 from stax_pipeline.assets.progress import progress
 from stax_pipeline.assets.raw import raw_cost_report, raw_organization, raw_usage_report
 from stax_pipeline.domain.usage import Counts
-from stax_pipeline.resources.dagster import Lake, Scope, Warehouse
+from stax_pipeline.resources.dagster import Lake, Warehouse
 from stax_pipeline.resources.lake.parquet import rebuild
+from stax_pipeline.resources.scope import InScope
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.steps.normalize import Stores, publish_cost, publish_usage
 from stax_pipeline.steps.organization import publish_organization
@@ -34,17 +35,18 @@ KINDS = {"postgres", "parquet"}
         )
     ],
 )  # fmt: skip
-def usage(context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake) -> Any:
+def usage(context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake) -> Any:
     """Usage rows of each day's newest extraction, both tables in one transaction per tenant."""
     window = window_of(list(context.partition_keys))
     outcome = publish_usage(
-        _stores(scope, warehouse, lake), scope.chosen(warehouse), window, progress(context, "publishing usage")
+        _stores(scope, warehouse, lake), scope.tenants, window, progress(context, "publishing usage")
     )
     counted = lineage({name: {"raw_usage_report": [name]} for name in Counts._fields})
     for table in (tables.usage_lines, tables.usage_by_key):
         rebuild(warehouse.engine, lake.store, table, window)
         yield dg.MaterializeResult(
-            asset_key=table.name, metadata={**outcome_metadata(outcome), "dagster/column_lineage": counted}
+            asset_key=table.name,
+            metadata={**outcome_metadata(outcome, scope, table.name), "dagster/column_lineage": counted},
         )
 
 
@@ -57,28 +59,26 @@ def usage(context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse,
     **NORMALIZED,
 )
 def cost_lines(
-    context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake
+    context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake
 ) -> dg.MaterializeResult:
     """Dollars as reported, in USD, row by row; usage and prices guard against a changed unit."""
     window = window_of(list(context.partition_keys))
-    outcome = publish_cost(
-        _stores(scope, warehouse, lake), scope.chosen(warehouse), window, progress(context, "publishing cost")
-    )
+    outcome = publish_cost(_stores(scope, warehouse, lake), scope.tenants, window, progress(context, "publishing cost"))
     rebuild(warehouse.engine, lake.store, tables.cost_lines, window)
     paid = lineage({"amount_usd": {"raw_cost_report": ["amount"]}})
-    return dg.MaterializeResult(metadata={**outcome_metadata(outcome), "dagster/column_lineage": paid})
+    return dg.MaterializeResult(metadata={**outcome_metadata(outcome, scope), "dagster/column_lineage": paid})
 
 
 @dg.asset(deps=[raw_organization], kinds={"postgres"}, metadata=table_metadata(tables.workspaces), **NORMALIZED)
 def organization(
-    context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake
+    context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake
 ) -> dg.MaterializeResult:
     """Names of workspaces, API keys and members; what an organisation no longer lists is kept."""
     outcome = publish_organization(
-        warehouse.engine, lake.store, scope.chosen(warehouse), progress(context, "publishing names", "tenants")
+        warehouse.engine, lake.store, scope.tenants, progress(context, "publishing names", "tenants")
     )
-    return dg.MaterializeResult(metadata=outcome_metadata(outcome))
+    return dg.MaterializeResult(metadata=outcome_metadata(outcome, scope))
 
 
-def _stores(scope: Scope, warehouse: Warehouse, lake: Lake) -> Stores:
+def _stores(scope: InScope, warehouse: Warehouse, lake: Lake) -> Stores:
     return Stores(warehouse.engine, lake.store, warehouse.settings.settle, scope.accept_shrink)

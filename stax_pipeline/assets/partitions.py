@@ -26,10 +26,14 @@ def window_of_check(context: dg.AssetCheckExecutionContext) -> Window:
 
 def window_of_run(run: dg.DagsterRun) -> Window:
     """The days of a run; the trailing window when it names none."""
-    first, last = run.tags.get(RANGE_START), run.tags.get(RANGE_END)
-    one = run.tags.get("dagster/partition")
-    keys = [key for key in (first, last, one) if key]
-    return window_of(keys) if keys else trailing_window(read_settings().lookback_days, datetime.now(UTC))
+    return named_window(run) or trailing_window(read_settings().lookback_days, datetime.now(UTC))
+
+
+def named_window(run: dg.DagsterRun) -> Window | None:
+    """The days that a run names."""
+    named = (RANGE_START, RANGE_END, "dagster/partition")
+    keys = [run.tags[name] for name in named if name in run.tags]
+    return window_of(keys) if keys else None
 
 
 def range_tags(window: Window) -> dict[str, str]:

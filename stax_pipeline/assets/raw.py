@@ -10,7 +10,8 @@ from stax_pipeline.assets.partitions import DAILY, SINGLE_RUN, window_of
 from stax_pipeline.assets.progress import progress
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.domain.time import trailing_window
-from stax_pipeline.resources.dagster import AnthropicAdminApi, Lake, Scope, TenantSecrets, Warehouse
+from stax_pipeline.resources.dagster import AnthropicAdminApi, Lake, TenantSecrets, Warehouse
+from stax_pipeline.resources.scope import InScope
 from stax_pipeline.steps.extract import Source, extract
 from stax_pipeline.steps.isolation import Outcome
 
@@ -25,53 +26,52 @@ FRESH = dg.FreshnessPolicy.cron(deadline_cron="0 2 * * *", lower_bound_delta=tim
 
 @dg.asset(partitions_def=DAILY, backfill_policy=SINGLE_RUN, freshness_policy=FRESH, **RAW)
 def raw_cost_report(
-    context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake, secrets: TenantSecrets,
+    context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake, secrets: TenantSecrets,
     anthropic: AnthropicAdminApi,
 ) -> dg.MaterializeResult:  # fmt: skip
     """Dollar costs of every tenant, page by page as `cost_report` sent them. Completed UTC days only."""
     window = window_of(list(context.partition_keys))
     outcome = _fetch(context, Report.COST, window, scope, warehouse, lake, secrets, anthropic)
-    return dg.MaterializeResult(metadata=outcome_metadata(outcome))
+    return dg.MaterializeResult(metadata=outcome_metadata(outcome, scope))
 
 
 @dg.asset(partitions_def=DAILY, backfill_policy=SINGLE_RUN, freshness_policy=FRESH, **RAW)
 def raw_usage_report(
-    context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake, secrets: TenantSecrets,
+    context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake, secrets: TenantSecrets,
     anthropic: AnthropicAdminApi,
 ) -> dg.MaterializeResult:  # fmt: skip
     """Token usage of every tenant in its three readings, page by page as `usage_report/messages` sent them."""
     window = window_of(list(context.partition_keys))
     outcome = _fetch(context, Report.USAGE, window, scope, warehouse, lake, secrets, anthropic)
-    return dg.MaterializeResult(metadata=outcome_metadata(outcome))
+    return dg.MaterializeResult(metadata=outcome_metadata(outcome, scope))
 
 
 @dg.asset(partitions_def=DAILY, backfill_policy=SINGLE_RUN, **RAW)
 def raw_analytics(
-    context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake, secrets: TenantSecrets,
+    context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake, secrets: TenantSecrets,
     anthropic: AnthropicAdminApi,
 ) -> dg.MaterializeResult:  # fmt: skip
     """Cost and usage of the newer source, for comparison with the reports (`STAX_SOURCE=both`). Completed days only."""
     window = window_of(list(context.partition_keys))
     outcome = _fetch(context, Report.ANALYTICS, window, scope, warehouse, lake, secrets, anthropic)
-    return dg.MaterializeResult(metadata=outcome_metadata(outcome))
+    return dg.MaterializeResult(metadata=outcome_metadata(outcome, scope))
 
 
 @dg.asset(**RAW)
 def raw_organization(
-    context: dg.AssetExecutionContext, scope: Scope, warehouse: Warehouse, lake: Lake, secrets: TenantSecrets,
+    context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake, secrets: TenantSecrets,
     anthropic: AnthropicAdminApi,
 ) -> dg.MaterializeResult:  # fmt: skip
     """Workspaces, API keys and members of every tenant's organisation, as the list endpoints sent them."""
     window = trailing_window(0, datetime.now(UTC))
     outcome = _fetch(context, Report.ORGANIZATION, window, scope, warehouse, lake, secrets, anthropic)
-    return dg.MaterializeResult(metadata=outcome_metadata(outcome))
+    return dg.MaterializeResult(metadata=outcome_metadata(outcome, scope))
 
 
 def _fetch(
-    context: dg.AssetExecutionContext, report: Report, window: Window, scope: Scope, warehouse: Warehouse, lake: Lake,
+    context: dg.AssetExecutionContext, report: Report, window: Window, scope: InScope, warehouse: Warehouse, lake: Lake,
     secrets: TenantSecrets, anthropic: AnthropicAdminApi,
 ) -> Outcome:  # fmt: skip
-    tenants = scope.chosen(warehouse)
     open_key = secrets.opener(warehouse)
     tell = progress(context, f"extracting {report}", "pages")
 
@@ -79,7 +79,7 @@ def _fetch(
         lambda api: extract(
             Source(api, warehouse.engine, lake.store, open_key, context.run_id, reads=anthropic.source),
             report,
-            tenants,
+            scope.tenants,
             window,
             anthropic.concurrency,
             tell,

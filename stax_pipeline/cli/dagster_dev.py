@@ -25,14 +25,15 @@ def main() -> None:
 
 
 def _dev() -> None:
-    from dagster._cli import dev
+    from stax_pipeline.resources.dagster_internals import dev_module
 
-    start = dev.open_ipc_subprocess  # type: ignore[attr-defined]
+    dev: Any = dev_module()
+    start = dev.open_ipc_subprocess
 
     def start_behind_the_door(parts: Sequence[str], **options: Any) -> Any:
         return start(with_door(parts), **options)
 
-    dev.open_ipc_subprocess = start_behind_the_door  # type: ignore[attr-defined]
+    dev.open_ipc_subprocess = start_behind_the_door
     dev.dev_command(prog_name="dagster dev")
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stax_pipeline.cli.environment import dagster_environment
+from stax_pipeline.cli.environment import dagster_environment, dagster_home
 from stax_pipeline.cli.main import TERMINATED
 from stax_pipeline.cli.progress import shown_progress
 from stax_pipeline.domain.errors import WrongUse
@@ -31,7 +31,7 @@ from stax_pipeline.domain.time import trailing_window
 from stax_pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from dagster import AssetMaterialization, ExecuteInProcessResult
+    from dagster import AssetMaterialization, DagsterEvent
 
 
 IN_PASSING = re.compile(r" to GET \S+?(?=[:;. ]|$)| \(request [^)]*\)| after \d+ tr(?:y|ies)|(?<= until )[\d: -]+ UTC")
@@ -106,8 +106,7 @@ def chosen_window(
 
 def first_window(settings: Settings, days: int, now: datetime | None = None) -> Window:
     """N complete days and the open one, as far as there are partitions."""
-    window = trailing_window(days, now or datetime.now(UTC))
-    return Window(max(window.start, settings.start_date), window.end)
+    return trailing_window(days, now or datetime.now(UTC), settings.start_date)
 
 
 def run_sync(
@@ -126,13 +125,13 @@ def run_sync(
 
         from stax_pipeline.assets.partitions import range_tags
         from stax_pipeline.definitions import defs
+        from stax_pipeline.resources.dagster_internals import create_run, execute
 
         job = defs.resolve_job_def("sync")
         with dg.DagsterInstance.get() as instance:
-            result = job.execute_in_process(
-                instance=instance, tags=range_tags(window), run_config=config, raise_on_error=False
-            )
-    return _read(result, window)
+            run = create_run(instance, job, dagster_home() / "workspace.yaml", range_tags(window), config)
+            events = list(execute(instance, job, run))
+    return _read(run.run_id, events, window)
 
 
 def tell_start() -> None:
@@ -183,9 +182,9 @@ def _quiet(verbose: bool) -> Iterator[None]:
         yield
 
 
-def _read(result: ExecuteInProcessResult, window: Window) -> Ran:
-    ran = Ran(result.run_id, window, result.success)
-    for event in result.all_events:
+def _read(run_id: str, events: Sequence[DagsterEvent], window: Window) -> Ran:
+    ran = Ran(run_id, window, any(event.is_job_success for event in events))
+    for event in events:
         if event.is_step_failure:
             ran.broken[event.step_key or "?"] = _why_the_step_failed(event.step_failure_data)
         elif event.is_step_materialization:
@@ -197,13 +196,13 @@ def _read(result: ExecuteInProcessResult, window: Window) -> Ran:
                     f"{found.check_name} ({found.severity.value}): {found.description or 'did not pass'}"
                 )
     if not ran.success and not ran.broken:
-        ran.reason = _why_the_run_failed(result)
+        ran.reason = _why_the_run_failed(events)
     return ran
 
 
-def _why_the_run_failed(result: ExecuteInProcessResult) -> str:
+def _why_the_run_failed(events: Sequence[DagsterEvent]) -> str:
     """Dagster's own words for a run that failed outside of its steps, such as while starting a resource."""
-    for event in result.all_events:
+    for event in events:
         if event.is_run_failure:
             error = event.job_failure_data.error
             return (_innermost(error) if error else event.message or "").strip() or "Dagster gave no reason"

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from stax_pipeline.domain.extraction import Window, midnight
 
+FIRST_DAYS = 30  # "the initial backfill pulls cost data for the last 30 days" (provider guide)
 SOURCE_LAG = timedelta(minutes=5)  # "data is typically there within 5 minutes after a request completes" (guide)
 
 
@@ -41,10 +42,15 @@ def is_old_enough_to_settle(day: date, extracted_at: datetime, settle: timedelta
     return day_state(day, extracted_at) is State.COMPLETE and extracted_at >= day_end(day) + settle
 
 
-def trailing_window(days: int, now: datetime) -> Window:
-    """The last `days` complete UTC days and the open one."""
+def trailing_window(days: int, now: datetime, first: date = date.min) -> Window:
+    """The last `days` complete UTC days and the open one, none of them before `first`."""
     today = now.date()
-    return Window(today - timedelta(days=days), today + timedelta(days=1))
+    return Window(max(today - timedelta(days=days), first), today + timedelta(days=1))
+
+
+def is_first_backfill(window: Window, now: datetime, first: date) -> bool:
+    """Whether a run over `window` brings all that a new tenant gets at first; `first` is the installation's day."""
+    return window.start <= trailing_window(FIRST_DAYS, now, first).start and window.end >= now.date()
 
 
 def completed(window: Window, server_now: datetime) -> Window:

@@ -1,4 +1,4 @@
-"""What assets talk to, as Dagster resources. They hold no configuration but the scope of a run.
+"""What assets talk to, as Dagster resources without configuration; what a run is about is `scope`.
 
 Secrets and addresses come from the settings of the process that runs them, never from run config, which Dagster stores
 and shows.
@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import dagster as dg
 import sqlalchemy as sa
-from pydantic import Field
 
 from stax_pipeline.domain.errors import StaxError
 from stax_pipeline.domain.extraction import DataSource
@@ -20,7 +19,7 @@ from stax_pipeline.resources.lake.store import Lake as ObjectLake
 from stax_pipeline.resources.tenant_secrets import OpenedKey, master_keys, open_key
 from stax_pipeline.resources.warehouse.engine import connect_engine
 from stax_pipeline.resources.warehouse.roles import logins
-from stax_pipeline.resources.warehouse.tenants import Tenant, tenants_to_sync
+from stax_pipeline.resources.warehouse.tenants import Tenant
 from stax_pipeline.settings import Settings, read_settings
 
 T = TypeVar("T")
@@ -36,7 +35,7 @@ def loader_engine(settings: Settings) -> sa.Engine:
     return _engine(logins(settings).loader)
 
 
-def _or_told(work: Callable[[], T]) -> T:
+def or_told(work: Callable[[], T]) -> T:
     """What `work` returns; what it refuses fails the step in one sentence, without a trace or a retry."""
     try:
         return work()
@@ -45,20 +44,10 @@ def _or_told(work: Callable[[], T]) -> T:
     raise dg.Failure(description=refusal, allow_retries=False)
 
 
-class Scope(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Which tenants a run is about. Edit it in the launchpad to narrow a run."""
-
-    tenants: list[str] = Field(default=[], description="Slugs; empty means every connected tenant")
-    accept_shrink: bool = Field(default=False, description="Publish a settled day that lost more than half")
-
-    def chosen(self, warehouse: "Warehouse") -> list[Tenant]:
-        """The tenants of the run."""
-
-        def looked_up() -> list[Tenant]:
-            with warehouse.engine.connect() as connection:
-                return tenants_to_sync(connection, self.tenants)
-
-        return _or_told(looked_up)
+@dg.io_manager(config_schema={}, description="Steps hand on no values: what they make lies in warehouse and lake.")
+def no_values() -> dg.InMemoryIOManager:
+    """In place of Dagster's own, whose configuration reads the environment."""
+    return dg.InMemoryIOManager()  # type: ignore[no-untyped-call]
 
 
 class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -86,7 +75,7 @@ class TenantSecrets(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Opens one tenant's admin key, in memory, when its requests begin."""
 
     def opener(self, warehouse: Warehouse) -> Callable[[Tenant], OpenedKey]:
-        _or_told(lambda: master_keys(read_settings()))
+        or_told(lambda: master_keys(read_settings()))
 
         def open_for(tenant: Tenant) -> OpenedKey:
             """Under the master keys of this moment: they may be rotated while the run goes on."""

@@ -7,13 +7,13 @@ backfill's time went there (`benchmarks`). Pinging before use outlives a restart
 import re
 from typing import Any
 
-from dagster._serdes import ConfigurableClassData
 from dagster_postgres.storage import DagsterPostgresStorage
 from dagster_postgres.utils import pg_url_from_config
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.dialects import plugins
 from sqlalchemy.engine import CreateEnginePlugin
 
+from stax_pipeline.resources.dagster_internals import ConfigurableClassData
 from stax_pipeline.resources.warehouse.engine import searching_in
 from stax_pipeline.resources.warehouse.roles import DAGSTER_SCHEMA
 

@@ -7,7 +7,7 @@ runs them from the command line).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,7 +25,7 @@ from stax_pipeline.steps.rules import RULES, SOURCES_AGREE
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule found: its violations, and the share of connected tenants they touch."""
+    """What a rule found: its violations, and the share of the run's tenants they touch."""
 
     rule: Rule
     rows: Sequence[tuple[Any, ...]]
@@ -41,8 +41,30 @@ class Finding:
         return bool(self.rows) and len(self.tenants) > self.rule.severe_share * max(self.connected, 1)
 
 
-def examine(connection: sa.Connection, rule: Rule, window: Window, now: datetime, settings: Settings) -> Finding:
-    """Run one rule at the instant `now` (UTC) over a window of days."""
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a run is about: the days it names, if any, and the slugs it is narrowed to, if it is."""
+
+    window: Window | None = None
+    slugs: Collection[str] | None = None
+
+    def holds(self, rule: Rule, row: Sequence[Any]) -> bool:
+        """Whether a violation, its tenant's slug first, is of these tenants and days."""
+        if self.slugs is not None and row[0] not in self.slugs:
+            return False
+        if self.window is None or rule.looks_back or "usage_date" not in rule.columns:
+            return True
+        return row[rule.columns.index("usage_date")] in self.window.days
+
+
+EVERYTHING = About()
+
+
+def examine(
+    connection: sa.Connection, rule: Rule, window: Window, now: datetime, settings: Settings,
+    about: About = EVERYTHING,
+) -> Finding:  # fmt: skip
+    """Run one rule at the instant `now` (UTC) over a window of days; what is not `about` the run is not told."""
     values: dict[str, Any] = {
         "start": window.start,
         "end": window.end,
@@ -53,9 +75,15 @@ def examine(connection: sa.Connection, rule: Rule, window: Window, now: datetime
     if ":versions" in rule.query:
         values |= _versions(connection)
     used = {name: value for name, value in values.items() if f":{name}" in rule.query}
-    rows = [tuple(row) for row in connection.execute(sa.text(rule.query), used)]
-    connected = connection.execute(sa.text("select count(*) from stax.tenants where status <> 'disconnected'")).scalar()
-    return Finding(rule, rows, tuple(dict.fromkeys(str(row[0]) for row in rows)), int(connected or 0))
+    found = [tuple(row) for row in connection.execute(sa.text(rule.query), used)]
+    rows = [row for row in found if about.holds(rule, row)]
+    connected = _connected(connection) if about.slugs is None else len(about.slugs)
+    return Finding(rule, rows, tuple(dict.fromkeys(str(row[0]) for row in rows)), connected)
+
+
+def _connected(connection: sa.Connection) -> int:
+    counted = connection.execute(sa.text("select count(*) from stax.tenants where status <> 'disconnected'"))
+    return int(counted.scalar_one())
 
 
 def _versions(connection: sa.Connection) -> dict[str, str]:

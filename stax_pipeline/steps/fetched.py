@@ -19,7 +19,7 @@ from stax_pipeline.resources.lake.raw import RawHeader, RawWriter, store_raw
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse.engine import WarehouseFault, plain_faults
 from stax_pipeline.resources.warehouse.extractions import Extraction, record
-from stax_pipeline.resources.warehouse.tenants import KEY_REJECTED, Tenant, note_accepted, note_rejected
+from stax_pipeline.resources.warehouse.tenants import Tenant, note_accepted, note_rejected
 from stax_pipeline.steps.isolation import Tally
 
 
@@ -94,7 +94,7 @@ def keep(
             record(connection, extraction)
             if verdict.rejected:
                 note_rejected(connection, tenant.tenant_id, verdict.generation)
-            elif not verdict.fault and tenant.status == KEY_REJECTED:
+            elif not verdict.fault:
                 note_accepted(connection, tenant.tenant_id, verdict.generation)
     except WarehouseFault:
         if extraction.raw_uri:

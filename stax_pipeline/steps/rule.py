@@ -11,7 +11,8 @@ WINDOW = "usage_date >= :start and usage_date < :end"
 class Rule:
     """`query` selects violations, the tenant's slug first; it may use :start, :end, :now, :refresh, :recent, :version.
 
-    `asset` is the asset the rule is about; `severe_share` is the share of tenants above which it is an error.
+    `asset` is the asset the rule is about; `severe_share` is the share of tenants above which it is an error. A rule
+    that `looks_back` tells of days that the run is not about, and says so in its description.
     """
 
     name: str
@@ -20,3 +21,4 @@ class Rule:
     columns: tuple[str, ...]
     query: str
     severe_share: float = 0.0
+    looks_back: bool = False

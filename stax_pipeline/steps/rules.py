@@ -148,6 +148,7 @@ SPEND_IS_CURRENT = Rule(
     where version <> coalesce(cast(:versions as jsonb) ->> cast(tenant_id as text), :version)
     order by 1, 2
     """,
+    looks_back=True,
 )
 
 RECONCILIATION_TIES_TO_COST_LINES = Rule(

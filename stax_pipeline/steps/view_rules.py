@@ -126,6 +126,7 @@ COMMITMENTS_TIE_TO_FEE = Rule(
     where f.usd is distinct from b.usd
     order by 1, 2, 3
     """,
+    looks_back=True,
 )
 
 _LINE = "workspace_id, description, cost_type, token_type, model, service_tier, context_window, inference_geo"

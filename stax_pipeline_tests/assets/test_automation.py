@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from stax_pipeline.assets import automation, retention
+from stax_pipeline.domain.time import FIRST_DAYS, trailing_window
 from stax_pipeline.resources.dagster import Lake
 from stax_pipeline.simulator import faults
 from stax_pipeline_tests.conftest import Installation
@@ -108,6 +109,9 @@ class TestSensor:
         assert self.asked() == ["acme"]
         made.simulator.faults.add(faults.status(404), key=made.simulator.keys["acme"], times=None)
         sync(made, DAYS, "acme")
+        execute(made, "update stax.tenants set status = 'connected'")
+        assert self.asked() == ["acme"], "a few days are no try of the first backfill"
+        sync(made, trailing_window(FIRST_DAYS, datetime.now(UTC)), "acme")
         execute(made, "update stax.tenants set status = 'connected'")
         assert self.asked() == ["globex"]
         execute(made, "update stax.extractions set recorded_at = recorded_at - interval '1 day'")

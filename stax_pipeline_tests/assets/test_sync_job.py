@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -14,11 +12,10 @@ import pytest
 from stax_pipeline.assets.automation import new_tenant_backfill
 from stax_pipeline.assets.checks import CHECKS
 from stax_pipeline.assets.metadata import FAILED_TENANTS
-from stax_pipeline.assets.partitions import range_tags
-from stax_pipeline.definitions import defs
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.settings import CHECKOUT
 from stax_pipeline.simulator import faults
+from stax_pipeline_tests.assets.support import DAYS, NOW, TODAY, run
 from stax_pipeline_tests.conftest import Installation, installed
 from stax_pipeline_tests.steps.support import (
     COST,
@@ -32,21 +29,7 @@ from stax_pipeline_tests.steps.support import (
 )
 from stax_pipeline_tests.steps.support import usd_by_day as usd
 
-NOW = datetime.now(UTC)  # partitions end at the real open day, and so does what is asked for
-TODAY = NOW.date()
-DAYS = Window(TODAY - timedelta(days=2), TODAY + timedelta(days=1))
 DAILY = ("cost_lines", "usage_lines", "usage_by_key", "spend", "spend_by_key", "reconciliation")
-
-
-def run(instance: dg.DagsterInstance, window: Window = DAYS, **scope: object) -> dg.ExecuteInProcessResult:
-    logging.getLogger("dagster").setLevel(logging.CRITICAL)
-    config = {
-        "resources": {"scope": {"config": scope}},
-        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-    }
-    return defs.resolve_job_def("sync").execute_in_process(
-        instance=instance, tags=range_tags(window), run_config=config, raise_on_error=False
-    )
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +74,7 @@ class TestOneRun:
 
     def test_every_check_ran_and_passed(self, result: dg.ExecuteInProcessResult) -> None:
         found = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
-        assert len(found) == len(CHECKS)
+        assert len(found) == len(CHECKS) + 1  # and the one that ends the run
         assert [name for name, passed in found.items() if not passed] == []
 
     def test_metadata_tells_tenants_rows_and_dollars(self, result: dg.ExecuteInProcessResult) -> None:
@@ -118,12 +101,13 @@ class TestOneRun:
         for file in (made.home / "passwords").iterdir():
             assert file.read_text() not in stored
 
-    def test_a_synced_tenant_is_not_asked_for(
+    def test_a_run_of_a_few_days_is_no_first_backfill(
         self, made: Installation, instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult
     ) -> None:
         [said] = list(new_tenant_backfill(dg.build_sensor_context(instance=instance)))  # type: ignore[arg-type]
-        assert isinstance(said, dg.SkipReason)
-        assert {r.first_sync_run_id for r in query(made, "select * from stax.tenants")} == {result.run_id}
+        assert isinstance(said, dg.RunRequest)
+        assert said.run_config["resources"]["scope"]["config"]["tenants"] == ["acme", "globex"]
+        assert {r.first_sync_run_id for r in query(made, "select * from stax.tenants")} == {None}
 
 
 class TestNarrowedAndFailing:
@@ -156,6 +140,19 @@ class TestNarrowedAndFailing:
         checked = evaluations["all_tenants_extracted"]
         assert (checked.passed, checked.severity) == (False, dg.AssetCheckSeverity.ERROR)
         assert checked.metadata["tenants"].value == "acme"
+
+
+def test_a_run_over_the_first_thirty_days_is_the_first_backfill_of_who_lacks_nothing(
+    stax_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the installation begins two days ago, so that they are all there is to fetch."""
+    monkeypatch.setenv("STAX_START_DATE", DAYS.start.isoformat())
+    with two_tenants(stax_home, now=NOW) as made, dg.DagsterInstance.ephemeral() as instance:
+        made.simulator.faults.add(faults.status(404), key=made.simulator.keys["acme"], path=COST, times=None)
+        done = run(instance)
+        assert {r.slug: r.first_sync_run_id for r in query(made, "select * from stax.tenants")} == {
+            "acme": None, "globex": done.run_id,
+        }  # fmt: skip
 
 
 def test_without_tenants_and_without_data_a_run_succeeds(stax_home: Path) -> None:

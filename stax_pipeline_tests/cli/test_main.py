@@ -30,6 +30,7 @@ from stax_pipeline.simulator import Simulator
 from stax_pipeline_tests.cli.support import Ended, Stax
 from stax_pipeline_tests.tenants.support import count
 
+DAYS = Window(date(2026, 11, 1), date(2026, 11, 2))
 SECRET = "sk-ant-admin01-" + "Zq7vNeverToBeSeen" * 3
 
 
@@ -308,7 +309,7 @@ def test_a_run_that_failed_outside_of_its_steps_has_a_reason() -> None:
     def failing() -> None:
         step()
 
-    ran = _read(failing.execute_in_process(raise_on_error=False), Window(date(2026, 11, 1), date(2026, 11, 2)))
+    ran = _read("run", failing.execute_in_process(raise_on_error=False).all_events, DAYS)
     assert not ran.success
     assert "no such lake" in ran.reason
 
@@ -332,7 +333,7 @@ def test_a_broken_step_says_why_without_the_place_of_a_class(fault: Exception, t
     def failing() -> None:
         step()
 
-    ran = _read(failing.execute_in_process(raise_on_error=False), Window(date(2026, 11, 1), date(2026, 11, 2)))
+    ran = _read("run", failing.execute_in_process(raise_on_error=False).all_events, DAYS)
     assert ran.broken == {"step": told}
 
 

@@ -29,7 +29,7 @@ from starlette.testclient import TestClient
 
 from stax_pipeline.cli.main import main
 from stax_pipeline.resources.admin_api import transport
-from stax_pipeline.resources.dagster import AnthropicAdminApi, Lake, Scope, TenantSecrets, Warehouse
+from stax_pipeline.resources.dagster import AnthropicAdminApi, Lake, TenantSecrets, Warehouse
 from stax_pipeline.resources.warehouse.roles import logins
 from stax_pipeline.settings import CHECKOUT, Settings
 from stax_pipeline.simulator import Simulator, realistic_organization
@@ -282,7 +282,7 @@ def test_the_web_interface_shows_it_nowhere(story: Story) -> None:
     assert story.places(lambda key: key.in_tree(folder)) == []
 
 
-@pytest.mark.parametrize("resource", [Warehouse, Lake, TenantSecrets, AnthropicAdminApi, Scope])
+@pytest.mark.parametrize("resource", [Warehouse, Lake, TenantSecrets, AnthropicAdminApi])
 def test_no_resource_takes_a_secret_by_run_config(resource: type[dg.ConfigurableResource[Any]]) -> None:
-    """Dagster stores run config in clear: what a run can be told is which tenants it is about."""
-    assert set(resource.model_fields) == ({"tenants", "accept_shrink"} if resource is Scope else set())
+    """Dagster stores run config in clear: what a run can be told is which tenants it is about (`scope`)."""
+    assert set(resource.model_fields) == set()
