@@ -208,7 +208,7 @@ class Settings:
     anthropic_base_url: str = field(default="https://api.anthropic.com", repr=False)
     concurrency: int = 8
     lookback_days: int = 7
-    settle_hours: int = 24
+    settle_hours: int = 48
     refresh_minutes: int = 0
     start_date: date = date(2025, 8, 18)
     source: DataSource = DataSource.REPORTS
@@ -284,7 +284,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         anthropic_base_url=read("STAX_ANTHROPIC_BASE_URL", _source, "https://api.anthropic.com"),
         concurrency=read("STAX_CONCURRENCY", _whole(1, 64), 8),
         lookback_days=read("STAX_LOOKBACK_DAYS", _whole(1, 365), 7),
-        settle_hours=read("STAX_SETTLE_HOURS", _whole(0, 720), 24),
+        settle_hours=read("STAX_SETTLE_HOURS", _whole(0, 720), 48),
         refresh_minutes=read("STAX_REFRESH_MINUTES", _refresh, 0),
         start_date=read("STAX_START_DATE", _day, date(2025, 8, 18)),
         source=read("STAX_SOURCE", _data_source, DataSource.REPORTS),

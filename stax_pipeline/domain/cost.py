@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from stax_pipeline.domain.errors import ContractBroken
-from stax_pipeline.domain.money import cents_to_usd
+from stax_pipeline.domain.money import cents_to_usd, was_rounded
 from stax_pipeline.domain.rows import Row, count_new_fields, count_unknown, extras, text, workspace
 
 _KNOWN = frozenset(
@@ -29,6 +29,7 @@ _KNOWN = frozenset(
     ]
 )
 
+_GROUPED = ("cost_type", "token_type", "model", "description")
 _DOCUMENTED = _KNOWN | {"list_amount", "requests"}  # the newer source's, without a column here
 
 
@@ -53,6 +54,16 @@ class CostLine(NamedTuple):
     def dimensions(self) -> tuple[object, ...]:
         return self[:10]
 
+    @property
+    def is_credit(self) -> bool:
+        """Whether the line takes dollars off the bill, and not off the price of one kind of token of a model."""
+        return self.amount_usd < 0 and not (self.model and self.token_type)
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether the amount has more decimals than are kept: `extras` holds its text."""
+        return "amount" in json.loads(self.extras)
+
 
 def cost_line(day: date, row: Row) -> CostLine:
     """One normalised row. Raises ContractBroken, never naming more than the field and a short excerpt."""
@@ -61,6 +72,10 @@ def cost_line(day: date, row: Row) -> CostLine:
             raise ContractBroken(f"field {required} is missing")
     if row["currency"] != "USD":
         raise ContractBroken(f"currency {str(row['currency'])[:10]!r} is not USD")
+    if not any(text(row, name) for name in _GROUPED):
+        raise ContractBroken("not grouped as asked: cost type, token type, model and description are null")
+    usd = cents_to_usd(row["amount"])
+    more = extras(row, _KNOWN) | ({"amount": row["amount"]} if was_rounded(row["amount"], usd) else {})
     return CostLine(
         usage_date=day,
         workspace_id=workspace(row),
@@ -73,8 +88,8 @@ def cost_line(day: date, row: Row) -> CostLine:
         inference_geo=text(row, "inference_geo") if "inference_geo" in row else "",
         currency="USD",
         occurrence=1,
-        amount_usd=cents_to_usd(row["amount"]),
-        extras=json.dumps(extras(row, _KNOWN), sort_keys=True, default=str),
+        amount_usd=usd,
+        extras=json.dumps(more, sort_keys=True, default=str),
     )
 
 

@@ -34,18 +34,23 @@ _QUANTUM = Decimal(1).scaleb(-SCALE)
 
 
 def cents_to_usd(amount: object) -> Decimal:
-    """The exact USD of an API amount in cents.
+    """The USD of an API amount in cents, half-even to 18 decimals; `was_rounded` tells whether that cut digits off.
 
-    Raises ContractBroken for anything but an ASCII decimal string that fits 20 whole digits and 18 decimals of USD:
-    a value that cannot be kept exactly is refused, never rounded, never zero.
+    Raises ContractBroken for anything but an ASCII decimal string of at most 20 whole digits of USD: never zero.
     """
     if not isinstance(amount, str) or len(amount) > 100 or not _AMOUNT.fullmatch(amount):
         raise ContractBroken(f"amount {_excerpt(amount)} is not a decimal string in cents")
-    usd = EXACT.scaleb(Decimal(amount), -2).normalize(EXACT)
-    digits, exponent = usd.as_tuple()[1:]
-    if not isinstance(exponent, int) or -exponent > SCALE or len(digits) + exponent > MAX_WHOLE_DIGITS:
-        raise ContractBroken(f"amount {_excerpt(amount)} does not fit 20 whole digits and 18 decimals of a dollar")
-    return ZERO if usd.is_zero() else usd
+    usd = EXACT.scaleb(Decimal(amount), -2)
+    if usd.adjusted() < MAX_WHOLE_DIGITS or usd.is_zero():
+        usd = round_usd(usd)
+    if usd.adjusted() >= MAX_WHOLE_DIGITS:
+        raise ContractBroken(f"amount {_excerpt(amount)} does not fit 20 whole digits of a dollar")
+    return usd
+
+
+def was_rounded(amount: str, usd: Decimal) -> bool:
+    """Whether `usd` is not exactly the API amount in cents that it was made of."""
+    return EXACT.scaleb(usd, 2) != Decimal(amount)
 
 
 def token_count(value: object, name: str) -> int:

@@ -91,14 +91,14 @@ def reconcile(
     settled: frozenset[date],
     restated: frozenset[Cell] = frozenset(),
 ) -> list[Reconciliation]:
-    """One row per day, model and tier of standard and batch. A day without any cost yet is left out.
+    """One row per day, model and tier of standard and batch, credits apart. A day without any cost yet is left out.
 
     `restated` are cells whose cost or usage changed after the fact.
     """
     cells: dict[Cell, _Evidence] = defaultdict(_Evidence)
     reported_days = set(settled)
     for line in costs:
-        if line.cost_type == "tokens":
+        if line.cost_type == "tokens" and not line.is_credit:
             key = meeting_key(line, line.token_type)
             reported_days.add(key.usage_date)
             if key.service_tier in METERED_TIERS:

@@ -104,7 +104,7 @@ def spend_lines(
     searched: dict[tuple[date, str], list[CostLine]] = defaultdict(list)
     others: dict[tuple[object, ...], list[CostLine]] = defaultdict(list)
     for line in costs:
-        if line.cost_type == "tokens":
+        if line.cost_type == "tokens" and not line.is_credit:
             paid[meeting_key(line, line.token_type)].append(line)
         elif line.cost_type == "web_search":
             searched[line.usage_date, line.workspace_id].append(line)
@@ -206,7 +206,7 @@ def _search_line(
 
 
 def _cost_only_line(costs: list[CostLine], terms: Terms) -> SpendLine:
-    """Code execution, session time and whatever else is sold without a count in the usage report."""
+    """Code execution, session time, credits and whatever else has no count in the usage report."""
     first, total = costs[0], sum_usd(line.amount_usd for line in costs)
     line = _service_line(
         first.usage_date,

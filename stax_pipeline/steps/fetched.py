@@ -34,6 +34,7 @@ class Fetched:
     readings: list[Reading] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     rows: int = 0
+    rounded: int = 0
     excerpt: str = ""
     tally: Tally | None = None
     proof: UsageReader = field(init=False)
@@ -49,7 +50,7 @@ class Fetched:
         self.raw.add(page)
         self.rows += page.rows
         if page.reading in COSTS:
-            self.proof.cost(page)
+            self.rounded += sum(line.is_rounded for line in self.proof.cost(page))
         else:
             self.proof.add(page)
         if self.proof.refreshed_at:  # the source says itself that its data is older than its answer
@@ -59,11 +60,20 @@ class Fetched:
         """Note what is odd about the whole. Raises NegativeSpeedDifference, ContractBroken."""
         self.proof.names.require()
         self.findings += _unknown(self.proof.unknown)
+        if self.rounded:
+            self.findings.append(
+                f"{_count_of_amounts(self.rounded)} more than 16 decimals of a cent: kept to 18 "
+                "decimals of a dollar, rounded half-even, the text as sent in extras of cost_lines"
+            )
         moment = self.moment or datetime.now(UTC)
         apart = {day for day, _ in self.proof.disagreements() if day_end(day) <= moment}
         if apart:
             days = ", ".join(day.isoformat() for day in sorted(apart))
             self.findings.append(f"readings all and by_key disagree on {days}")
+
+
+def _count_of_amounts(number: int) -> str:
+    return "1 amount has" if number == 1 else f"{number} amounts have"
 
 
 def _unknown(unknown: Counter[str]) -> list[str]:

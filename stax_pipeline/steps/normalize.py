@@ -16,9 +16,17 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from stax_pipeline.domain.cost import CostLine
-from stax_pipeline.domain.errors import TenantStopped
+from stax_pipeline.domain.errors import ContractBroken, TenantStopped
 from stax_pipeline.domain.extraction import Report, Window
-from stax_pipeline.domain.guards import days_without_cost, settled_days, shrink_reason, shrunk_days, unit_fault
+from stax_pipeline.domain.guards import (
+    DOLLARS,
+    days_without_cost,
+    grouping_fault,
+    settled_days,
+    shrink_reason,
+    shrunk_days,
+    unit_fault,
+)
 from stax_pipeline.domain.money import EXACT
 from stax_pipeline.domain.restatement import restated_cost, restated_usage
 from stax_pipeline.domain.time import is_old_enough_to_settle
@@ -132,10 +140,13 @@ def _publish_cost(stores: Stores, tenant: Tenant, extraction: Extraction, days: 
         usage = read_usage_lines(connection, tenant, _span(days))
         if fault := unit_fault(fresh, usage, read_terms(connection, tenant.tenant_id, stores.book.read(connection))):
             raise UnitMismatch(fault)
+        moments = dict.fromkeys(days, extraction.extracted_at)
+        if fault := grouping_fault(fresh, usage, settled_days(moments, fresh, usage, stores.settle)):
+            raise ContractBroken(fault)
         if not stores.accept_shrink:
-            moments = {day: old.extracted_at for day, old in before.items()}
-            settled = settled_days(moments, held, usage, stores.settle)
-            _refuse_shrink(tenant, _dollars(held), _dollars(fresh), settled, "dollars")
+            held_at = {day: old.extracted_at for day, old in before.items()}
+            settled = settled_days(held_at, held, usage, stores.settle)
+            _refuse_shrink(tenant, _charges(held), _charges(fresh), settled, DOLLARS)
         moment = now(connection)
         changes = restated_cost(held, fresh, later(extraction, moment, before))
         add_restatements(connection, tenant.tenant_id, changes)
@@ -145,7 +156,6 @@ def _publish_cost(stores: Stores, tenant: Tenant, extraction: Extraction, days: 
         covering = coverage_of(extraction, days, count_by_day(fresh), stores.settle)
         cover(connection, tenant.tenant_id, report, days, covering)
         add_publication(connection, tenant.tenant_id, report, Publication(moment, extraction.extraction_id, days))
-    moments = dict.fromkeys(days, extraction.extracted_at)
     _note_missing_cost(outcome, tenant, days_without_cost(moments, fresh, usage, stores.settle))
     return written
 
@@ -216,10 +226,11 @@ def _refuse_shrink(
         raise Shrunk(shrink_reason(tenant.slug, days, before, after, what))
 
 
-def _dollars(lines: Iterable[CostLine]) -> dict[date, Decimal]:
+def _charges(lines: Iterable[CostLine]) -> dict[date, Decimal]:
+    """What is charged by day, in USD: a credit is no loss of data."""
     totals: dict[date, Decimal] = defaultdict(Decimal)
     for line in lines:
-        totals[line.usage_date] = EXACT.add(totals[line.usage_date], line.amount_usd)
+        totals[line.usage_date] = EXACT.add(totals[line.usage_date], max(line.amount_usd, Decimal(0)))
     return totals
 
 

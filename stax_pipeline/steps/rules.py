@@ -154,11 +154,13 @@ SPEND_IS_CURRENT = Rule(
 RECONCILIATION_TIES_TO_COST_LINES = Rule(
     "reconciliation_ties_to_cost_lines",
     "reconciliation",
-    "Per tenant and day, the error bar holds the reported token dollars of standard and batch to the last digit.",
+    "Per tenant and day, the error bar holds the reported token dollars of standard and batch to the last digit, "
+    "credits apart.",
     ("tenant", "usage_date", "cost_lines_usd", "reconciliation_usd"),
     f"""
     with c as (select tenant_id, usage_date, sum(amount_usd) as usd from stax.cost_lines
-               where {WINDOW} and cost_type = 'tokens' and service_tier in ('', 'standard', 'batch') group by 1, 2),
+               where {WINDOW} and cost_type = 'tokens' and service_tier in ('', 'standard', 'batch')
+                 and not (amount_usd < 0 and '' in (model, token_type)) group by 1, 2),
          r as (select tenant_id, usage_date, sum(reported_usd) as usd from stax.reconciliation where {WINDOW}
                group by 1, 2)
     select t.slug, usage_date, c.usd, r.usd
@@ -171,13 +173,13 @@ RECONCILIATION_TIES_TO_COST_LINES = Rule(
 EVERY_COST_LINE_MET = Rule(
     "every_cost_line_met",
     "spend",
-    "Every reported token dollar meets the tokens it was charged for.",
+    "Every reported token dollar meets the tokens it was charged for; a credit is charged for none.",
     ("tenant", "usage_date", "model", "token_type", "cost_usd"),
     f"""
     select t.slug, s.usage_date, s.model, s.token_type, s.cost_usd
     from stax.spend s join stax.tenants t using (tenant_id)
     where {WINDOW} and s.cost_type = 'tokens' and s.cost_source = 'reported' and s.quantity is null
-      and s.cost_usd <> 0
+      and s.cost_usd <> 0 and not (s.cost_usd < 0 and '' in (s.model, s.token_type))
     order by 1, 2, 3, 4
     """,
     0.2,

@@ -9,7 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -121,11 +121,16 @@ def _add_up(pages: Iterable[RawPage], readings: frozenset[Reading], figure: Figu
 
 
 def _dollars(row: dict[str, Any], is_newer: bool) -> Decimal:
-    return Decimal(0) if is_newer and _is_apart(row) else EXACT.divide(Decimal(row["amount"]), Decimal(100))
+    return Decimal(0) if is_newer and _is_apart(row) else _usd(row)
 
 
 def _dollars_apart(row: dict[str, Any], is_newer: bool) -> Decimal:
-    return EXACT.divide(Decimal(row["amount"]), Decimal(100)) if is_newer and _is_apart(row) else Decimal(0)
+    return _usd(row) if is_newer and _is_apart(row) else Decimal(0)
+
+
+def _usd(row: dict[str, Any]) -> Decimal:
+    """To 18 decimals, half-even: all that a table can hold of a row, and no more than that may be missing."""
+    return EXACT.divide(Decimal(row["amount"]), Decimal(100)).quantize(Decimal("1e-18"), ROUND_HALF_EVEN, EXACT)
 
 
 def _is_apart(row: dict[str, Any]) -> bool:

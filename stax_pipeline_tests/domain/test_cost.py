@@ -37,12 +37,23 @@ def test_every_field_has_its_place() -> None:
 
 
 def test_null_dimensions_are_empty_and_the_null_workspace_is_the_default_one() -> None:
-    nulls = dict.fromkeys(
-        ["cost_type", "description", "model", "token_type", "context_window", "service_tier", "inference_geo"]
-    )
+    nulls = dict.fromkeys(["cost_type", "model", "token_type", "context_window", "service_tier", "inference_geo"])
     line = cost_line(DAY, cost_row(**nulls, workspace_id=None))
     assert line.workspace_id == "default"
-    assert line[2:9] == ("",) * 7
+    assert line[3:9] == ("",) * 6
+
+
+def test_an_answer_that_is_not_grouped_breaks_the_contract() -> None:
+    """As it comes when the grouping is not heeded: one sum a day."""
+    names = [
+        "cost_type", "description", "model", "token_type", "context_window", "service_tier", "inference_geo",
+        "workspace_id",
+    ]  # fmt: skip
+    row = cost_row(**dict.fromkeys(names), amount="11000")
+    with pytest.raises(ContractBroken, match="bucket 2026-11-01, row 1: not grouped as asked"):
+        cost_lines([(DAY, [row])])
+    for grouped in ("cost_type", "token_type", "model", "description"):
+        assert cost_line(DAY, row | {grouped: "something"}).amount_usd == 110
 
 
 @pytest.mark.parametrize(
@@ -77,6 +88,29 @@ def test_a_bad_amount_is_never_zero(amount: object) -> None:
 
 def test_a_credit_stays_negative() -> None:
     assert cost_line(DAY, cost_row(amount="-500")).amount_usd == Decimal(-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "credit"),
+    [
+        ({"amount": "-6000", "cost_type": None, "model": None, "token_type": None}, True),
+        ({"amount": "-6000", "model": None}, True),
+        ({"amount": "-6000", "token_type": None}, True),
+        ({"amount": "-6000"}, False),  # a correction of one price
+        ({"amount": "6000", "model": None}, False),
+        ({"amount": "0", "model": None}, False),
+    ],
+)
+def test_what_comes_off_the_bill_and_not_off_a_price_is_a_credit(changes: dict[str, Any], credit: bool) -> None:
+    assert cost_line(DAY, cost_row(**changes)).is_credit is credit
+
+
+def test_an_amount_with_too_many_decimals_is_rounded_and_its_text_kept() -> None:
+    amount = "123.456789012345678901234"
+    line = cost_line(DAY, cost_row(amount=amount, speed="fast"))
+    assert line.amount_usd == Decimal("1.234567890123456789")
+    assert json.loads(line.extras) == {"amount": amount, "speed": "fast"}
+    assert line.is_rounded and not cost_line(DAY, cost_row()).is_rounded
 
 
 def test_unknown_fields_land_in_extras_and_are_counted() -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from stax_pipeline.domain.contract_rates import ContractRate, ContractRates
 from stax_pipeline.domain.guards import (
+    DOLLARS,
     days_without_cost,
+    grouping_fault,
     settled_days,
     shrink_reason,
     shrunk_days,
@@ -19,6 +21,7 @@ from stax_pipeline.domain.guards import (
     unit_mismatch,
 )
 from stax_pipeline.domain.terms import Terms
+from stax_pipeline.domain.usage import UsageLine
 from stax_pipeline_tests.domain.builders import DAY, MILLION, book, cost, terms, usage
 
 DAILY = timedelta(hours=24)
@@ -205,9 +208,9 @@ def test_a_quiet_day_settles_and_a_day_without_extraction_does_not() -> None:
 
 def test_a_shrunk_day_is_told_to_the_cent_with_the_command_that_publishes_it() -> None:
     day = date(2026, 11, 20)
-    said = shrink_reason("globex", [day], {day: Decimal("12345.6789012")}, {day: Decimal("0.129")}, "dollars")
+    said = shrink_reason("globex", [day], {day: Decimal("12345.6789012")}, {day: Decimal("0.129")}, DOLLARS)
     assert said == (
-        "shrunk: 2026-11-20: 12,345.68 → 0.13 dollars. Kept raw, not published; "
+        "shrunk: 2026-11-20: 12,345.68 → 0.13 dollars charged. Kept raw, not published; "
         "`stax sync globex --from 2026-11-20 --to 2026-11-20 --accept-shrink` publishes it"
     )
 
@@ -217,3 +220,58 @@ def test_the_command_covers_every_shrunk_day_and_three_are_written_out() -> None
     said = shrink_reason("globex", days, dict.fromkeys(days, Decimal(5000)), {}, "tokens by key")
     assert "2026-11-13: 5,000 → 0 tokens by key and 2 more days." in said
     assert "--from 2026-11-11 --to 2026-11-15" in said
+
+
+def test_a_credit_is_no_change_of_unit() -> None:
+    """Charges as priced, and a credit on a line of tokens that takes almost all of them back."""
+    credit = cost("-99.5")
+    assert unit_fault([cost("100"), credit], [usage(25 * MILLION)], terms()) is None
+
+
+@pytest.mark.parametrize(
+    ("others", "held"),
+    [
+        ([], True),  # all there is, off by forty
+        ([("4", MILLION)], True),  # 4 dollars agree, 10 do not
+        ([("100", 25 * MILLION)], False),  # most dollars are right: the unit is, and other tokens lack their cost
+    ],
+)
+def test_tokens_without_cost_are_no_change_of_unit(others: list[tuple[str, int]], held: bool) -> None:
+    costs = [cost("10", model="claude-opus-5"), *(cost(usd) for usd, _ in others)]
+    usages = [usage(80 * 50 * MILLION, model="claude-opus-5"), *(usage(tokens) for _, tokens in others)]
+    assert (unit_fault(costs, usages, terms()) is not None) is held
+
+
+class TestGrouping:
+    SETTLED = frozenset({DAY})
+
+    def test_cost_without_any_workspace_beside_use_in_one_is_not_grouped(self) -> None:
+        fault = grouping_fault([cost("4"), cost("2")], [usage(5), usage(5, workspace_id="wrkspc_1")], self.SETTLED)
+        assert fault == (
+            "the cost report is not grouped by workspace as asked: no row names one, and on 2026-11-01 standard or "
+            "batch tokens were used in wrkspc_1"
+        )
+
+    @pytest.mark.parametrize("tier", ["", "standard", "batch"])
+    def test_each_tier_that_is_billed_counts(self, tier: str) -> None:
+        elsewhere = usage(5, workspace_id="wrkspc_1", service_tier=tier)
+        assert grouping_fault([cost("4")], [elsewhere], self.SETTLED)
+
+    @pytest.mark.parametrize(
+        "elsewhere",
+        [
+            usage(5, workspace_id="wrkspc_1", service_tier="priority"),
+            usage(5, workspace_id="wrkspc_1", service_tier="flex"),
+            usage(0, workspace_id="wrkspc_1", web_search_requests=3),
+            usage(5, workspace_id=""),
+            usage(5, workspace_id="wrkspc_1", usage_date=DAY + timedelta(days=1)),
+        ],
+        ids=["priority", "flex", "searches", "no workspace", "not settled"],
+    )
+    def test_other_use_elsewhere_is_no_fault(self, elsewhere: UsageLine) -> None:
+        assert grouping_fault([cost("4")], [usage(5), elsewhere], self.SETTLED) is None
+
+    def test_one_row_with_a_workspace_shows_that_it_is_grouped(self) -> None:
+        elsewhere = usage(5, workspace_id="wrkspc_1")
+        assert grouping_fault([cost("4"), cost("1", workspace_id="wrkspc_2")], [elsewhere], self.SETTLED) is None
+        assert grouping_fault([], [elsewhere], self.SETTLED) is None

@@ -11,7 +11,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stax_pipeline.domain.errors import ContractBroken
-from stax_pipeline.domain.money import EXACT, cents_to_usd, multiply, ratio, round_usd, sum_usd, token_count
+from stax_pipeline.domain.money import (
+    EXACT,
+    cents_to_usd,
+    multiply,
+    ratio,
+    round_usd,
+    sum_usd,
+    token_count,
+    was_rounded,
+)
 from stax_pipeline_tests.domain.builders import scaled
 
 WIDE = Decimal("12345678901234567890.123456789012345678")  # 38 digits: what the warehouse's column holds
@@ -69,18 +78,36 @@ def test_anything_but_a_decimal_string_breaks_the_contract(amount: object) -> No
 @pytest.mark.parametrize(
     "amount",
     [
-        "0.00000000000000001",  # 19 decimals of a dollar
-        "1.23456789012345678",
-        "1e-17",
         "10000000000000000000000",  # 21 whole digits of a dollar
         "123456789012345678901234567890",  # 30 digits of cents
         "1e99",
         "-1e30",
+        "9999999999999999999999.99999999999999999",  # 21 whole digits once it is rounded
     ],
 )
-def test_what_does_not_fit_is_refused_never_rounded(amount: str) -> None:
+def test_more_than_twenty_whole_digits_are_refused(amount: str) -> None:
     with pytest.raises(ContractBroken, match="does not fit"):
         cents_to_usd(amount)
+
+
+@pytest.mark.parametrize(
+    ("amount", "usd", "rounded"),
+    [
+        ("0.0000000000000001", "0.000000000000000001", False),
+        ("0.00000000000000001", "0", True),  # 19 decimals of a dollar
+        ("0.00000000000000005", "0", True),  # half-even
+        ("0.00000000000000015", "0.000000000000000002", True),
+        ("-0.00000000000000015", "-0.000000000000000002", True),
+        ("1.23456789012345678", "0.012345678901234568", True),
+        ("1e-17", "0", True),
+        ("123.4500000000000000000000", "1.2345", False),
+    ],
+)
+def test_more_than_sixteen_decimals_of_a_cent_are_rounded_and_it_can_be_told(
+    amount: str, usd: str, rounded: bool
+) -> None:
+    found = cents_to_usd(amount)
+    assert (found, was_rounded(amount, found)) == (Decimal(usd), rounded)
 
 
 def test_a_refused_amount_is_shown_only_in_part() -> None:
@@ -89,19 +116,25 @@ def test_a_refused_amount_is_shown_only_in_part() -> None:
     assert len(str(broken.value)) < 120
 
 
+def to_eighteen(exact: Fraction) -> Fraction:
+    """Half-even, as `round` does."""
+    return Fraction(round(exact * 10**18), 10**18)
+
+
 AMOUNTS = st.from_regex(r"-?[0-9]{1,25}(\.[0-9]{1,22})?([eE][+-]?[0-9]{1,2})?", fullmatch=True, alphabet=st.characters(
     codec="ascii"))  # fmt: skip
 
 
 @given(AMOUNTS)
-def test_an_amount_is_its_exact_fraction_over_a_hundred_or_refused(amount: str) -> None:
+def test_an_amount_is_its_fraction_over_a_hundred_to_eighteen_decimals_or_refused(amount: str) -> None:
     exact = Fraction(amount) / 100
-    fits = abs(exact) < 10**20 and (exact * 10**18).denominator == 1
-    if not fits:
+    kept = to_eighteen(exact)
+    if abs(kept) >= 10**20:
         with pytest.raises(ContractBroken):
             cents_to_usd(amount)
         return
-    assert Fraction(cents_to_usd(amount)) == exact
+    usd = cents_to_usd(amount)
+    assert (Fraction(usd), was_rounded(amount, usd)) == (kept, kept != exact)
 
 
 @given(st.text(max_size=12))
@@ -111,7 +144,7 @@ def test_only_the_grammar_is_read(amount: str) -> None:
     except ContractBroken:
         return
     assert set(amount) <= set("0123456789.-+eE")
-    assert Fraction(usd) == Fraction(amount) / 100
+    assert Fraction(usd) == to_eighteen(Fraction(amount) / 100)
 
 
 def by_the_reference(amount: str) -> Fraction | None:
@@ -124,8 +157,8 @@ def by_the_reference(amount: str) -> Fraction | None:
         return None
     shift = int(power or 0) * (-1 if exponent.startswith("-") else 1) - len(decimals) - 2
     exact = Fraction(int(whole + decimals)) * Fraction(10) ** shift * (-1 if amount.startswith("-") else 1)
-    fits = abs(exact) < 10**20 and (exact * 10**18).denominator == 1
-    return exact if fits else None
+    kept = to_eighteen(exact)
+    return kept if abs(kept) < 10**20 else None
 
 
 @given(st.text(alphabet="0123456789019.-+eE_, \n\u0663\uff11", max_size=14) | AMOUNTS)

@@ -74,6 +74,12 @@ def test_an_unbilled_model_shows_beside_a_billed_one() -> None:
     assert found == {OPUS: "", "claude-opus-5": "unbilled tokens"}
 
 
+@pytest.mark.parametrize("changes", [{"model": ""}, {"token_type": ""}])
+def test_a_credit_of_cost_type_tokens_is_no_part_of_the_error_bar(changes: dict[str, str]) -> None:
+    [found] = rows(cost("4"), usage(MILLION), cost("-3")._replace(**changes))
+    assert (found.model, found.reported_usd, found.ratio, found.cause) == (OPUS, 4, 1, "")
+
+
 def test_an_unknown_price_leaves_the_whole_cell_unknown() -> None:
     model = "claude-sonnet-5-5"
     found = row(cost("2", model=model), usage(MILLION, model=model), usage(MILLION, model=model, speed="fast"))
@@ -197,6 +203,7 @@ def test_reported_is_the_token_bill_of_standard_and_batch(costs: list[CostLine],
         line.amount_usd
         for line in costs
         if line.cost_type == "tokens" and line.service_tier in ("", "standard", "batch")
+        if line.amount_usd >= 0 or (line.model and line.token_type)
     ]
     assert sum((Fraction(r.reported_usd) for r in found), Fraction(0)) == sum(map(Fraction, billed), Fraction(0))
     assert len({r[:3] for r in found}) == len(found)

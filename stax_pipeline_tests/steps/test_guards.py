@@ -94,13 +94,17 @@ class TestShrinkGuard:
         assert sync(made, reports=[Report.COST]).failures == {}
         assert usd_by_day(made, "acme", "reported")[LAST] == true_usd(made, "acme", [LAST])[LAST] * Decimal("0.3")
 
-    def test_it_settles_a_day_after_its_end(self, made: Installation) -> None:
-        made.clock.now = made.clock.now.replace(day=23, hour=0, minute=0, second=0)
+    def test_it_settles_two_days_after_its_end(self, made: Installation) -> None:
+        made.clock.now = made.clock.now.replace(day=23, hour=23, minute=59, second=59)
         assert sync(made).failures == {}
+        change(made, COST, on(LAST, times("0.9")))
+        made.clock.now += timedelta(seconds=1)
+        assert sync(made, reports=[Report.COST]).failures == {}
+        made.simulator.faults.clear()
         change(made, COST, on(LAST, times("0.3")))
         made.clock.now += timedelta(minutes=1)
         assert list(sync(made, reports=[Report.COST]).failures) == ["acme"]
-        assert usd_by_day(made, "acme", "reported")[LAST] == true_usd(made, "acme", [LAST])[LAST]
+        assert usd_by_day(made, "acme", "reported")[LAST] == true_usd(made, "acme", [LAST])[LAST] * Decimal("0.9")
 
     def test_exactly_half_and_growth_are_published(self, made: Installation) -> None:
         for factor in ("0.5", "3"):
@@ -164,6 +168,7 @@ class TestMissingCost:
     def test_a_day_with_tokens_and_no_cost_is_named_and_does_not_settle(self, stax_home: Path) -> None:
         """The day after it had neither: there both reports agree on nothing."""
         with two_tenants(stax_home) as made:
+            made.clock.now += timedelta(days=1)
             empty = FIRST + timedelta(days=1)
             for path in (COST, USAGE):
                 change(made, path, on(empty, lambda _: []))

@@ -129,7 +129,7 @@ class TestCompleteness:
         rows = query(made, "select * from stax.completeness where slug = 'acme' order by usage_date")
         assert [(r.usage_date, r.cost_state, r.usage_state, r.settled, r.spend_is_current) for r in rows] == [
             (FIRST, "complete", "complete", True, True),
-            (FIRST + timedelta(days=1), "complete", "complete", True, True),
+            (FIRST + timedelta(days=1), "complete", "complete", False, True),
             (LAST, "complete", "complete", False, True),
             (TODAY, None, "open", False, True),
         ]
