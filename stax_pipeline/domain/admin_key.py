@@ -14,7 +14,10 @@ from stax_pipeline.domain.errors import KeyRefused
 
 LONGEST_KEY = 1000
 ADMIN_PREFIX = "sk-ant-admin"
+EVERY_PREFIX = "sk-ant-"
 REGULAR_PREFIX = "sk-ant-api"
+ENTERPRISE_PREFIX = "sk-ant-api01-"
+TOKEN_PREFIXES = ("sk-ant-oat", "sk-ant-ort", "sk-ant-sid")
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _SHORTEST_WITH_HINT = 16
 _HOW_TO_CREATE = "create an Admin key at console.anthropic.com/settings/keys (Create key, then Admin key)"
@@ -78,7 +81,23 @@ def parse_admin_key(text: str) -> AdminKey:
             "The key holds a character that no key has (only letters, digits, - and _ may occur; a space, a line "
             "break, a quote or an invisible character came along): copy the key alone."
         )
-    if secret.lower().startswith(REGULAR_PREFIX):
+    start = secret.lower()
+    if not start.startswith(EVERY_PREFIX) or len(secret) <= len(EVERY_PREFIX):
+        raise KeyRefused(
+            f"This is not an Anthropic key: every one starts with {EVERY_PREFIX}. Please {_HOW_TO_CREATE}; it starts "
+            f"with {ADMIN_PREFIX}. Nothing was sent."
+        )
+    if start.startswith(ENTERPRISE_PREFIX):
+        raise KeyRefused(
+            "Wrong key type: this is a Claude Enterprise key (sk-ant-api01-...). It reads the analytics of a Claude "
+            f"Enterprise organization, not the cost and usage reports of the Console. Please {_HOW_TO_CREATE}; it "
+            f"starts with {ADMIN_PREFIX}."
+        )
+    if start.startswith(TOKEN_PREFIXES):
+        raise KeyRefused(
+            f"Wrong key type: this is a login token, not a key. Please {_HOW_TO_CREATE}; it starts with {ADMIN_PREFIX}."
+        )
+    if start.startswith(REGULAR_PREFIX):
         raise KeyRefused(
             "Wrong key type: this is a regular API key (sk-ant-api...), which can spend money but cannot read billing. "
             f"Please {_HOW_TO_CREATE}; it starts with sk-ant-admin."

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 
 from stax_pipeline.domain.extraction import (
+    ANALYTICS_ROOT,
     USAGE_DIMENSIONS,
     Query,
     Reading,
@@ -23,8 +24,7 @@ FIRST_DAY = date(2026, 1, 1)  # "no earlier than 2026-01-01T00:00:00Z"
 LOOK_BACK = timedelta(days=364)  # "within the last 365 days", by the hour: the midnight before would be too early
 MAX_DAYS = timedelta(days=31)  # "the range may span at most 31 days"
 MAX_ROWS = 1000
-COST_PATH = "/v1/organizations/analytics/cost"
-USAGE_PATH = "/v1/organizations/analytics/usage"
+COST_PATH, USAGE_PATH = f"{ANALYTICS_ROOT}cost", f"{ANALYTICS_ROOT}usage"
 ACTOR_DIMENSIONS = ("api_key_id", "actor", "workspace_id", "model", "service_tier")
 _FREE_DIMENSIONS = ("cost_type", "token_type")  # they do not count among the five
 

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from datetime import date
 
 UNIT_MISMATCH, SHRUNK = "unit mismatch", "shrunk"  # what the reasons of the guards begin with
+LACKS_SCOPE = "lacks the scope"  # what a reason says where one list or source is not open to the key
 
 
 def accept_shrink(slug: str, days: Collection[date]) -> str:
@@ -27,6 +28,9 @@ def next_step(slug: str, reason: str, *, key_rejected: bool = False) -> str:
         return "Compare these days with the Console; if they are right, publish them by that command."
     if reason.startswith(UNIT_MISMATCH):
         return "Compare a day with the Console; if the Console is right, a price is wrong: docs/prices.md."
+    if LACKS_SCOPE in reason:
+        without = f", or `stax tenants set {slug} --source reports` to do without it" if "/analytics/" in reason else ""
+        return f"Ask for an Admin key with that scope, then `stax rotate-key {slug}`{without}. All else is fetched."
     if "`stax " in reason:
         return ""
     return f"The next sync tries again; `stax sync {slug}` does so now."

@@ -106,6 +106,8 @@ def _key_workspace(row: Row, default: str) -> str:
         if scope.get("type") == "organization":
             return ""
         found = text(scope, "workspace_id")
+        if not default and "workspace_id" in row:  # without the list of workspaces nothing else tells the default one
+            return text(row, "workspace_id") or DEFAULT_WORKSPACE
         return DEFAULT_WORKSPACE if found in ("", default) else found
     return text(row, "workspace_id") or DEFAULT_WORKSPACE
 

@@ -18,7 +18,7 @@ from stax_pipeline.domain.analytics_rows import WorkspaceNames, cost_row, is_set
 from stax_pipeline.domain.cost import CostLine, cost_lines, numbered
 from stax_pipeline.domain.envelope import parse_report_page
 from stax_pipeline.domain.errors import ContractBroken
-from stax_pipeline.domain.extraction import BY_KEY_DIMENSIONS, USAGE_DIMENSIONS, RawPage, Reading, Window
+from stax_pipeline.domain.extraction import BY_KEY_DIMENSIONS, USAGE_DIMENSIONS, RawPage, Reading, Window, window_of
 from stax_pipeline.domain.rows import Row, count_new_fields
 from stax_pipeline.domain.usage import (
     NOTHING,
@@ -117,9 +117,15 @@ def _translated(row: AnalyticsRow, reading: Reading) -> Row:
 
 @dataclass(slots=True)
 class UsageReader(PageReader):
-    """Counts the three readings of usage."""
+    """Counts the three readings of usage, each over the days that its requests asked for."""
 
     _found: dict[Reading, Counted] = field(default_factory=lambda: defaultdict(dict))
+    _asked: dict[Reading, set[date]] = field(default_factory=lambda: defaultdict(set))
+
+    @property
+    def key_days(self) -> frozenset[date]:
+        """The days for which usage by key was read."""
+        return frozenset(self._asked[Reading.BY_KEY])
 
     def add(self, page: RawPage) -> None:
         """Count one page, or learn the workspaces from it. Raises ContractBroken naming bucket and row."""
@@ -128,12 +134,13 @@ class UsageReader(PageReader):
         reading = _USAGE.get(page.reading)
         if reading is None:
             return
+        self._asked[reading].update((window_of(page.params) or self.window).days)
         dimensions = BY_KEY_DIMENSIONS if reading is Reading.BY_KEY else USAGE_DIMENSIONS
         count_rows(self._found[reading], self.buckets(page), dimensions, self._unknown[page.reading], page.reading)
 
     def lines(self) -> list[UsageLine]:
         """Raises NegativeSpeedDifference. Speed is '' where the `fast` reading was refused or not made."""
-        lines = usage_lines(self._found.get(Reading.ALL, {}), self._found.get(Reading.FAST))
+        lines = usage_lines(self._found.get(Reading.ALL, {}), self._found.get(Reading.FAST), self._asked[Reading.FAST])
         return sorted(line._replace(workspace_id=self.names.of(line.workspace_id)) for line in lines)
 
     def by_key(self) -> list[KeyUsageLine]:
@@ -141,8 +148,9 @@ class UsageReader(PageReader):
         return sorted(line._replace(workspace_id=self.names.of(line.workspace_id)) for line in lines)
 
     def disagreements(self) -> dict[Key, tuple[Counts, Counts]]:
-        """Where the readings `all` and `by_key` differ; nothing where there was no reading by key."""
-        return disagreements(self.lines(), self.by_key()) if Reading.BY_KEY in self._found else {}
+        """Where the readings `all` and `by_key` differ, on the days that have both."""
+        both = self._asked[Reading.ALL] & self.key_days
+        return {key: found for key, found in disagreements(self.lines(), self.by_key()).items() if key[0] in both}
 
 
 class Costs(NamedTuple):

@@ -72,7 +72,7 @@ class Api:
         request_id = identifier("req", self._count)
         key = _key(http)
         path, items = http.url.path, tuple(http.query_params.multi_items())
-        fault = self.faults.next(key, path)
+        fault = self.faults.next(key, path, items)
         if fault and fault.delay:
             await asyncio.sleep(fault.delay)
         now = self.clock().astimezone(UTC)

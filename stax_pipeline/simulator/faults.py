@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -31,6 +31,8 @@ ERROR_TYPES = {
 
 Page = dict[str, Any]
 Change = Callable[[Page, str], None]
+Items = tuple[tuple[str, str], ...]
+When = Callable[[Items], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,35 @@ def retry_after(value: str, code: int = 429) -> Fault:
     return Fault(status=code, headers=(("retry-after", value),))
 
 
-def error_envelope(kind: str = "overloaded_error", code: int = 200, error_code: str = "") -> Fault:
+def error_envelope(kind: str = "overloaded_error", code: int = 200, error_code: str = "", message: str = "no") -> Fault:
     """The documented error body, whatever the status says."""
     details = {"details": {"error_code": error_code}} if error_code else {}
-    return body({"type": "error", "error": {"type": kind, "message": "no", **details}}, code)
+    return body({"type": "error", "error": {"type": kind, "message": message, **details}}, code)
+
+
+def missing_scope(needed: str, got: str = "api:admin") -> Fault:
+    """What a key without the scope gets from one endpoint."""
+    words = f"Missing required scopes. Got: [{got}] Needed: [{needed}]"
+    return error_envelope("permission_error", 403, message=words)
+
+
+def cursor_gone() -> Fault:
+    """What a page token gets that the source has forgotten; give it `when=later_page`."""
+    return error_envelope("invalid_request_error", 410, message="cursor expired")
+
+
+def later_page(params: Items) -> bool:
+    return any(name == "page" for name, _ in params)
+
+
+def groups_before(name: str, day: date) -> When:
+    """Of requests that group by `name` and begin before `day`."""
+
+    def asks(params: Items) -> bool:
+        first = dict(params).get("starting_at", "")[:10]
+        return ("group_by[]", name) in params and first < day.isoformat()
+
+    return asks
 
 
 def html(code: int = 200) -> Fault:
@@ -208,10 +235,11 @@ class _Rule:
     path: str | None
     nth: int
     times: int | None
+    when: When
     seen: int = 0
 
-    def takes(self, key: str, path: str) -> bool:
-        if self.key not in (None, key) or not path.endswith(self.path or ""):
+    def takes(self, key: str, path: str, params: Items) -> bool:
+        if self.key not in (None, key) or not path.endswith(self.path or "") or not self.when(params):
             return False
         self.seen += 1
         return self.nth <= self.seen and (self.times is None or self.seen < self.nth + self.times)
@@ -232,21 +260,23 @@ class Faults:
         path: str | None = None,
         nth: int = 1,
         times: int | None = 1,
+        when: When = lambda _: True,
     ) -> None:
         """Give `fault` to the `nth` request from now on with this key and path, and the `times` - 1 after it.
 
-        `path` is a path or its end (`cost_report`); no key or path means any; `times=None` means for ever. Each rule
-        counts the requests that match it; of several that apply, the one added first answers.
+        `when` says which parameters of a request match. `path` is a path or its end (`cost_report`); no key or path
+        means any; `times=None` means for ever. Each rule counts the requests that match it; of several that apply, the
+        one added first answers.
         """
         with self._lock:
-            self._rules.append(_Rule(fault, key, path, nth, times))
+            self._rules.append(_Rule(fault, key, path, nth, times, when))
 
     def clear(self) -> None:
         with self._lock:
             self._rules.clear()
 
-    def next(self, key: str, path: str) -> Fault | None:
+    def next(self, key: str, path: str, params: Items = ()) -> Fault | None:
         """The fault for this request, which is counted."""
         with self._lock:
-            applying = [rule.fault for rule in self._rules if rule.takes(key, path)]
+            applying = [rule.fault for rule in self._rules if rule.takes(key, path, params)]
         return applying[0] if applying else None

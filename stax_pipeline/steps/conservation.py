@@ -15,7 +15,7 @@ _READING = "tenant_id, usage_date, workspace_id, model, service_tier"
 USAGE_READINGS_AGREE = Rule(
     "usage_readings_agree",
     "usage_by_key",
-    "Both usage readings hold the same counts on every day that is not open.",
+    "Both usage readings hold the same counts on every day that has both and is not open.",
     ("tenant", "usage_date", "workspace_id", "model", "service_tier", "output_tokens", "output_tokens_by_key"),
     f"""
     with a as (select {_READING}, {_SUMS} from stax.usage_lines where {WINDOW} group by {_READING}),
@@ -25,6 +25,7 @@ USAGE_READINGS_AGREE = Rule(
     join stax.tenants t using (tenant_id)
     join stax.coverage c using (tenant_id, usage_date)
     where c.report = 'usage_report' and c.state <> 'open'
+      and (tenant_id, usage_date) in (select tenant_id, usage_date from k)
       and ({", ".join(f"coalesce(a.{n}, 0)" for n in _COUNTS)})
           is distinct from ({", ".join(f"coalesce(k.{n}, 0)" for n in _COUNTS)})
     order by 1, 2

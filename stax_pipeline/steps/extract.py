@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
 from math import ceil
 
 import sqlalchemy as sa
@@ -22,17 +21,11 @@ from stax_pipeline.domain.analytics_queries import (
     comparison_queries,
     out_of_reach,
 )
-from stax_pipeline.domain.errors import (
-    ContractBroken,
-    KeyRejected,
-    RequestRejected,
-    TenantStopped,
-)
+from stax_pipeline.domain.errors import ContractBroken, KeyRejected
 from stax_pipeline.domain.extraction import (
     MAX_BUCKETS,
     DataSource,
     Query,
-    Reading,
     Report,
     Window,
     cost_query,
@@ -40,22 +33,13 @@ from stax_pipeline.domain.extraction import (
     usage_queries,
 )
 from stax_pipeline.domain.time import begun, completed
-from stax_pipeline.domain.usage import NegativeSpeedDifference
-from stax_pipeline.resources.admin_api import (
-    AdminApi,
-    OrganizationSession,
-    PageTokenExpired,
-    RestatedWhileReading,
-    StrangeAnswer,
-    WhoAmI,
-)
+from stax_pipeline.resources.admin_api import AdminApi, OrganizationSession, WhoAmI
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.tenant_secrets import OpenedKey
 from stax_pipeline.resources.warehouse.tenants import Tenant
 from stax_pipeline.steps.fetched import Fetched, Verdict, keep
 from stax_pipeline.steps.isolation import Outcome, Progress, Tally, no_progress, reason
-
-READ_AGAIN = (PageTokenExpired, RestatedWhileReading, NegativeSpeedDifference)
+from stax_pipeline.steps.walk import Partial, excerpt_of, read_twice_at_most
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +115,17 @@ async def _extract_one(
             days = _answerable(source, report, window, me.server_date)
             fetched = Fetched(days, me.organization_id, tally=tally)
             if fetched.window:
-                fetched = await _read_twice_at_most(session, _queries(source, report, days), fetched)
+                fetched = await read_twice_at_most(session, _queries(source, report, days), fetched)
             outcome.find(tenant.slug, *session.notices, *fetched.findings)
     except TimeoutError:
         fault = f"{report} took longer than {source.tenant_seconds:.0f} seconds; nothing of it counts, sync again"
-    except _Partial as partial:
+    except Partial as partial:
         fetched, fault, rejected = partial.fetched, str(partial), partial.rejected
     except Exception as error:
         fault, rejected = reason(error, f"extracting {report}"), isinstance(error, KeyRejected)
-        fetched.excerpt = _excerpt(error)
-    if fault:
-        outcome.failures[tenant.slug] = fault
+        fetched.excerpt = excerpt_of(error)
+    if missing := fault or fetched.missing:
+        outcome.failures[tenant.slug] = missing
     outcome.retries += session.retries if session else 0
     try:
         verdict = Verdict(fault, rejected, generation)
@@ -151,19 +135,6 @@ async def _extract_one(
     except Exception as error:
         outcome.failures[tenant.slug] = reason(error, f"keeping {report}")
     return fetched.raw.pages
-
-
-class _Partial(Exception):
-    """A fault, with the pages that came before it."""
-
-    def __init__(self, fault: str, fetched: Fetched, rejected: bool) -> None:
-        super().__init__(fault)
-        self.fetched = fetched
-        self.rejected = rejected
-
-
-def _excerpt(error: Exception) -> str:
-    return error.excerpt if isinstance(error, StrangeAnswer) else ""
 
 
 def _require_same_organization(tenant: Tenant, me: WhoAmI) -> None:
@@ -190,47 +161,3 @@ def _queries(source: Source, report: Report, window: Window) -> Sequence[Query]:
     if source.is_newer(report):
         return tuple(analytics_cost_queries(window) if report is Report.COST else analytics_usage_queries(window))
     return (cost_query(window),) if report is Report.COST else usage_queries(window)
-
-
-async def _read_twice_at_most(session: OrganizationSession, queries: Sequence[Query], empty: Fetched) -> Fetched:
-    """Read the window; once more from the start when the source changed under the reading."""
-    try:
-        return await _read_window(session, queries, empty, READ_AGAIN)
-    except READ_AGAIN as fault:
-        again = f"read twice: {fault}"
-    if empty.tally:
-        empty.tally.step(-empty.raw.pages)
-    fresh = Fetched(empty.window, empty.organization_id, findings=[again], tally=empty.tally)
-    return await _read_window(session, queries, fresh, ())
-
-
-async def _read_window(
-    session: OrganizationSession, queries: Sequence[Query], fetched: Fetched, passed_on: tuple[type[TenantStopped], ...]
-) -> Fetched:
-    """All readings of the window, parsed once to prove them readable; faults other than `passed_on` keep the pages."""
-    try:
-        for reading, parts in groupby(queries, key=lambda query: query.reading):
-            if all([await _read_reading(session, query, fetched) for query in parts]):
-                fetched.readings.append(reading)
-        fetched.finish()
-    except passed_on:
-        raise
-    except TenantStopped as error:
-        fault, rejected = str(error), isinstance(error, KeyRejected)
-        fetched.excerpt = _excerpt(error)
-    else:
-        return fetched
-    raise _Partial(fault, fetched, rejected)
-
-
-async def _read_reading(session: OrganizationSession, query: Query, fetched: Fetched) -> bool:
-    """Walk one reading; False where the source refuses the `fast` filter's beta header."""
-    try:
-        async for page in session.walk(query):
-            fetched.add(page)
-    except RequestRejected as refused:
-        if query.reading is not Reading.FAST or refused.status != 400:
-            raise
-        fetched.findings.append(f"speed is unknown: the source refused the fast reading ({refused})")
-        return False
-    return True

@@ -25,7 +25,11 @@ from stax_pipeline.steps.isolation import Tally
 
 @dataclass(slots=True)
 class Fetched:
-    """The pages of one extraction while it runs; `excerpt` is the beginning of the answer that ended it as no page."""
+    """The pages of one extraction while it runs.
+
+    `refused` has the reasons of lists, by path, that are missing; `excerpt` is the beginning of the answer that ended
+    the extraction as no page.
+    """
 
     window: Window
     organization_id: str = ""
@@ -33,6 +37,7 @@ class Fetched:
     raw: RawWriter = field(default_factory=RawWriter)
     readings: list[Reading] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
     rows: int = 0
     rounded: int = 0
     excerpt: str = ""
@@ -41,6 +46,11 @@ class Fetched:
 
     def __post_init__(self) -> None:
         self.proof = UsageReader(self.window)
+
+    @property
+    def missing(self) -> str:
+        """Why lists are missing from what counts, '' when none is."""
+        return "; ".join(self.refused.values())
 
     def add(self, page: RawPage) -> None:
         """Keep a page, then read it once to prove it readable. Raises ContractBroken."""
@@ -102,6 +112,8 @@ def keep(
     try:
         with plain_faults(f"tenant {tenant.slug}: recording an extraction"), engine.begin() as connection:
             record(connection, extraction)
+            if fetched.refused and not verdict.fault:
+                record(connection, _without_pages(extraction, fetched.missing))
             if verdict.rejected:
                 note_rejected(connection, tenant.tenant_id, verdict.generation)
             elif not verdict.fault:
@@ -111,6 +123,11 @@ def keep(
             lake.delete(extraction.raw_uri)
         raise
     return extraction.rows
+
+
+def _without_pages(counted: Extraction, missing: str) -> Extraction:
+    """The record of what is missing beside an extraction that counts without it."""
+    return counted._replace(extraction_id=uuid4(), pages=0, rows=0, sha256="", raw_uri=None, error=missing)
 
 
 def _store(lake: Lake, run_id: str, report: Report, tenant: Tenant, fetched: Fetched, fault: str | None) -> Extraction:

@@ -169,13 +169,22 @@ def read_costs(lake: Lake, extraction: Extraction, days: Iterable[date]) -> list
     return [line for line in read_cost(pages, extraction.window) if line.usage_date in chosen]
 
 
-def read_usages(lake: Lake, extraction: Extraction, days: Iterable[date]) -> tuple[list[UsageLine], list[KeyUsageLine]]:
+class Usages(NamedTuple):
+    """The usage of an extraction; by key it may be known for fewer days, `key_days`."""
+
+    lines: list[UsageLine]
+    by_key: list[KeyUsageLine]
+    key_days: list[date]
+
+
+def read_usages(lake: Lake, extraction: Extraction, days: Iterable[date]) -> Usages:
     """The extraction's usage lines and usage by key of these days, from its raw pages."""
     chosen = set(days)
     found = read_usage(read_raw(lake, extraction.raw_uri or "", extraction.sha256)[1], extraction.window)
-    return (
+    return Usages(
         [line for line in found.lines() if line.usage_date in chosen],
         [line for line in found.by_key() if line.usage_date in chosen],
+        sorted(chosen & found.key_days),
     )
 
 

@@ -168,29 +168,29 @@ def _note_missing_cost(outcome: Outcome, tenant: Tenant, days: list[date]) -> No
 
 
 def _publish_usage(stores: Stores, tenant: Tenant, extraction: Extraction, days: list[date]) -> int:
-    lines, by_key = read_usages(stores.lake, extraction, days)
+    lines, by_key, key_days = read_usages(stores.lake, extraction, days)
     with plain_faults(f"tenant {tenant.slug}: publishing usage lines"), stores.engine.begin() as connection:
         lock_tenant(connection, tenant.tenant_id)
         days, before = _publishable(connection, extraction, days)
         if not days:
             return 0
         fresh = _of(days, lines)
+        key_days = [day for day in key_days if day in days]
         held = _of(days, read_usage_lines(connection, tenant, _span(days)))
         if not stores.accept_shrink:
             settled = frozenset(
                 day for day, old in before.items() if is_old_enough_to_settle(day, old.extracted_at, stores.settle)
             )
             _refuse_shrink(tenant, _tokens(held), _tokens(fresh), settled, "tokens")
-            held_by_key = _of(days, read_key_usage_lines(connection, tenant, _span(days)))
-            _refuse_shrink(tenant, _tokens(held_by_key), _tokens(_of(days, by_key)), settled, "tokens by key")
+            held_by_key = _of(key_days, read_key_usage_lines(connection, tenant, _span(days)))
+            _refuse_shrink(tenant, _tokens(held_by_key), _tokens(_of(key_days, by_key)), settled, "tokens by key")
         moment = now(connection)
         changes = restated_usage(held, fresh, later(extraction, moment, before))
         add_restatements(connection, tenant.tenant_id, changes)
-        content = [
-            TableRows(tables.usage_lines, [*UsageLine._fields, "extraction_id"], _named(fresh, extraction)),
-            TableRows(tables.usage_by_key, [*KeyUsageLine._fields, "extraction_id"], _named(by_key, extraction)),
-        ]
-        written = replace_days(connection, tenant.tenant_id, days, content)
+        rows = TableRows(tables.usage_lines, [*UsageLine._fields, "extraction_id"], _named(fresh, extraction))
+        keyed = TableRows(tables.usage_by_key, [*KeyUsageLine._fields, "extraction_id"], _named(by_key, extraction))
+        written = replace_days(connection, tenant.tenant_id, days, [rows])
+        written += replace_days(connection, tenant.tenant_id, key_days, [keyed])
         report = Report(extraction.report)
         covering = coverage_of(extraction, days, count_by_day(fresh), stores.settle)
         cover(connection, tenant.tenant_id, report, days, covering)

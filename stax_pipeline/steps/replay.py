@@ -54,22 +54,37 @@ class Tell(Protocol):
     def __call__(self, stage: str, unit: str = "tenant-days") -> Progress: ...
 
 
+class _Fresh(NamedTuple):
+    """Rows for one table, and the days for which they are all there is."""
+
+    lines: list[Any]
+    days: list[date]
+
+
+def _costs(lake: Lake, extraction: Extraction, days: list[date]) -> tuple[_Fresh, ...]:
+    return (_Fresh(read_costs(lake, extraction, days), days),)
+
+
+def _usages(lake: Lake, extraction: Extraction, days: list[date]) -> tuple[_Fresh, ...]:
+    found = read_usages(lake, extraction, days)
+    return _Fresh(found.lines, days), _Fresh(found.by_key, found.key_days)
+
+
 class _Kind(NamedTuple):
     """How a report is read back, compared with what it replaces, and into which tables its rows go."""
 
     report: Report
     subject: Subject
-    read: Callable[[Lake, Extraction, list[date]], tuple[list[Any], ...]]
+    read: Callable[[Lake, Extraction, list[date]], tuple[_Fresh, ...]]
     compare: Callable[[list[Any], list[Any], Later], list[Restatement]]
     into: tuple[tuple[sa.Table, tuple[str, ...]], ...]
 
 
 COST = _Kind(
-    Report.COST, Subject.COST, lambda *raw: (read_costs(*raw),), restated_cost,
-    ((tables.cost_lines, CostLine._fields),),
+    Report.COST, Subject.COST, _costs, restated_cost, ((tables.cost_lines, CostLine._fields),),
 )  # fmt: skip
 USAGE = _Kind(
-    Report.USAGE, Subject.USAGE, read_usages, restated_usage,
+    Report.USAGE, Subject.USAGE, _usages, restated_usage,
     ((tables.usage_lines, UsageLine._fields), (tables.usage_by_key, KeyUsageLine._fields)),
 )  # fmt: skip
 
@@ -145,12 +160,12 @@ def _go_through(
     fresh = kind.read(books.lake, extraction, days)
     before = {day: found.current[day] for day in days if day in found.current}
     old = [line for day in before for line in found.rows[0].get(day, ())]
-    found.restated += kind.compare(old, fresh[0], later(extraction, publication.published_at, before))
-    for by_day, lines in zip(found.rows, fresh, strict=True):
-        by_day.update({day: [] for day in days})
+    found.restated += kind.compare(old, fresh[0].lines, later(extraction, publication.published_at, before))
+    for by_day, (lines, whole) in zip(found.rows, fresh, strict=True):
+        by_day.update({day: [] for day in whole})
         for line in lines:
             by_day[line.usage_date].append(line)
-    covering = coverage_of(extraction, days, count_by_day(fresh[0]), books.settle)
+    covering = coverage_of(extraction, days, count_by_day(fresh[0].lines), books.settle)
     found.current.update((row.usage_date, row) for row in covering)
 
 

@@ -175,7 +175,7 @@ def test_a_key_file_and_an_odd_prefix(stax: Stax, settings: Settings, simulator:
     file.write_text(simulator.keys["acme"] + "\r\n")
     assert stax("connect", "acme", "--name", "Acme Ltd", "--key-file", str(file), "--no-sync").code == 0
     assert "Acme Ltd" in stax("tenants").out
-    odd = stax("rotate-key", "acme", "--key-file", "-", typed="some-other-kind-of-key")
+    odd = stax("rotate-key", "acme", "--key-file", "-", typed="sk-ant-some-other-kind-of-key")
     assert odd.code == 4
     assert "does not start with sk-ant-admin" in odd.err
     assert "right shape" not in odd.said

@@ -9,17 +9,12 @@ kept (`tenants`) and what a run does with a failure (`assets`).
         async for page in session.walk(cost_query(window)):
             ...
 
-Modules: `transport` sends one request, `answers` judges what came back, `retry` decides whether to try again, `paging`
-guards a walk, `client` puts them together, `explain` tells a person why a key was not accepted.
+Modules: `transport` sends one request, `answers` and `refusals` judge what came back, `retry` decides whether to try
+again, `paging` guards a walk, `client` puts them together, `explain` tells a person why a key was not accepted.
 """
 
 from stax_pipeline.domain.envelope import RestatedWhileReading
-from stax_pipeline.resources.admin_api.answers import (
-    EdgeRefusal,
-    KeyRejection,
-    SourceTimedOut,
-    StrangeAnswer,
-)
+from stax_pipeline.resources.admin_api.answers import SourceTimedOut, StrangeAnswer
 from stax_pipeline.resources.admin_api.client import (
     AdminApi,
     OrganizationSession,
@@ -28,6 +23,13 @@ from stax_pipeline.resources.admin_api.client import (
 )
 from stax_pipeline.resources.admin_api.explain import explain_refusal
 from stax_pipeline.resources.admin_api.paging import PageTokenExpired
+from stax_pipeline.resources.admin_api.refusals import (
+    EdgeRefusal,
+    KeyRejection,
+    NoNewerSource,
+    NoOrganization,
+    ScopeMissing,
+)
 from stax_pipeline.resources.admin_api.transport import Limits
 
 __all__ = [
@@ -35,9 +37,12 @@ __all__ = [
     "EdgeRefusal",
     "KeyRejection",
     "Limits",
+    "NoNewerSource",
+    "NoOrganization",
     "OrganizationSession",
     "PageTokenExpired",
     "RestatedWhileReading",
+    "ScopeMissing",
     "SourceTimedOut",
     "StrangeAnswer",
     "WhoAmI",

@@ -23,14 +23,10 @@ from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.analytics_page import AnalyticsPage
 from stax_pipeline.domain.envelope import Envelope, ListPage
 from stax_pipeline.domain.errors import ContractBroken, KeyRefused, RequestRejected
-from stax_pipeline.domain.extraction import API_VERSION, Query, RawPage
+from stax_pipeline.domain.extraction import API_VERSION, ME_PATH, Query, RawPage
 from stax_pipeline.domain.json_strict import loads
-from stax_pipeline.resources.admin_api.answers import (
-    Page,
-    judge,
-    request_id_of,
-    strange,
-)
+from stax_pipeline.resources.admin_api.answers import Page, judge, strange
+from stax_pipeline.resources.admin_api.headers import request_id_of
 from stax_pipeline.resources.admin_api.paging import Pager, PageTokenExpired, pager_of, row_count
 from stax_pipeline.resources.admin_api.retry import Retrying, Trouble
 from stax_pipeline.resources.admin_api.scrubber import Scrubber
@@ -44,8 +40,8 @@ from stax_pipeline.resources.admin_api.transport import (
     open_transport,
 )
 
+CURSOR_GONE = frozenset({400, 410})  # for a page token: the reports said the one, the newer source documents the other
 USER_AGENT = f"stax-pipeline/{__version__} (+https://github.com/stax-pipeline/stax-pipeline)"
-ME = "/v1/organizations/me"
 
 Now = Callable[[], datetime]
 Monotonic = Callable[[], float]
@@ -155,7 +151,7 @@ class OrganizationSession:
 
     async def whoami(self) -> WhoAmI:
         """The organisation of this session's key."""
-        read = await self._read(_Request(ME, headers=_headers(())), _organization)
+        read = await self._read(_Request(ME_PATH, headers=_headers(())), _organization)
         organization_id, name = read.parsed
         return WhoAmI(organization_id, name, read.page.server_date)
 
@@ -194,7 +190,7 @@ class OrganizationSession:
         try:
             return await self._read(request, pager.parse)
         except RequestRejected as error:
-            if first or error.status != 400:
+            if first or error.status not in CURSOR_GONE:
                 raise
             expired = str(error)
         raise PageTokenExpired(f"the source no longer knows its page token: {expired}")

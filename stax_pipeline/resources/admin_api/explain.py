@@ -13,11 +13,8 @@ from stax_pipeline.domain.errors import (
     SourceUnavailable,
     StaxError,
 )
-from stax_pipeline.resources.admin_api.answers import (
-    EdgeRefusal,
-    KeyRejection,
-    SourceTimedOut,
-)
+from stax_pipeline.resources.admin_api.answers import SourceTimedOut
+from stax_pipeline.resources.admin_api.refusals import EdgeRefusal, KeyRejection, NoOrganization
 
 KEYS_PAGE = "console.anthropic.com/settings/keys"
 NOT_STORED = "The key was not stored."
@@ -29,6 +26,10 @@ INVALID_KEY = (
 NOT_ALLOWED = (
     "Anthropic knows this key but does not let it read the organization's usage and cost (403). It needs an Admin key, "
     f"made by an admin of the organization at {KEYS_PAGE}; individual accounts have none."
+)
+INDIVIDUAL = (
+    "This key belongs to an individual account. Individual accounts have no Admin API; set up an organization in the "
+    f"Console, then create an Admin key at {KEYS_PAGE}."
 )
 EDGE = (
     "The request was stopped before it reached the Admin API (403, Request not allowed): by a proxy, a firewall or a "
@@ -68,6 +69,8 @@ def _cause(error: StaxError) -> str:
             return NOT_ALLOWED
         case KeyRejected():
             return INVALID_KEY
+        case NoOrganization():
+            return INDIVIDUAL
         case RequestRejected(status=400):
             return OUR_FAULT if "anthropic-version" in str(error) else BAD_REQUEST
         case RequestRejected(status=status):

@@ -29,7 +29,7 @@ T = TypeVar("T", Envelope, ListPage, AnalyticsPage)
 
 
 class PageTokenExpired(ContractBroken):
-    """400 for a page token in the middle of a walk. Drop this walk's pages and read the window once more."""
+    """400 or 410 for a page token in the middle of a walk. Drop this walk's pages and read the window once more."""
 
 
 def row_count(page: Envelope | ListPage | AnalyticsPage) -> int:

@@ -65,9 +65,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """No whole answer arrived. `too_large` says that another try would bring the same."""
+    """No whole answer arrived from `host`. `too_large` says that another try would bring the same."""
 
     words: str
+    host: str
     timed_out: bool = False
     too_large: bool = False
 
@@ -96,6 +97,7 @@ class Transport:
         now: Callable[[], datetime],
     ) -> None:
         self._client = client
+        self._host = client.base_url.netloc.decode()
         self._limits = limits
         self._slots = asyncio.Semaphore(concurrency)
         self._now = now
@@ -114,12 +116,10 @@ class Transport:
                 async with asyncio.timeout(min(seconds, self._limits.page_seconds)):
                     return await self._exchange(path, params, {**headers, "x-api-key": key.reveal()})
             except TimeoutError:
-                return NoAnswer("the page was not complete before its deadline", timed_out=True)
+                return NoAnswer("the page was not complete before its deadline", self._host, timed_out=True)
             except _TooLarge:
-                return NoAnswer(
-                    f"the answer is larger than {self._limits.body_bytes} bytes",
-                    too_large=True,
-                )
+                words = f"the answer is larger than {self._limits.body_bytes} bytes"
+                return NoAnswer(words, self._host, too_large=True)
             except (
                 httpx.HTTPError,
                 httpx.StreamError,
@@ -128,7 +128,7 @@ class Transport:
                 _Undecodable,
                 ValueError,
             ) as error:
-                return NoAnswer(_words(error), timed_out=isinstance(error, httpx.TimeoutException))
+                return NoAnswer(_words(error), self._host, timed_out=isinstance(error, httpx.TimeoutException))
 
     async def _exchange(self, path: str, params: Params, headers: dict[str, str]) -> Answer:
         sent_at = self._now()

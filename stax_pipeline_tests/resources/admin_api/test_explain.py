@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from stax_pipeline.domain.errors import KeyRejected
 from stax_pipeline.resources.admin_api import Limits, explain_refusal
-from stax_pipeline_tests.resources.admin_api.support import Reply, error, hang, reply, reset, walk
+from stax_pipeline_tests.resources.admin_api.support import Reply, error, hang, reply, reset, session, source, walk
 
 QUICK = Limits(read_seconds=0.1, page_seconds=0.15, tries=2)
 CAUSES: dict[str, tuple[Reply, str]] = {
     "400, our fault": (error(400, "invalid_request_error", "anthropic-version: header is required"), "our fault"),
-    "400": (error(400, "invalid_request_error", code="organization_type_not_supported"), "the request itself (400)"),
+    "400": (error(400, "invalid_request_error", code="some_code"), "the request itself (400)"),
+    "400, individual account": (
+        error(400, "invalid_request_error", code="organization_type_not_supported"),
+        "Individual accounts have no Admin API; set up an organization",
+    ),
     "401": (error(401, "authentication_error", "invalid x-api-key"), "select Admin key"),
     "403": (error(403, "permission_error", code="api_key_scope_missing"), "does not let it read"),
     "403 of the edge": (reply(403, "blocked", {"request-id": ""}), "This says nothing about the key"),
@@ -42,6 +48,20 @@ def test_the_cause_is_told_in_plain_words(name: str) -> None:
 def test_the_causes_are_told_apart() -> None:
     told = {explanation(name).partition("\n")[0] for name in CAUSES}
     assert len(told) == len(CAUSES) - 1  # a redirect is a strange answer
+
+
+def test_an_individual_account_is_told_by_the_404_on_its_organization() -> None:
+    async def ask() -> Exception | None:
+        async with source(error(404, "not_found_error")) as where, session(where) as opened:
+            try:
+                await opened.whoami()
+            except Exception as caught:
+                return caught
+        return None
+
+    raised = asyncio.run(ask())
+    assert raised is not None
+    assert "Individual accounts have no Admin API; set up an organization" in explain_refusal(raised)
 
 
 def test_a_named_wait_is_passed_on() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from stax_pipeline.domain.errors import KeyRejected, RequestRejected, SourceUnavailable
 from stax_pipeline.resources.admin_api import KeyRejection, SourceTimedOut
-from stax_pipeline.resources.admin_api.answers import asked_wait
+from stax_pipeline.resources.admin_api.headers import asked_wait
 from stax_pipeline.resources.admin_api.retry import CAP_SECONDS, GiveUp, Kind, Trouble, Wait, decide
 from stax_pipeline_tests.resources.admin_api.support import NOW, WHOLE, Clock, error, reply, reset, walk
 
@@ -132,6 +133,29 @@ def test_an_enforced_spend_limit_waits_for_the_next_month(date: str, until: date
     assert len(outcome.requests) == 1
 
 
+@pytest.mark.parametrize("code", ["contract_spend_limit_reached", "linked_organization_spend_limit_reached"])
+def test_a_limit_of_the_contract_stops_once(code: str) -> None:
+    outcome = walk(error(429, "rate_limit_error", code=code, headers={"retry-after": "1"}), WHOLE)
+    assert isinstance(outcome.error, SourceUnavailable)
+    assert outcome.error.retry_at is None
+    assert f"{code} to GET" in str(outcome.error)
+    assert "paused by the provider until that limit is raised" in str(outcome.error)
+    assert (len(outcome.requests), outcome.clock.slept) == (1, [])
+
+
+@pytest.mark.parametrize(("status", "code"), [(429, "ramp_limit_exceeded"), (503, "authorization_check_unavailable")])
+def test_what_asks_for_patience_is_tried_again_after_it(status: int, code: str) -> None:
+    outcome = walk(error(status, "some_error", code=code, headers={"retry-after": "7"}), WHOLE)
+    assert (outcome.error, outcome.clock.slept) == (None, [7.0])
+
+
+@pytest.mark.parametrize("code", ["linked_organization_billing_unavailable", "linked_organization_spend_limit_reached"])
+def test_a_bill_that_is_unpaid_does_not_condemn_the_key(code: str) -> None:
+    outcome = walk(error(402, "billing_error", code=code), WHOLE)
+    assert isinstance(outcome.error, RequestRejected)
+    assert (outcome.error.error_code, len(outcome.requests)) == (code, 1)
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_rejected_key_is_never_tried_again(status: int) -> None:
     outcome = walk(error(status, "authentication_error", "invalid x-api-key"), WHOLE)
@@ -165,3 +189,5 @@ def test_a_reset_connection_is_tried_again_and_then_named() -> None:
     assert isinstance(outcome.error, SourceUnavailable)
     assert not isinstance(outcome.error, SourceTimedOut)
     assert (outcome.error.status, len(outcome.requests)) == (None, 6)
+    asked = r"Admin API at 127\.0\.0\.1:\d+ did not answer to GET /v1/organizations/cost_report: "
+    assert re.search(asked, str(outcome.error))

@@ -137,8 +137,9 @@ def test_a_source_that_sends_single_days_is_walked_to_the_end() -> None:
     assert (len(outcome.pages), outcome.error) == (3, None)
 
 
-def test_an_expired_token_is_told_apart_from_a_bad_request() -> None:
-    outcome = walk(page(1, token="a"), error(400, "invalid_request_error", "invalid page"))
+@pytest.mark.parametrize("status", [400, 410])
+def test_an_expired_token_is_told_apart_from_a_bad_request(status: int) -> None:
+    outcome = walk(page(1, token="a"), error(status, "invalid_request_error", "invalid page"))
     assert isinstance(outcome.error, PageTokenExpired)
     assert outcome.error.__context__ is None
     assert isinstance(walk(error(400, "invalid_request_error")).error, RequestRejected)
