@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from stax_pipeline import postgres_url
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import DataSource
 
@@ -62,23 +63,11 @@ def _day(text: str) -> date:
         raise ValueError("a date like 2025-08-18") from None
 
 
-_AFTER_SCHEME = re.compile(
-    r"(?:[^:/@]*(?::[^@]*)?@)?"  # user and password, as SQLAlchemy tells them apart
-    r"(?:[\w.%-]*|\[[0-9A-Fa-f:.%]+\])(?::(?P<port>[0-9]{1,5}))?(?:[/?].*)?",
-    re.DOTALL,
-)
-
-
-def _postgres(text: str) -> str:
-    """A URL with its driver spelled out: a bare postgresql:// means another driver in newer SQLAlchemy."""
-    scheme, separator, rest = text.partition("://")
-    found = _AFTER_SCHEME.fullmatch(rest)
-    is_known = bool(separator) and scheme in ("postgresql", "postgres", "postgresql+psycopg2")
-    if not is_known or not found or not 0 < int(found["port"] or 5432) < 65_536:
-        raise ValueError(
-            "a URL like postgresql://user:password@host:5432/database (a password's @ must be written %40)"
-        )
-    return f"postgresql+psycopg2://{rest}"
+def _certificates(text: str) -> Path:
+    path = _path(text)
+    if not path.is_file():
+        raise ValueError("a file of certificates (PEM) of those who may vouch for the database's server")
+    return path
 
 
 def _is_private(url: SplitResult) -> bool:
@@ -202,6 +191,7 @@ class Settings:
     loader_url: str = field(default="", repr=False)
     analyst_url: str = field(default="", repr=False)
     dagster_url: str = field(default="", repr=False)
+    database_ca_file: Path | None = None
     lake_url: str = field(default="", repr=False)
     master_key: str = field(default="", repr=False)
     master_key_file: Path | None = None
@@ -262,6 +252,11 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
             raise WrongUse(f"{name} is not usable: it must be {fault}.") from None
 
     home = read("STAX_HOME", _path, default_home())
+    authorities = read("STAX_DATABASE_CA_FILE", _certificates, None)
+
+    def postgres(text: str) -> str:
+        return postgres_url.secured(postgres_url.parsed(text), authorities)
+
     file = read("STAX_MASTER_KEY_FILE", _path, None)
     nobody: tuple[str, ...] = ()
     host, behind_login = read("STAX_HOST", _listening, "127.0.0.1"), read("STAX_BEHIND_LOGIN", _names, nobody)
@@ -274,10 +269,11 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     _require_together(found, "STAX_ALERT_EMAIL_TO", "STAX_ALERT_EMAIL_FROM", "STAX_SMTP_URL")
     return Settings(
         home=home,
-        database_url=read("STAX_DATABASE_URL", _postgres, ""),
-        loader_url=read("STAX_LOADER_URL", _postgres, ""),
-        analyst_url=read("STAX_ANALYST_URL", _postgres, ""),
-        dagster_url=read("STAX_DAGSTER_URL", _postgres, ""),
+        database_url=read("STAX_DATABASE_URL", postgres, ""),
+        loader_url=read("STAX_LOADER_URL", postgres, ""),
+        analyst_url=read("STAX_ANALYST_URL", postgres, ""),
+        dagster_url=read("STAX_DAGSTER_URL", postgres, ""),
+        database_ca_file=authorities,
         lake_url=read("STAX_LAKE_URL", _lake, ""),
         master_key=read("STAX_MASTER_KEY", _text, ""),
         master_key_file=file,

@@ -4,6 +4,7 @@ The stock storage opens a new connection for each of the two or three statements
 backfill's time went there (`benchmarks`). Pinging before use outlives a restarted server.
 """
 
+import os
 import re
 from typing import Any
 
@@ -16,6 +17,7 @@ from sqlalchemy.engine import CreateEnginePlugin
 from stax_pipeline.resources.dagster_internals import ConfigurableClassData
 from stax_pipeline.resources.warehouse.engine import searching_in
 from stax_pipeline.resources.warehouse.roles import DAGSTER_SCHEMA
+from stax_pipeline.settings import read_settings
 
 PLUGIN = "stax_dagster_schema"
 
@@ -43,7 +45,8 @@ class PooledPostgresStorage(DagsterPostgresStorage):
     """Named in `dagster.yaml`. One small pool a process, shared by runs, events and schedules."""
 
     def __init__(self, postgres_url: str, should_autocreate_tables: bool = True, inst_data=None) -> None:  # type: ignore[no-untyped-def]
-        url = make_url(postgres_url).update_query_dict({"plugin": PLUGIN}).render_as_string(hide_password=False)
+        given = read_settings({**os.environ, "STAX_DAGSTER_URL": postgres_url}).dagster_url  # with TLS where it leaves
+        url = make_url(given).update_query_dict({"plugin": PLUGIN}).render_as_string(hide_password=False)
         super().__init__(url, should_autocreate_tables, inst_data)
         engine = create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True, pool_size=2, max_overflow=20)
         for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import DataSource
@@ -28,17 +29,17 @@ def test_nothing_set_is_a_complete_configuration() -> None:
 def test_everything_can_be_set() -> None:
     found = read_settings(
         {
-            "STAX_HOME": "/srv/stax", "STAX_DATABASE_URL": "postgresql://u:p@h:5432/d", "STAX_LAKE_URL": "s3://lake",
+            "STAX_HOME": "/srv/stax", "STAX_DATABASE_URL": "postgresql://u:p@[::1]:5432/d", "STAX_LAKE_URL": "s3://lake",
             "STAX_MASTER_KEY": "k", "STAX_MASTER_KEY_FILE": "/run/key", "STAX_CONCURRENCY": "64",
             "STAX_LOOKBACK_DAYS": "30", "STAX_SETTLE_HOURS": "0", "STAX_REFRESH_MINUTES": "5",
             "STAX_START_DATE": "2026-01-01", "STAX_ANTHROPIC_BASE_URL": "https://proxy.example.org/",
-            "STAX_DAGSTER_URL": "postgres://u@h/e", "STAX_SOURCE": "both",
+            "STAX_DAGSTER_URL": "postgres://u@localhost/e", "STAX_SOURCE": "both",
         }
     )  # fmt: skip
     assert (found.home, found.lake, found.master_key_file) == (Path("/srv/stax"), "s3://lake", Path("/run/key"))
     assert not found.embedded
-    assert found.database_url == "postgresql+psycopg2://u:p@h:5432/d"
-    assert found.dagster_url == "postgresql+psycopg2://u@h/e"
+    assert found.database_url == "postgresql+psycopg2://u:p@[::1]:5432/d"
+    assert found.dagster_url == "postgresql+psycopg2://u@localhost/e"
     assert found.source is DataSource.BOTH
     assert (found.concurrency, found.lookback_days, found.settle_hours, found.refresh_minutes) == (64, 30, 0, 5)
     assert (found.start_date, found.anthropic_base_url) == (date(2026, 1, 1), "https://proxy.example.org")
@@ -119,7 +120,9 @@ def test_http_is_for_loopback(url: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
 def test_the_driver_is_always_spelled_out(scheme: str) -> None:
-    assert read_settings({"STAX_DATABASE_URL": f"{scheme}://u@h/d"}).database_url == "postgresql+psycopg2://u@h/d"
+    assert (
+        read_settings({"STAX_DATABASE_URL": f"{scheme}://u@[::1]/d"}).database_url == "postgresql+psycopg2://u@[::1]/d"
+    )
 
 
 @pytest.mark.parametrize("blank", ["", "  ", "\t\n"])
@@ -145,12 +148,21 @@ def test_a_database_url_that_means_another_host_than_it_seems_is_refused(name: s
 
 
 @pytest.mark.parametrize(
-    "rest",
-    ["/d?host=/run/pg", "h", "u:p%40w@h:5432/d?options=-cx%3Dy@z", "u:p/w#x?y@h/d", "u@[::1]:5432/d", "%2Frun%2Fpg/d"],
+    "rest", ["/d?host=/run/pg", "u@[::1]:5432/d", "u:p@127.0.0.2/d", "u:p@localhost:1/d?options=-cx%3Dy@z"]
 )
-def test_an_unusual_database_url_is_taken_as_it_is(rest: str) -> None:
+def test_an_unusual_database_url_on_this_machine_is_taken_as_it_is(rest: str) -> None:
     found = read_settings({"STAX_DATABASE_URL": f"postgresql://{rest}"}).database_url
     assert found == f"postgresql+psycopg2://{rest}"
+
+
+@pytest.mark.parametrize(
+    ("rest", "host"),
+    [("h", "h"), ("u:p%40w@h:5432/d?options=-cx%3Dy@z", "h"), ("u:p/w#x?y@h/d", "h"), ("u@%2Frun/d", "%2Frun")],
+)
+def test_an_unusual_database_url_elsewhere_keeps_all_it_says(rest: str, host: str) -> None:
+    found = read_settings({"STAX_DATABASE_URL": f"postgresql://{rest}"}).database_url
+    assert found.startswith(f"postgresql+psycopg2://{rest}")
+    assert sa.make_url(found).host == host and sa.make_url(found).query["sslmode"] == "verify-full"
 
 
 def test_values_are_stripped() -> None:

@@ -40,6 +40,9 @@ def search_in(path: str, connection: Any) -> None:
 _ALL_TAKEN = ("too many connections", "too many clients", "connection slots are reserved")
 
 
+_UNPROVEN = ("SSL", "certificate", "authentication method requirement")
+
+
 class WarehouseFault(StaxError):
     """A statement failed. Says what Postgres said without DETAIL, which quotes rows."""
 
@@ -71,6 +74,12 @@ def _plain(doing: str, fault: object) -> StaxError:
     gone = type(fault).__name__ in ("OperationalError", "InterfaceError") and not state
     if gone and any(words in said for words in _ALL_TAKEN):
         return CannotStart(f"{doing}: every connection that this login may have is in use ({said}). End some of them.")
+    if gone and any(words in said for words in _UNPROVEN):
+        return CannotStart(
+            f"{doing}: the database's server did not prove itself ({said}). Off this machine it must: by TLS, with a "
+            "certificate that STAX_DATABASE_CA_FILE or the system's bundle vouches for, and by asking for "
+            "scram-sha-256. sslmode= and require_auth= in the URL say otherwise; docs/security.md tells which."
+        )
     if gone or state.startswith(("08", "57P")):
         return CannotStart(f"{doing}: the database is not reachable ({said}). Check STAX_DATABASE_URL or `stax up`.")
     return WarehouseFault(f"{doing}: the database refused it ({said}).")
