@@ -117,7 +117,7 @@ def keep(
             if verdict.rejected:
                 note_rejected(connection, tenant.tenant_id, verdict.generation)
             elif not verdict.fault:
-                note_accepted(connection, tenant.tenant_id, verdict.generation)
+                note_accepted(connection, tenant.tenant_id, verdict.generation, run_id)
     except WarehouseFault:
         if extraction.raw_uri:
             lake.delete(extraction.raw_uri)

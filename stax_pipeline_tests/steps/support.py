@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import sqlalchemy as sa
 
@@ -91,8 +92,9 @@ def sync(
     with made.engine.begin() as connection:
         record_prices(connection, shipped_prices())
         tenants = tenants_to_sync(connection, slugs)
+    run_id = f"run-{uuid4()}"
     for report in (*reports, *([Report.ANALYTICS] if reads is DataSource.BOTH else [])):
-        ran.steps[report] = fetch(made, report, tenants, window)
+        ran.steps[report] = fetch(made, report, tenants, window, run_id)
     settle = made.settings.settle
     stores, books = Stores(made.engine, made.lake, settle, accept_shrink), Books(made.engine, made.lake, settle)
     ran.steps["usage"] = publish_usage(stores, tenants, window)
@@ -110,7 +112,9 @@ async def at_once(_: float) -> None:
     """Waits of the client take no time."""
 
 
-def fetch(made: Installation, report: Report, tenants: list[Tenant], window: Window = DAYS) -> Outcome:
+def fetch(
+    made: Installation, report: Report, tenants: list[Tenant], window: Window = DAYS, run_id: str = "run-1"
+) -> Outcome:
     """One report for these tenants; retries do not wait."""
     masters = master_keys(made.settings)
 
@@ -120,7 +124,7 @@ def fetch(made: Installation, report: Report, tenants: list[Tenant], window: Win
 
     async def work() -> Outcome:
         async with admin_api(made.settings.anthropic_base_url, concurrency=4, limits=LIMITS, sleep=at_once) as api:
-            source = Source(api, made.engine, made.lake, opened, "run-1", reads=made.settings.source)
+            source = Source(api, made.engine, made.lake, opened, run_id, reads=made.settings.source)
             return await extract(source, report, tenants, window, 4)
 
     return asyncio.run(work())

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.slug import parse_slug
 from stax_pipeline.resources.key_encryption import SealedKey, StoredKeyDamaged
-from stax_pipeline.resources.warehouse.tables import admin_keys, coverage, tenants
+from stax_pipeline.resources.warehouse.tables import admin_keys, coverage, extractions, tenants
 
 CONNECTED, KEY_REJECTED, DISCONNECTED = "connected", "key_rejected", "disconnected"
 
@@ -89,19 +89,29 @@ def note_rejected(connection: sa.Connection, tenant_id: UUID, generation: int) -
     _change_status(connection, tenant_id, generation, CONNECTED, KEY_REJECTED)
 
 
-def note_accepted(connection: sa.Connection, tenant_id: UUID, generation: int) -> None:
-    """The source accepted that generation of the key again, if it is still the one in use."""
-    _change_status(connection, tenant_id, generation, KEY_REJECTED, CONNECTED)
+def note_accepted(connection: sa.Connection, tenant_id: UUID, generation: int, run_id: str) -> None:
+    """The source accepted that generation of the key again, if it is still the one in use.
+
+    Not in a run in which something of the tenant failed: one report that answers does not outweigh one that rejects.
+    """
+    failed = sa.exists().where(
+        extractions.c.tenant_id == tenant_id, extractions.c.run_id == run_id, extractions.c.error.is_not(None)
+    )
+    _change_status(connection, tenant_id, generation, KEY_REJECTED, CONNECTED, ~failed)
 
 
-def _change_status(connection: sa.Connection, tenant_id: UUID, generation: int, old: str, new: str) -> None:
+def _change_status(
+    connection: sa.Connection, tenant_id: UUID, generation: int, old: str, new: str, *where: sa.ColumnElement[bool]
+) -> None:
     in_use = sa.exists().where(
         admin_keys.c.tenant_id == tenant_id,
         admin_keys.c.generation == generation,
         admin_keys.c.revoked_at.is_(None),
     )
     connection.execute(
-        tenants.update().where(tenants.c.tenant_id == tenant_id, tenants.c.status == old, in_use).values(status=new)
+        tenants.update()
+        .where(tenants.c.tenant_id == tenant_id, tenants.c.status == old, in_use, *where)
+        .values(status=new)
     )
 
 
