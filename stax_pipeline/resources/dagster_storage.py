@@ -6,10 +6,14 @@ backfill's time went there (`benchmarks`). Pinging before use outlives a restart
 
 import os
 import re
+from pathlib import Path
 from typing import Any
 
+from dagster_postgres.event_log import event_log
+from dagster_postgres.run_storage import run_storage
+from dagster_postgres.schedule_storage import schedule_storage
 from dagster_postgres.storage import DagsterPostgresStorage
-from dagster_postgres.utils import pg_url_from_config
+from dagster_postgres.utils import pg_alembic_config, pg_url_from_config
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.dialects import plugins
 from sqlalchemy.engine import CreateEnginePlugin
@@ -41,10 +45,21 @@ class InDagsterSchema(CreateEnginePlugin):
 plugins.register(PLUGIN, __name__, InDagsterSchema.__name__)
 
 
+def escape_paths() -> None:
+    """Alembic interpolates the path of its configuration, where a `%` means something else. Dagster keeps the one
+    configuration of each storage, so that it can be put right before its first use.
+    """
+    for module in (run_storage, event_log, schedule_storage):
+        config = pg_alembic_config(str(module.__file__))
+        here = Path(str(config.config_file_name)).absolute().parent
+        config.file_config.set("DEFAULT", "here", here.as_posix().replace("%", "%%"))
+
+
 class PooledPostgresStorage(DagsterPostgresStorage):
     """Named in `dagster.yaml`. One small pool a process, shared by runs, events and schedules."""
 
     def __init__(self, postgres_url: str, should_autocreate_tables: bool = True, inst_data=None) -> None:  # type: ignore[no-untyped-def]
+        escape_paths()
         given = read_settings({**os.environ, "STAX_DAGSTER_URL": postgres_url}).dagster_url  # with TLS where it leaves
         url = make_url(given).update_query_dict({"plugin": PLUGIN}).render_as_string(hide_password=False)
         super().__init__(url, should_autocreate_tables, inst_data)

@@ -29,6 +29,7 @@ from sqlalchemy import create_engine, text
 from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.resources import embedded_postgres
 from stax_pipeline.resources.embedded_postgres import layout
+from stax_pipeline.resources.embedded_postgres.binaries import binaries_for
 from stax_pipeline.resources.embedded_postgres.layout import Home
 from stax_pipeline_tests.conftest import forget_outside
 
@@ -227,7 +228,15 @@ def test_server_left_by_a_killed_supervisor_is_stopped_by_the_next(home: Path) -
     """As on macOS, where no parent-death signal exists."""
     socket_directory = home / "socket"
     orphan = subprocess.Popen(
-        [_binaries() / "postgres", "-D", data_of(home), "-k", socket_directory, "-c", "listen_addresses="],
+        [
+            binaries_for(layout.server_account(Home(home))) / "postgres",
+            "-D",
+            data_of(home),
+            "-k",
+            socket_directory,
+            "-c",
+            "listen_addresses=",
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",

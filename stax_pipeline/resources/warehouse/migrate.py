@@ -14,6 +14,7 @@ from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.resources.warehouse import roles
 from stax_pipeline.resources.warehouse.engine import connect_engine
 from stax_pipeline.resources.warehouse.grants import open_what_the_analyst_reads
+from stax_pipeline.resources.warehouse.pooler import refuse_transaction_pooler
 from stax_pipeline.settings import Settings
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
@@ -35,6 +36,7 @@ def upgrade(settings: Settings) -> list[str]:
 
     Returns what of the database should be closed, with the statements that do it.
     """
+    refuse_transaction_pooler(settings)
     given = roles.logins(settings)
     engine = connect_engine(given.admin)
     try:
@@ -103,7 +105,7 @@ def _upgrade_past_readers(connection: sa.Connection, logins: roles.Logins) -> No
 def upgrade_within(connection: sa.Connection, logins: roles.Logins, revision: str = HEAD) -> None:
     """Migrate up to `revision` on the owner's connection; inside its transaction, where one is under way."""
     config = Config(attributes={"logins": logins, "connection": connection})
-    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # it is interpolated
     config.attributes["loader"] = roles.name_in(logins.loader)
     config.attributes["analyst"] = roles.name_in(logins.analyst)
     command.upgrade(config, revision)
