@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from benchmarks.cases import CASES
@@ -24,6 +25,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="stax-bench-") as folder:
         Path(folder).chmod(0o711)  # as root the server runs as another account and must reach its files
         os.environ["STAX_HOME"] = str(Path(folder) / "home")
+        os.environ["STAX_START_DATE"] = str(datetime.now(UTC).date() - timedelta(days=400))  # the longest case's days
         settings = read_settings()
         with embedded_postgres.running(settings.postgres_home):
             upgrade(settings)

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
@@ -199,8 +199,8 @@ class Settings:
     concurrency: int = 8
     lookback_days: int = 7
     settle_hours: int = 48
-    refresh_minutes: int = 0
-    start_date: date = date(2025, 8, 18)
+    refresh_minutes: int = 15
+    start_date: date = date.min
     source: DataSource = DataSource.REPORTS
     host: str = "127.0.0.1"
     behind_login: tuple[str, ...] = ()
@@ -236,6 +236,25 @@ class Settings:
 def default_home() -> Path:
     """`.stax` beside the checkout the command was installed from, so that it works from anywhere; else here."""
     return (CHECKOUT if (CHECKOUT / "pyproject.toml").exists() else Path.cwd()) / ".stax"
+
+
+def first_day_file(home: Path) -> Path:
+    """Where an installation keeps the first UTC day that it may fetch."""
+    return home / "first_day"
+
+
+def first_day_of_new() -> date:
+    """So far back that the month before is whole when its close is read, on the 8th."""
+    return datetime.now(UTC).date() - timedelta(days=62)
+
+
+def _first_day(home: Path) -> date:
+    try:
+        return _day(first_day_file(home).read_text().strip())
+    except FileNotFoundError:
+        return first_day_of_new()
+    except (OSError, ValueError):
+        raise WrongUse(f"{first_day_file(home)} is not usable: it must hold a date like 2025-08-18.") from None
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -281,8 +300,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         concurrency=read("STAX_CONCURRENCY", _whole(1, 64), 8),
         lookback_days=read("STAX_LOOKBACK_DAYS", _whole(1, 365), 7),
         settle_hours=read("STAX_SETTLE_HOURS", _whole(0, 720), 48),
-        refresh_minutes=read("STAX_REFRESH_MINUTES", _refresh, 0),
-        start_date=read("STAX_START_DATE", _day, date(2025, 8, 18)),
+        refresh_minutes=read("STAX_REFRESH_MINUTES", _refresh, 15),
+        start_date=read("STAX_START_DATE", _day, None) or _first_day(home),
         source=read("STAX_SOURCE", _data_source, DataSource.REPORTS),
         host=host,
         behind_login=behind_login,

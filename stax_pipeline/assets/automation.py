@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from stax_pipeline.assets.checks import FRESHNESS_CHECKS
 from stax_pipeline.assets.partitions import range_tags
 from stax_pipeline.assets.retention import purge_history
-from stax_pipeline.domain.time import FIRST_DAYS, trailing_window
+from stax_pipeline.domain.time import FIRST_DAYS, month_before, trailing_window
 from stax_pipeline.resources.dagster import loader_engine
 from stax_pipeline.resources.warehouse.tables import extractions, tenants
 from stax_pipeline.resources.warehouse.tenants import CONNECTED
@@ -42,6 +42,14 @@ def daily_sync(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     settings = read_settings()
     window = trailing_window(settings.lookback_days, now, settings.start_date)
     return dg.RunRequest(run_key=f"daily:{now.date()}", tags=range_tags(window))
+
+
+@dg.schedule(job=sync, cron_schedule="30 0 8 * *", execution_timezone="UTC", default_status=RUNNING)
+def month_close(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """The whole month before, once it is closed: Anthropic changes its days until about the 7th."""
+    now = context.scheduled_execution_time.astimezone(UTC)
+    month = month_before(now, read_settings().start_date)
+    return dg.RunRequest(run_key=f"month:{month.start:%Y-%m}", tags=range_tags(month))
 
 
 @dg.schedule(job=watch, cron_schedule="*/15 * * * *", execution_timezone="UTC", default_status=RUNNING, name="watch")
@@ -127,4 +135,4 @@ def new_tenant_backfill(context: dg.SensorEvaluationContext) -> Iterator[dg.RunR
 def schedules() -> list[dg.ScheduleDefinition]:
     """All schedules; `open_day_refresh` exists only when it is set."""
     minutes = read_settings().refresh_minutes
-    return [daily_sync, watch_schedule, purge_schedule, *([open_day_refresh(minutes)] if minutes else [])]
+    return [daily_sync, month_close, watch_schedule, purge_schedule, *([open_day_refresh(minutes)] if minutes else [])]

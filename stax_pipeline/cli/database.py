@@ -44,9 +44,11 @@ def pin(settings: Settings) -> bool:
 
 
 def migrate(settings: Settings) -> None:
+    from stax_pipeline.resources.first_day import note_first_day
     from stax_pipeline.resources.warehouse.engine import plain_faults
     from stax_pipeline.resources.warehouse.migrate import upgrade
 
+    note_first_day(settings)
     with plain_faults("opening the database"):
         left_open = upgrade(settings)
     for what in left_open:

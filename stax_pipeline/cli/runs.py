@@ -28,7 +28,8 @@ from stax_pipeline.cli.progress import shown_progress
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.time import trailing_window
-from stax_pipeline.settings import Settings
+from stax_pipeline.resources.first_day import move_first_day
+from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from dagster import AssetMaterialization, DagsterEvent
@@ -99,7 +100,8 @@ def chosen_window(
         raise WrongUse(f"--to {last} is before --from {first}.")
     if first < settings.start_date:
         raise WrongUse(
-            f"{first} is before STAX_START_DATE ({settings.start_date}): ask for later days or set it earlier."
+            f"{first} is before the first day of this installation, {settings.start_date}. Ask for later days, or move "
+            "it: `stax connect SLUG --days N` does, and so does STAX_START_DATE."
         )
     return window
 
@@ -107,6 +109,15 @@ def chosen_window(
 def first_window(settings: Settings, days: int, now: datetime | None = None) -> Window:
     """N complete days and the open one, as far as there are partitions."""
     return trailing_window(days, now or datetime.now(UTC), settings.start_date)
+
+
+def backfill_window(settings: Settings, days: int) -> Window:
+    """N complete days and the open one. The installation begins there from now on, if it began later, unless
+    STAX_START_DATE says where.
+    """
+    now = datetime.now(UTC)
+    move_first_day(settings, trailing_window(days, now).start)
+    return first_window(read_settings(), days, now)
 
 
 def run_sync(

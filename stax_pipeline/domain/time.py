@@ -48,6 +48,12 @@ def trailing_window(days: int, now: datetime, first: date = date.min) -> Window:
     return Window(max(today - timedelta(days=days), first), today + timedelta(days=1))
 
 
+def month_before(now: datetime, first: date = date.min) -> Window:
+    """The whole calendar month before this one (UTC), none of its days before `first`."""
+    end = now.date().replace(day=1)
+    return Window(max((end - timedelta(days=1)).replace(day=1), first), end)
+
+
 def is_first_backfill(window: Window, now: datetime, first: date) -> bool:
     """Whether a run over `window` brings all that a new tenant gets at first; `first` is the installation's day."""
     return window.start <= trailing_window(FIRST_DAYS, now, first).start and window.end >= now.date()

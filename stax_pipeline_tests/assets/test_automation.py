@@ -23,6 +23,7 @@ class TestSchedules:
     def test_the_daily_run_at_ten_past_midnight_takes_the_window_and_the_open_day(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setenv("STAX_START_DATE", "2026-09-01")
         at = datetime(2026, 11, 22, 0, 10, tzinfo=UTC)
         request = automation.daily_sync(dg.build_schedule_context(scheduled_execution_time=at))
         assert isinstance(request, dg.RunRequest)
@@ -32,9 +33,37 @@ class TestSchedules:
         narrowed = automation.daily_sync(dg.build_schedule_context(scheduled_execution_time=at))
         assert narrowed.tags[START] == "2026-11-20"  # type: ignore[union-attr]
 
-    def test_the_refresh_exists_only_when_set(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("at", "first", "last"),
+        [
+            ("2026-11-08T00:30", "2026-10-01", "2026-10-31"),
+            ("2026-01-08T00:30", "2025-12-01", "2025-12-31"),
+            ("2028-03-08T00:30", "2028-02-01", "2028-02-29"),
+        ],
+    )
+    def test_the_month_close_takes_the_whole_month_before(
+        self, monkeypatch: pytest.MonkeyPatch, at: str, first: str, last: str
+    ) -> None:
+        monkeypatch.setenv("STAX_START_DATE", "2025-01-01")
+        context = dg.build_schedule_context(scheduled_execution_time=datetime.fromisoformat(f"{at}Z"))
+        request = automation.month_close(context)
+        assert isinstance(request, dg.RunRequest)
+        assert (request.tags[START], request.tags[END], request.run_key) == (first, last, f"month:{first[:7]}")
+
+    def test_no_schedule_asks_for_days_before_the_installation_s_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("STAX_START_DATE", "2026-10-20")
+        for schedule, at in ((automation.month_close, datetime(2026, 11, 8, tzinfo=UTC)),
+                             (automation.daily_sync, datetime(2026, 10, 22, tzinfo=UTC))):  # fmt: skip
+            request = schedule(dg.build_schedule_context(scheduled_execution_time=at))
+            assert isinstance(request, dg.RunRequest)
+            assert request.tags[START] == "2026-10-20"
+
+    def test_the_refresh_comes_every_quarter_of_an_hour_unless_it_is_switched_off(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("STAX_REFRESH_MINUTES", "0")
         assert "open_day_refresh" not in {s.name for s in automation.schedules()}
-        monkeypatch.setenv("STAX_REFRESH_MINUTES", "15")
+        monkeypatch.delenv("STAX_REFRESH_MINUTES")
         [refresh] = [s for s in automation.schedules() if s.name == "open_day_refresh"]
         assert (refresh.cron_schedule, refresh.default_status.value) == ("*/15 * * * *", "RUNNING")
         with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:

@@ -53,10 +53,10 @@ def test_assets_groups_and_dependencies() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, (_, _, daily) in GRAPH.items() if daily])
-def test_daily_partitions_reach_back_to_the_start_and_hold_the_open_day_in_one_run(name: str) -> None:
+def test_daily_partitions_hold_the_open_day_in_one_run(name: str) -> None:
     partitions = SPECS[name].partitions_def
     assert isinstance(partitions, dg.DailyPartitionsDefinition)
-    assert (partitions.start.date().isoformat(), partitions.timezone, partitions.end_offset) == ("2025-08-18", "UTC", 1)
+    assert (partitions.timezone, partitions.end_offset) == ("UTC", 1)
     assert node(name).backfill_policy == dg.BackfillPolicy.single_run()
 
 
@@ -106,6 +106,8 @@ def test_schedules_and_sensors_run_by_themselves() -> None:
         for s in repository.schedule_defs
     } == {
         ("daily_sync", "sync", "10 0 * * *", "UTC", "RUNNING"),
+        ("month_close", "sync", "30 0 8 * *", "UTC", "RUNNING"),
+        ("open_day_refresh", "sync", "*/15 * * * *", "UTC", "RUNNING"),
         ("watch", "watch", "*/15 * * * *", "UTC", "RUNNING"),
         ("purge_history", "purge_history", "40 3 * * *", "UTC", "RUNNING"),
     }

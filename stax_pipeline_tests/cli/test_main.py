@@ -74,7 +74,7 @@ def test_every_command_explains_itself_and_none_takes_a_key(name: str) -> None:
         (["sync", "--days", "3", "--from", "2026-11-01"], "exclude each other"),
         (["sync", "--to", "2026-11-01"], "--to needs --from"),
         (["sync", "--from", "2026-11-05", "--to", "2026-11-01"], "is before --from"),
-        (["sync", "--from", "2024-01-01"], "STAX_START_DATE (2025-08-18)"),
+        (["sync", "--from", "2024-01-01"], "2024-01-01 is before the first day of this installation"),
         (["sync", "--from", "2026-11-01", "--to", "2999-01-01"], "has not begun yet"),
         (["sync", "--from", "2999-01-01"], "2999-01-01 has not begun yet"),
         (["connect", "acme", "--key-file", "/nonexistent/key"], "cannot be read: No such file"),

@@ -21,8 +21,8 @@ def test_nothing_set_is_a_complete_configuration() -> None:
     assert found.home.name == ".stax" and found.home.is_absolute()
     assert found.lake == str(found.home / "lake")
     assert found.anthropic_base_url == "https://api.anthropic.com"
-    assert (found.lookback_days, found.settle, found.refresh_minutes) == (7, timedelta(hours=48), 0)
-    assert (found.start_date, found.source) == (date(2025, 8, 18), DataSource.REPORTS)
+    assert (found.lookback_days, found.settle, found.refresh_minutes) == (7, timedelta(hours=48), 15)
+    assert found.source is DataSource.REPORTS
     assert found.master_key == "" and found.master_key_file is None
 
 

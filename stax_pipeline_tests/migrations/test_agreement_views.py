@@ -49,6 +49,7 @@ class TestInvoiceCheck:
             "reported_usd": 1000, "estimated_usd": 7, "reconstructed_usd": 90, "commitment_fee_usd": 100,
             "expected_usd": 1100, "difference_usd": Decimal("0.05"), "days_in_month": 31, "days_complete": 31,
             "days_settled": 31, "error_bar": Decimal("0.99"), "status": "within 0.1 %", "credits_usd": 0,
+            "closing": "closed",
         }  # fmt: skip
 
     @pytest.mark.parametrize(
@@ -85,6 +86,20 @@ class TestInvoiceCheck:
         october.connection.exec_driver_sql("update stax.coverage set state = 'open' where usage_date = '2026-10-07'")
         found = october.row(self.QUERY)
         assert (found["status"], found["days_complete"], found["note"]) == ("month incomplete", 30, None)
+
+    def test_a_month_is_closed_once_every_day_of_both_reports_was_read_on_the_8th_or_later(
+        self, october: Warehouse
+    ) -> None:
+        read = "update stax.coverage set extracted_at = '{}' where {}"
+        october.connection.exec_driver_sql(read.format("2026-11-08T00:00Z", "true"))
+        assert october.row(self.QUERY)["closing"] == "closed"
+        for which in ("usage_date = '2026-10-31'", "report = 'cost_report' and usage_date = '2026-10-02'"):
+            october.connection.exec_driver_sql(read.format("2026-11-07T23:59:59Z", which))
+            assert october.row(self.QUERY)["closing"].startswith("not closed until"), which
+            october.connection.exec_driver_sql(read.format("2026-11-08T00:00Z", "true"))
+        october.connection.exec_driver_sql("delete from stax.coverage where usage_date = '2026-10-31'")
+        told = "not closed until all its days are read on or after 2026-11-08"
+        assert october.row(self.QUERY)["closing"] == told
 
     def test_an_invoice_of_a_month_without_days(self, warehouse: Warehouse) -> None:
         self.invoice(warehouse, "5", month=date(2026, 2, 1))

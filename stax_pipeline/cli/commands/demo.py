@@ -122,7 +122,7 @@ def _sync(settings: Settings, days: int) -> bool:
 
     clean = backfill(settings, TENANTS, days)
     with analyst(settings) as connection:
-        sums = summarize(connection, first_window(settings, days), TENANTS)
+        sums = summarize(connection, first_window(read_settings(), days), TENANTS)
     empty = [f"tenant {one.slug} has no {what}" for one in sums for what in _missing(one)]
     for words in empty:
         click.echo(f"failed: {words}", err=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stax_pipeline.resources.warehouse.tenants import Tenant
 
 _CHECK = """
-select invoice_usd, reported_usd, estimated_usd, reconstructed_usd, commitment_fee_usd, difference_usd, status
+select invoice_usd, reported_usd, estimated_usd, reconstructed_usd, commitment_fee_usd, difference_usd, status, closing
 from stax.invoice_check where slug = :slug and month = :month
 """
 _FIRST = "select min(usage_date) from stax.completeness where slug = :slug"
@@ -101,7 +101,7 @@ def _warn_of_early(settings: Settings, slug: str, month: date) -> None:
         fetched: date | None = connection.execute(sa.text(_FIRST), {"slug": slug}).scalar_one()
     first = max(fetched or settings.start_date, settings.start_date)
     if month < first:
-        known = f"the first day fetched of {slug}" if fetched == first else "STAX_START_DATE"
+        known = f"the first day fetched of {slug}" if fetched == first else "the first day of this installation"
         click.echo(f"{month:%Y-%m} begins before {known} ({first}): the days before are not compared.", err=True)
 
 

@@ -54,10 +54,10 @@ def backfill(settings: Settings, slugs: Sequence[str], days: int) -> bool:
     """The first run of tenants; True when nothing failed, and then the sensor need not do it. The database must run."""
     from stax_pipeline.cli.commands.sync import report
     from stax_pipeline.cli.database import loader
-    from stax_pipeline.cli.runs import first_window, run_sync
+    from stax_pipeline.cli.runs import backfill_window, run_sync
     from stax_pipeline.resources.warehouse.tenants import get_tenant, set_first_sync
 
-    window = first_window(settings, days)
+    window = backfill_window(settings, days)
     click.echo(f"Backfilling {len(window.days) - 1} complete days and the open one ({window.start} to now) ...")
     ran = run_sync(settings, window, slugs)
     if ran.clean:
