@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -18,6 +19,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from stax_pipeline import postgres_url
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import DataSource
+from stax_pipeline.domain.pasted_key import refuse_keys
+from stax_pipeline.ownership import own_home
 
 T = TypeVar("T")
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -178,6 +181,17 @@ def _path(text: str) -> Path:
         raise ValueError("a path; the home directory that its ~ names is not known") from None
 
 
+def _authorities(text: str) -> Path:
+    """Read once, so that a wrong file is told here and not as a failure of every connection."""
+    path = _path(text)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except OSError as fault:
+        why = "it holds none" if isinstance(fault, ssl.SSLError) else fault.strerror
+        raise ValueError(f"a file of CA certificates in PEM form ({why})") from None
+    return path
+
+
 def _text(text: str) -> str:
     return text
 
@@ -195,6 +209,7 @@ class Settings:
     lake_url: str = field(default="", repr=False)
     master_key: str = field(default="", repr=False)
     master_key_file: Path | None = None
+    ca_file: Path | None = None
     anthropic_base_url: str = field(default="https://api.anthropic.com", repr=False)
     concurrency: int = 8
     lookback_days: int = 7
@@ -260,6 +275,7 @@ def _first_day(home: Path) -> date:
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process. Raises WrongUse with the variable's name and what it may be."""
     found = os.environ if environment is None else environment
+    refuse_keys(found)
 
     def read(name: str, parse: Callable[[str], T], default: T) -> T:
         text = found.get(name, "").strip()
@@ -270,7 +286,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         except ValueError as fault:
             raise WrongUse(f"{name} is not usable: it must be {fault}.") from None
 
-    home = read("STAX_HOME", _path, default_home())
+    home = own_home(read("STAX_HOME", _path, default_home()))
     authorities = read("STAX_DATABASE_CA_FILE", _certificates, None)
 
     def postgres(text: str) -> str:
@@ -296,6 +312,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         lake_url=read("STAX_LAKE_URL", _lake, ""),
         master_key=read("STAX_MASTER_KEY", _text, ""),
         master_key_file=file,
+        ca_file=read("STAX_CA_FILE", _authorities, None),
         anthropic_base_url=read("STAX_ANTHROPIC_BASE_URL", _source, "https://api.anthropic.com"),
         concurrency=read("STAX_CONCURRENCY", _whole(1, 64), 8),
         lookback_days=read("STAX_LOOKBACK_DAYS", _whole(1, 365), 7),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from stax_pipeline.cli.misspelt import SETTINGS
 from stax_pipeline.settings import CHECKOUT, Settings
 
 NEVER_SHOWN = frozenset({"STAX_MASTER_KEY", "STAX_ALERT_WEBHOOK", "STAX_SMTP_URL"})
@@ -40,9 +41,5 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
 
 
 def settings_that_are_set() -> dict[str, str]:
-    """The settings of this process, without what is never shown."""
-    return {
-        name: value
-        for name, value in sorted(os.environ.items())
-        if name.startswith("STAX_") and value and name not in NEVER_SHOWN
-    }
+    """The settings of this process, without what is never shown: a variable that is none may hold anything."""
+    return {name: value for name, value in sorted(os.environ.items()) if name in SETTINGS - NEVER_SHOWN and value}

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import click
 
-from stax_pipeline.cli.unsaid import keys_unsaid, refuse_keys
+from stax_pipeline.cli.unsaid import guarded_streams, refuse_keys
 
 COMMANDS = {
     "demo": ("demo", "Everything on one machine with no key: simulator, database, two tenants, 30 days, UI"),
@@ -83,7 +83,7 @@ def main() -> None:
     """Run one command. Exit codes: 0 done, 1 with failures, 2 wrong use, 3 cannot start, 4 key refused, 130, 143."""
     take_signals()
     os.umask(0o077)
-    with keys_unsaid(sys.argv[1:]):
+    with guarded_streams(sys.argv[1:]):
         _run()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from difflib import get_close_matches
 
+from stax_pipeline.domain.pasted_key import is_a_key
 from stax_pipeline.settings import Settings
 
 ELSEWHERE = frozenset({"STAX_DEBUG", "STAX_POSTGRES_BIN", "STAX_DAGSTER_DIR"})
@@ -18,7 +19,7 @@ SETTINGS = frozenset(f"STAX_{one.name.upper()}" for one in fields(Settings)) - {
 def warnings(names: Iterable[str]) -> Iterator[str]:
     """What to say of each of these names of variables that is no setting."""
     for name in sorted(names):
-        if name.startswith("STAX_") and name not in SETTINGS | ELSEWHERE:
+        if name.startswith("STAX_") and name not in SETTINGS | ELSEWHERE and not is_a_key(name):
             close = get_close_matches(name, SETTINGS | ELSEWHERE, n=1, cutoff=0.75)
             meant = f"did you mean {close[0]}?" if close else "docs/operations.md lists them."
             yield f"warning: {ascii(name)[1:-1]} is no setting and was not read; {meant}"

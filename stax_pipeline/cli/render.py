@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
+from stax_pipeline.domain.plain_text import plain
 from stax_pipeline.domain.words import count_of
 
 _WIDE = Context(prec=100, rounding=ROUND_HALF_EVEN)
@@ -37,14 +38,6 @@ def age(moment: datetime, now: datetime | None = None) -> str:
         if count:
             return f"{count_of(count, unit)} ago"
     return "just now"
-
-
-def plain(text: str) -> str:
-    """`text` without what a terminal would obey: control characters and marks of direction are shown as escapes.
-
-    Names come from the source, and whoever may rename a workspace could redraw the operator's screen.
-    """
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:

@@ -1,33 +1,36 @@
-"""The streams of a command whose arguments may hold a key: nothing they are given repeats it, message or data.
+"""The streams of a command: they repeat no key that an argument may hold, and nothing that a terminal would obey.
 
-Stays out: what may be a key (`domain.pasted_key`).
+Text is for people and always shown plain. Bytes are data, such as CSV: to a file they go as they are. Stays out: what
+may be a key (`domain.pasted_key`), what a terminal obeys (`domain.plain_text`).
 """
 
 from __future__ import annotations
 
+import codecs
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from functools import partial
+from functools import cached_property
 from typing import Any, cast
 
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.pasted_key import Unsaid, unsaid_of
+from stax_pipeline.domain.plain_text import plain
+
+LINES = "\n\t"
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")  # Dagster's log at a terminal
 
 
 @contextmanager
-def keys_unsaid(arguments: Sequence[str]) -> Iterator[None]:
-    """While the block runs, neither stream repeats what of the arguments may be a key.
+def guarded_streams(arguments: Sequence[str]) -> Iterator[None]:
+    """While the block runs, both streams show text plain, without what of the arguments may be a key.
 
     An id that a query names may be data of its answer too: from that only what surely is a key is kept.
     """
     found = [unsaid for argument in arguments for unsaid in unsaid_of(argument)]
-    if not found:
-        yield
-        return
     in_answers = [unsaid for unsaid in found if unsaid.is_sure or arguments[0] != "sql"]
-    out = Guarded(sys.stdout, partial(_without, in_answers))
-    error = Guarded(sys.stderr, partial(_without, found))
+    out, error = GuardedText(sys.stdout, in_answers), GuardedText(sys.stderr, found)
     with redirect_stdout(cast(Any, out)), redirect_stderr(cast(Any, error)):
         yield
 
@@ -41,34 +44,52 @@ def refuse_keys(arguments: Sequence[str]) -> None:
         )
 
 
-def _without(unsaid: Sequence[Unsaid], text: str) -> str:
-    for one in unsaid:
-        text = one.cut_from(text)
-    return text
+class _Guarded:
+    """A stream that is given less than it is told; else the stream itself."""
 
-
-class Guarded:
-    """A stream, and the bytes below it, that is given text only after `clean`; else the stream itself."""
-
-    def __init__(self, stream: Any, clean: Callable[[str], str]) -> None:
+    def __init__(self, stream: Any, unsaid: Sequence[Unsaid]) -> None:
         self._stream = stream
-        self._clean = clean
+        self._unsaid = unsaid
 
-    def write(self, text: str | bytes) -> int:
-        if isinstance(text, str):
-            self._stream.write(self._clean(text))
-        else:
-            told = self._clean(bytes(text).decode("utf-8", "surrogateescape"))
-            self._stream.write(told.encode("utf-8", "surrogateescape"))
+    def _without_keys(self, text: str) -> str:
+        for one in self._unsaid:
+            text = one.cut_from(text)
+        return text
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class GuardedText(_Guarded):
+    """Text, shown plain; the bytes below it are guarded too."""
+
+    def write(self, text: str) -> int:
+        self._stream.write(plain(self._without_keys(_COLOUR.sub("", text)), keep=LINES))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.write(line)
 
-    @property
-    def buffer(self) -> Guarded:
-        return Guarded(self._stream.buffer, self._clean)
+    @cached_property
+    def buffer(self) -> GuardedBytes:
+        return GuardedBytes(self._stream.buffer, self._unsaid)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+
+class GuardedBytes(_Guarded):
+    """Bytes, shown plain at a terminal alone."""
+
+    def __init__(self, stream: Any, unsaid: Sequence[Unsaid]) -> None:
+        super().__init__(stream, unsaid)
+        self._is_terminal = stream.isatty()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+
+    def write(self, data: bytes) -> int:
+        if self._is_terminal:
+            told = plain(self._without_keys(self._decoder.decode(bytes(data))), keep=LINES)
+        elif self._unsaid:
+            told = self._without_keys(bytes(data).decode("utf-8", "surrogateescape"))
+        else:
+            return int(self._stream.write(data))
+        self._stream.write(told.encode("utf-8", "surrogateescape"))
+        return len(data)

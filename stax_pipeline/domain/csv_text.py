@@ -1,13 +1,27 @@
 """Text in a CSV file that a spreadsheet may open: shown as it is, never run as a formula.
 
-Stays out: how numbers and instants are written, which each writer of CSV decides.
+A spreadsheet may take `;` or a tab for the separator, and a line break inside a cell for the end of the row: what
+follows one of them begins a cell too. Stays out: how numbers and instants are written, which each writer decides.
 """
 
 from __future__ import annotations
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet takes for a formula at the start of a cell
+import re
+from collections.abc import Iterable
+
+_SIGNS = "-=+@\uff0b\uff0d\uff1d\uff20"  # full-width ones are read as the plain ones in East Asian locales
+_QUOTE = '"'
+_TO_QUOTE = re.compile('[,;"\t\r\n]')
+_BEGINNING = re.compile(rf"^(?=[{_SIGNS}\t\r\n])")
+_INSIDE = re.compile(rf"([;\t\r\n][\s\"']*)(?=[{_SIGNS}])")
 
 
 def defused(text: str) -> str:
-    """`text`, behind an apostrophe where a spreadsheet would run it: names and descriptions come from the source."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+    """`text`, with an apostrophe wherever a spreadsheet would begin to run it: names come from the source."""
+    return _BEGINNING.sub("'", _INSIDE.sub(r"\1'", text))
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """One row. Python's own writer leaves a lone CR without quotes, which begins another row for most readers."""
+    row = ",".join(f'"{cell.replace(_QUOTE, _QUOTE * 2)}"' if _TO_QUOTE.search(cell) else cell for cell in cells)
+    return f"{row or _QUOTE * 2}\n"

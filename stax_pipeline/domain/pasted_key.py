@@ -1,4 +1,4 @@
-"""Keys where none belongs: pasted as an argument, then repeated by whatever explains the mistake.
+"""Keys where none belongs: pasted as an argument or a setting, then repeated by whatever explains the mistake.
 
 Belongs here: what may be a key, and text without it. A copied key may have lost its beginning, or hold a character that
 no key has. Stays out: keys that were asked for (`admin_key`), the streams of a command (`cli.unsaid`).
@@ -7,9 +7,12 @@ no key has. Stays out: keys that were asked for (`admin_key`), the streams of a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from stax_pipeline.domain.errors import WrongUse
+
+_PATHS = frozenset({"STAX_HOME", "STAX_LAKE_URL", "STAX_MASTER_KEY_FILE", "STAX_CA_FILE", "STAX_DATABASE_CA_FILE"})
 RUN = 12  # so many of a key's characters in a row count as the key
 A_KEY = "[a key, not shown; revoke it: arguments stay in the shell's history]"
 PERHAPS_A_KEY = "[not shown: it may be a key, and arguments stay in the shell's history]"
@@ -20,6 +23,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 _BEGINNING = re.compile(r"(?<![a-z0-9])" + r"\W*".join("sk-ant-"), re.IGNORECASE)
 _PUBLIC = re.compile(r"sk-ant-(?:[a-z]{1,8}[0-9]{0,3}-)?", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]?[a-z]{0,15}[0-9]{0,8}|[A-Z]{1,8}[0-9]{0,8}")
+_MASTER_KEY = re.compile(r"[0-9A-Fa-f]{64}|[A-Za-z0-9+/_-]{43}=|(?=.*[0-9])(?=.*[A-Z])[A-Za-z0-9+_-]{43}")
 _QUOTED = re.compile(r"sk-ant-(?:[a-z]+[0-9]+-|[a-z0-9_-]{16,})[^'\"`\n]*", re.IGNORECASE)
 
 
@@ -39,6 +43,31 @@ class Unsaid(NamedTuple):
 def without_keys(text: str) -> str:
     """`text` without anything that begins as a key does, up to the end of the quotation or the line."""
     return _QUOTED.sub(A_KEY, text)
+
+
+def is_a_key(text: str) -> bool:
+    """Whether some of it surely is an admin key, or all of it a master key: 32 bytes in base64 or hex."""
+    words = [word for word in re.split(r"[\s,]+", text) if word]
+    return any(unsaid.is_sure for unsaid in unsaid_of(text)) or any(map(_MASTER_KEY.fullmatch, words))
+
+
+def may_be_a_key(text: str) -> bool:
+    """Whether it is one word that is too long or too mixed for a name, as a key is that lost its beginning."""
+    return _TOKEN.fullmatch(text) is not None and _is_no_name(text)
+
+
+def refuse_keys(environment: Mapping[str, str]) -> None:
+    """Raise WrongUse where what looks like a setting holds a key: it could become a folder, or be shown."""
+    for name, value in list(environment.items()):
+        if not name.startswith("STAX_"):
+            continue
+        if is_a_key(name):
+            raise WrongUse("The name of a variable that begins with STAX_ holds a key: unset it, and revoke the key.")
+        if name != "STAX_MASTER_KEY" and (is_a_key(value) or (name in _PATHS and may_be_a_key(value))):
+            raise WrongUse(
+                f"{name} is not usable: it looks like a key, and only STAX_MASTER_KEY holds one. Unset it; "
+                "`stax connect SLUG` asks for an admin key. If it names a folder or file, write its whole path."
+            )
 
 
 def unsaid_of(argument: str) -> list[Unsaid]:

@@ -33,7 +33,9 @@ HEAD, MANIFEST = "stax-backup.json", "manifest.jsonl"
 _NAME = re.compile(r"(?:postgres/[a-z_][a-z0-9_]*\.copy|raw/[A-Za-z0-9_=/.-]+)")
 _HASH = "comment"  # the header of a member that tar programs keep and pass over
 _LARGEST_HEAD, _LONGEST_LINE = 1 << 20, 1 << 16  # bytes; ours have far fewer
-_MOST_UNFOLDED = 100  # times the archive's size; a raw object is compressed already and hardly unfolds
+_MOST_UNFOLDED = 100  # times the archive's size, all members together: rows unfold ten- to thirtyfold
+_ALWAYS_UNFOLDED = 1 << 24  # bytes
+_UNFOLDS = "it unfolds to much more than a backup does"
 _DAMAGED = (
     tarfile.TarError, pa.ArrowException, EOFError, ValueError, TypeError, KeyError, OSError, RecursionError
 )  # fmt: skip
@@ -133,12 +135,27 @@ def written_whole(path: Path) -> Iterator[ArchiveWriter]:
             writer.close()
             out.flush()
             os.fsync(out.fileno())
-        temporary.rename(path)
+        _appear(temporary, path)
         _sync_folder(path.parent)
+    except FileExistsError:
+        raise WrongUse(
+            f"{path} appeared while the backup was written, and nothing was replaced: name another file."
+        ) from None
     except OSError as fault:
         raise CannotStart(f"The backup {path} cannot be written: {fault.strerror or fault}.") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _appear(temporary: Path, path: Path) -> None:
+    """Give the file its name without replacing what may have appeared there. Raises FileExistsError."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a disk without hard links (FAT, some of the network's): the empty file that is replaced is ours
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        temporary.rename(path)
 
 
 class ArchiveReader:
@@ -180,7 +197,8 @@ class ArchiveReader:
             raise self._refused("it is cut, damaged or something else")
 
     def _read(self, frame: pa.NativeFile) -> Iterator[Member]:
-        seen, held, most = hashlib.sha256(), "", _MOST_UNFOLDED * os.fstat(self._file.fileno()).st_size
+        seen, held = hashlib.sha256(), ""
+        left = _ALWAYS_UNFOLDED + _MOST_UNFOLDED * os.fstat(self._file.fileno()).st_size
         listed: str | None = None
         source = Rationed(frame)
         with tarfile.open(fileobj=cast(IO[bytes], source), mode="r|") as tar:
@@ -189,6 +207,8 @@ class ArchiveReader:
                 source.left = math.inf
                 if listed is not None or not info.isfile() or (number == 0) is not (info.name == HEAD):
                     raise self._refused("it holds something else than a backup does")
+                if (left := left - info.size) < 0:
+                    raise self._refused(_UNFOLDS)
                 hashed = Hashed(tar, info)
                 content = io.BufferedReader(hashed)
                 if info.name == HEAD:
@@ -198,8 +218,6 @@ class ArchiveReader:
                 else:
                     if not is_usable_name(info.name):
                         raise self._refused("it holds a file whose name no backup has")
-                    if info.name.startswith("raw/") and info.size > most:
-                        raise self._refused("it unfolds to much more than a backup does")
                     yield Member(info.name, info.pax_headers[_HASH], content)
                 if hashed.finish() != info.pax_headers[_HASH]:
                     raise self._refused(f"{info.name} does not have its recorded hash")
@@ -207,8 +225,9 @@ class ArchiveReader:
                 if listed is None:
                     held = seen.hexdigest()
                 source.left = LARGEST_HEADER
-        while frame.read(CHUNK):
-            pass
+        while piece := frame.read(CHUNK):
+            if (left := left - len(piece)) < 0:
+                raise self._refused(_UNFOLDS)
         if listed is None or listed != held:
             raise self._refused("it is cut, or does not hold what its manifest lists")
 
@@ -225,7 +244,7 @@ class ArchiveReader:
         digest = hashlib.sha256()
         absent: dict[str, Entry] = {}
         while line := content.readline(_LONGEST_LINE):
-            entry = Entry(**json.loads(line))
+            entry = _entry(line)
             if entry.rows is not None:
                 self.rows[entry.name] = entry.rows
             if not entry.absent:
@@ -239,6 +258,17 @@ class ArchiveReader:
 
     def _refused(self, why: str) -> BackupRefused:
         return BackupRefused(f"{self._name} is not a usable backup: {why}. Nothing was changed.")
+
+
+def _entry(line: bytes) -> Entry:
+    """A line of the manifest. Raises TypeError, ValueError."""
+    entry = Entry(**json.loads(line))
+    of_text = (entry.name, entry.sha256, entry.absent)
+    if not all(isinstance(one, str) for one in of_text) or not isinstance(entry.rows, int | None):
+        raise TypeError
+    if entry.absent and not is_usable_name(entry.name):
+        raise ValueError
+    return entry
 
 
 def _tie(entry: Entry) -> bytes:

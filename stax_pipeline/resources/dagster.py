@@ -93,7 +93,8 @@ class AnthropicAdminApi(dg.ConfigurableResource):  # type: ignore[type-arg]
         settings = read_settings()
 
         async def opened() -> T:
-            async with admin_api(settings.anthropic_base_url, concurrency=settings.concurrency) as api:
+            url, slots = settings.anthropic_base_url, settings.concurrency
+            async with admin_api(url, concurrency=slots, ca_file=settings.ca_file) as api:
                 return await work(api)
 
         return asyncio.run(opened())

@@ -17,7 +17,6 @@ import hashlib
 import os
 import re
 import secrets
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, SupportsIndex
@@ -28,6 +27,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import CannotStart, TenantStopped, WrongUse
+from stax_pipeline.ownership import OTHERS_USE, why_not_ours
 
 KEY_BYTES = 32
 _MAGIC = b"SX"
@@ -249,11 +249,11 @@ def _encode(key: bytes) -> str:
 def _read_private(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            mode, content = stat.S_IMODE(os.fstat(file.fileno()).st_mode), file.read(100_000)
+            others, content = why_not_ours(path, os.fstat(file.fileno()), OTHERS_USE), file.read(100_000)
     except OSError as error:
         raise CannotStart(f"The master key file {path} cannot be read: {error.strerror}. {_HOW_TO_SET}") from None
-    if mode & 0o077:
-        raise CannotStart(f"The master key file {path} is open to others (mode {mode:04o}): run chmod 600 {path}")
+    if others:
+        raise CannotStart(f"The master key file {others}")
     return content.decode("utf-8", errors="replace")
 
 
@@ -272,7 +272,7 @@ def _write_aside(path: Path, text: str) -> Path:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Put `text` in the file's place, whole, with its owner; what a killed writer left beside it is removed."""
+    """Put `text` in the file's place, whole; what a killed writer left beside it is removed."""
     if path.is_symlink():
         raise WrongUse(
             f"{path} is a link, and what keeps the file behind it might put the old one back. Put a new master key "
@@ -282,9 +282,6 @@ def _replace(path: Path, text: str) -> None:
         left.unlink(missing_ok=True)
     temporary = _write_aside(path, text)
     try:
-        if os.geteuid() == 0:
-            owner = path.stat()
-            os.chown(temporary, owner.st_uid, owner.st_gid)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

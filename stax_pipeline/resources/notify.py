@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
+from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ import httpx
 
 from stax_pipeline.domain.alert_message import Message
 from stax_pipeline.domain.errors import StaxError
+from stax_pipeline.resources.certificates import client_context
 from stax_pipeline.settings import MailServer, Settings
 
 T = TypeVar("T")
@@ -48,6 +50,7 @@ class Webhook:
 
     url: str = field(repr=False)
     slack: bool = False
+    ca_file: Path | None = None
     name: str = "webhook"
 
     def send(self, message: Message) -> str:
@@ -69,7 +72,9 @@ class Webhook:
         for logger in ("httpx", "httpcore"):  # their records quote the address
             logging.getLogger(logger).setLevel(logging.WARNING)
         with (
-            httpx.Client(follow_redirects=False, trust_env=False, timeout=WAIT_SECONDS) as client,
+            httpx.Client(
+                verify=client_context(self.ca_file), follow_redirects=False, trust_env=False, timeout=WAIT_SECONDS
+            ) as client,
             client.stream("POST", self.url, json=content) as answer,
         ):
             return answer.status_code
@@ -92,6 +97,7 @@ class Mail:
     server: MailServer
     sender: str
     recipients: tuple[str, ...]
+    ca_file: Path | None = None
     name: str = "email"
 
     def send(self, message: Message) -> str:
@@ -120,7 +126,7 @@ class Mail:
     def _deliver(self, message: Message) -> list[str]:
         """Hand the message in; returns the recipients that were refused, where others were not."""
         at = self.server
-        context = ssl.create_default_context()
+        context = client_context(self.ca_file, of_system=True)
         server: smtplib.SMTP = (
             smtplib.SMTP_SSL(at.host, at.port, HELLO_NAME, timeout=WAIT_SECONDS, context=context)
             if at.tls
@@ -186,7 +192,9 @@ def channels(settings: Settings) -> list[Channel]:
     """The channels that are set, none by default."""
     found: list[Channel] = []
     if settings.alert_webhook:
-        found.append(Webhook(settings.alert_webhook, slack=settings.alert_webhook_format == "slack"))
+        found.append(
+            Webhook(settings.alert_webhook, slack=settings.alert_webhook_format == "slack", ca_file=settings.ca_file)
+        )
     if settings.smtp:
-        found.append(Mail(settings.smtp, settings.alert_email_from, settings.alert_email_to))
+        found.append(Mail(settings.smtp, settings.alert_email_from, settings.alert_email_to, settings.ca_file))
     return found

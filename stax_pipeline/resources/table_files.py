@@ -6,11 +6,11 @@ Belongs here: how each kind of value is written, and the way from a temporary fi
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import uuid
@@ -26,11 +26,13 @@ from typing import IO, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stax_pipeline.domain.csv_text import defused
+from stax_pipeline.domain.csv_text import csv_line, defused
 from stax_pipeline.domain.errors import StaxError, WrongUse
 from stax_pipeline.domain.money import SCALE
+from stax_pipeline.ownership import is_ours
 
 BATCH = 10_000
+PRIVATE = 0o600
 
 
 class Format(StrEnum):
@@ -67,28 +69,47 @@ Write = Callable[[list[Row]], None]
 
 
 def write_file(target: Path, form: Format, columns: Sequence[Column], rows: Iterable[Row]) -> int:
-    """Write `rows` to `target`, over whatever file was there, with its mode; returns how many there were.
+    """Write `rows` to `target`, in the place of whatever file was there; returns how many there were.
 
+    A file of our own keeps its mode; any other is private, and nothing is ever written into a file that was there.
     Raises WrongUse where there can be no such file, StaxError when writing fails; the old file then stands.
     """
     if target.is_dir():
         raise WrongUse(f"--out {target} is a folder; name a file in it.")
     if not target.parent.is_dir():
         raise WrongUse(f"--out {target}: there is no folder {target.parent}.")
+    mode = _mode_for(target)
     temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}"
     try:
-        with _plain(target), temporary.open("xb") as out:
+        with _plain(target), _private(temporary) as out:
             count = _write(out, form, columns, rows)
+            os.fchmod(out.fileno(), mode)
             out.flush()
             os.fsync(out.fileno())
         with _plain(target):
-            if target.exists():
-                shutil.copymode(target, temporary)
             temporary.replace(target)
             _sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
     return count
+
+
+def _mode_for(target: Path) -> int:
+    """That of a file of our own; private for a new one, and in the place of another account's file or of a link."""
+    try:
+        found = target.lstat()
+    except FileNotFoundError:
+        return PRIVATE
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
+        raise WrongUse(
+            f"--out {target} is a device or a pipe, which a file would replace; without --out, or with "
+            "--out -, CSV goes to standard output."
+        )
+    return stat.S_IMODE(found.st_mode) if stat.S_ISREG(found.st_mode) and is_ours(found) else PRIVATE
+
+
+def _private(path: Path) -> IO[bytes]:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE), "wb")
 
 
 def write_standard_output(columns: Sequence[Column], rows: Iterable[Row]) -> int:
@@ -131,10 +152,9 @@ def _parquet(out: IO[bytes], columns: Sequence[Column]) -> Iterator[Write]:
 @contextmanager
 def _csv(out: IO[bytes], columns: Sequence[Column]) -> Iterator[Write]:
     text = io.TextIOWrapper(out, encoding="utf-8", newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(column.name for column in columns)
+    text.write(csv_line(column.name for column in columns))
     try:
-        yield lambda batch: writer.writerows([cell(value) for value in row] for row in batch)
+        yield lambda batch: text.writelines(csv_line(map(cell, row)) for row in batch)
     finally:
         text.detach()  # flushes, and leaves the file open
 

@@ -6,7 +6,6 @@ and never change. Parquet is left out, since it is made of the rows, and so is D
 
 from __future__ import annotations
 
-import io
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -108,7 +107,9 @@ def _write_raw(lake: Lake, archive: ArchiveWriter, entry: Entry, with_raw: bool,
             archive.note_absent(entry._replace(absent=NOT_ASKED_FOR))
         return
     try:
-        written = archive.add(entry.name, io.BytesIO(lake.get(entry.name)))
+        with lake.unfinished() as copy:
+            lake.copy_into(entry.name, copy)
+            written = archive.add(entry.name, copy)
     except ObjectUnreadable as fault:
         if entry.sha256:
             why = "was missing from the lake" if isinstance(fault, ObjectMissing) else "could not be read"

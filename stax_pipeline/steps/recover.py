@@ -7,8 +7,12 @@ half-way, the same restore can be run again. Stays out: the file's format (`reso
 from __future__ import annotations
 
 import hashlib
+import re
+import shutil
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from itertools import chain
+from typing import IO, Any
 
 import sqlalchemy as sa
 
@@ -16,7 +20,7 @@ from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.domain.slug import parse_slug
 from stax_pipeline.resources.archive import ArchiveReader, BackupRefused, Entry, Member
 from stax_pipeline.resources.lake.parquet import rebuild
-from stax_pipeline.resources.lake.store import Lake, ObjectUnreadable
+from stax_pipeline.resources.lake.store import CHUNK, Lake, ObjectUnreadable
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.dump import Dumped, close_after_loading, load, open_for_loading
 from stax_pipeline.resources.warehouse.engine import plain_faults
@@ -24,6 +28,8 @@ from stax_pipeline.resources.warehouse.extractions import reach
 from stax_pipeline.resources.warehouse.migrate import known_revisions
 from stax_pipeline.resources.warehouse.roles import Logins
 from stax_pipeline.steps.isolation import Progress
+
+_SHOWN = re.compile(r"[A-Za-z0-9_.+-]{1,80}")
 
 
 @dataclass(slots=True)
@@ -38,12 +44,25 @@ class Restored:
 def prove_usable(reader: ArchiveReader) -> None:
     """Read the whole archive before anything is changed. Raises BackupRefused."""
     reader.prove()
+    if not _is_a_head(reader.words):
+        raise BackupRefused("This backup does not say about itself what a backup of stax does. Nothing was changed.")
     revision, known = reader.words.get("revision"), known_revisions()
     if revision not in known:
         raise BackupRefused(
             f"This backup was made by version {reader.words.get('product')} with schema {revision}, which is newer "
             f"than {known[0]} here: install that version or a later one, then restore. Nothing was changed."
         )
+
+
+def _is_a_head(words: dict[str, Any]) -> bool:
+    """Whether it holds what is read of it later, in words that may be shown."""
+    try:
+        datetime.fromisoformat(words["taken_at"])
+        tables = [(table["name"], *table["columns"]) for table in words["tables"]]
+        shown = [words["product"], words["revision"], *words["master_key_ids"]]
+    except (KeyError, TypeError, ValueError):
+        return False
+    return all(isinstance(one, str) and _SHOWN.fullmatch(one) for one in (*shown, *chain.from_iterable(tables)))
 
 
 def restore_rows_and_raw(reader: ArchiveReader, owner: sa.Engine, logins: Logins, lake: Lake) -> Restored:
@@ -105,24 +124,36 @@ def _refuse_bad_names(connection: sa.Connection) -> None:
             raise BackupRefused(f"This backup was not made by stax: {fault} No row was changed.") from None
 
 
-def _holds(lake: Lake, path: str, data: bytes) -> bool:
+def _holds(lake: Lake, path: str, sha256: str) -> bool:
     try:
-        return lake.get(path) == data
+        with lake.unfinished() as copy:
+            lake.copy_into(path, copy)
+            return _digest(copy) == sha256
     except ObjectUnreadable:  # such as a folder of that name
         return False
 
 
+def _digest(file: IO[bytes]) -> str:
+    """The hash of all of the file, which then stands at its beginning again."""
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    file.seek(0)
+    return digest
+
+
 def _put_raw(lake: Lake, member: Member) -> None:
     """Create the object; one that is there already must be the same."""
-    data = member.content.read()
-    if not member.name.startswith("raw/") or hashlib.sha256(data).hexdigest() != member.sha256:
-        raise BackupRefused(f"{member.name} of this backup is not what it was when it was checked.")
-    try:
-        lake.put_new(member.name, data)
-    except FileExistsError:
-        if not _holds(lake, member.name, data):
-            raise BackupRefused(
-                f"The lake holds another {member.name}: restore into an empty lake (STAX_LAKE_URL). No row was changed."
-            ) from None
-    except OSError as fault:
-        raise CannotStart(f"The lake cannot be written: {fault.strerror or fault}. No row was changed.") from None
+    with lake.unfinished() as copy:
+        shutil.copyfileobj(member.content, copy, CHUNK)
+        if not member.name.startswith("raw/") or _digest(copy) != member.sha256:
+            raise BackupRefused(f"{member.name} of this backup is not what it was when it was checked.")
+        try:
+            lake.put_new(member.name, copy)
+        except FileExistsError:
+            if not _holds(lake, member.name, member.sha256):
+                raise BackupRefused(
+                    f"The lake holds another {member.name}: restore into an empty lake (STAX_LAKE_URL). "
+                    "No row was changed."
+                ) from None
+        except OSError as fault:
+            raise CannotStart(f"The lake cannot be written: {fault.strerror or fault}. No row was changed.") from None

@@ -36,7 +36,7 @@ def validate(settings: Settings, key: AdminKey) -> Validated:
     """
     refusal: StaxError
     try:
-        return asyncio.run(_ask(settings.anthropic_base_url, key))
+        return asyncio.run(_ask(settings, key))
     except KeyRefused:
         raise
     except (SourceUnavailable, EdgeRefusal) as error:
@@ -46,9 +46,9 @@ def validate(settings: Settings, key: AdminKey) -> Validated:
     raise refusal
 
 
-async def _ask(base_url: str, key: AdminKey) -> Validated:
+async def _ask(settings: Settings, key: AdminKey) -> Validated:
     """The last complete day by the server's clock: the local one may be days off."""
-    async with admin_api(base_url) as api:
+    async with admin_api(settings.anthropic_base_url, ca_file=settings.ca_file) as api:
         session = api.session(key)
         me = await session.whoami()
         today = me.server_date.date()

@@ -25,6 +25,7 @@ from stax_pipeline.cli.main import stax as group
 from stax_pipeline.cli.runs import _read, ending_at_signals, tell_start
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.domain.extraction import Window
+from stax_pipeline.ownership import account
 from stax_pipeline.settings import Settings
 from stax_pipeline.simulator import Simulator
 from stax_pipeline_tests.cli.support import Ended, Stax
@@ -223,6 +224,19 @@ def test_a_new_name_is_said(stax: Stax, simulator: Simulator) -> None:
     assert stax("connect", "acme", "--name", "Acme", "--no-sync", typed=key).code == 0
     renamed = stax("connect", "acme", "--name", "Acme Ltd", "--no-sync", typed=key)
     assert "Tenant acme is now called 'Acme Ltd'; it was 'Acme'." in renamed.out
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_key_file_that_others_can_read_draws_a_warning(stax: Stax, simulator: Simulator, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(simulator.keys["acme"])
+    for mode, warned in ((0o600, False), (0o400, False), (0o640, True), (0o604, True)):
+        file.chmod(mode)
+        ended = stax("connect", "acme", "--key-file", str(file), "--no-sync")
+        assert ended.code == 0
+        told = f"warning: other accounts can read the key file {file} (owner {account(os.geteuid())}, mode {mode:04o})"
+        assert (told in ended.err) is warned
+    assert "can read the key file" not in stax("connect", "acme", "--key-file", "-", "--no-sync").err
 
 
 @pytest.mark.usefixtures("settings")

@@ -41,7 +41,7 @@ def test_text_of_the_source_is_no_formula_and_redraws_no_screen(stax: Stax) -> N
     query = "select '=cmd()' as a, -1.5 as b, 'x' || chr(27) || '[2J' || chr(8238) || chr(10) || 'y' as c"
     assert list(csv.reader(io.StringIO(stax("sql", query, "--format", "csv").out)))[1][:2] == ["'=cmd()", "-1.5"]
     shown = stax("sql", query).out
-    assert "x\\x1b[2J\\u202e\\ny" in shown
+    assert "x\\u001b[2J\\u202e\\ny" in shown
     assert len(shown.splitlines()) == 3
 
 
@@ -206,7 +206,7 @@ def test_dollars_are_exact(amount: Decimal | None, shown: str) -> None:
 
 def test_a_name_that_drives_terminals_is_shown_escaped() -> None:
     shown = render.table(("näme", "n"), [("\x1b]0;x\x07Acme\u202e\n", "1"), ("Łódź 株式", "22")], right=("n",))
-    escaped = r"\x1b]0;x\x07Acme\u202e\n"
+    escaped = r"\u001b]0;x\u0007Acme\u202e\n"
     width = len(escaped)
     rows = ["näme".ljust(width) + "   n", "-" * width + "  --", escaped + "   1", "Łódź 株式".ljust(width) + "  22"]
     assert shown.splitlines() == rows

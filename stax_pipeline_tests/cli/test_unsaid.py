@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from stax_pipeline.cli.unsaid import GuardedBytes, guarded_streams
 from stax_pipeline.settings import CHECKOUT
 from stax_pipeline_tests.canary import Canary
 from stax_pipeline_tests.cli.support import Stax
@@ -63,6 +66,49 @@ def test_what_surely_is_a_key_does_nothing(
 def test_a_query_does_not_give_back_the_key_in_it_but_the_ids(stax: Stax) -> None:
     assert Canary(KEY).in_text("", stax("sql", f"select '{KEY}', lower('{KEY}')").said) == []
     assert "apikey_01Rj2N8SVvo6BePZj99NhmiT" in stax("sql", "select 'apikey_01Rj2N8SVvo6BePZj99NhmiT'").out
+
+
+HOSTILE = "\x1b[2J\x9b1m\u202eevil\x7f"
+
+
+class Terminal(io.BytesIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_text_is_plain_on_both_streams_whatever_says_it(capfd: pytest.CaptureFixture[str]) -> None:
+    with guarded_streams([]):
+        for stream in (sys.stdout, sys.stderr):
+            print(f"a\tb {HOSTILE}", file=stream)
+            stream.writelines([HOSTILE, "\x1b[31mred\x1b[0m\n"])
+    shown = capfd.readouterr()
+    for said in shown:
+        assert said.splitlines()[0] == "a\tb \\u001b[2J\\u009b1m\\u202eevil\\u007f"
+        assert said.replace("\n", "").replace("\t", "").isprintable()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_csv_is_plain_at_a_terminal_alone(size: int) -> None:
+    """However it is cut: half of a control character is one with the other half."""
+    data = f"name\nÜ 株 {HOSTILE}\n".encode()
+    for below in (Terminal(), io.BytesIO()):
+        guarded = GuardedBytes(below, [])
+        for at in range(0, len(data), size):
+            guarded.write(data[at : at + size])
+        written = below.getvalue()
+        if isinstance(below, Terminal):
+            assert written.decode() == "name\nÜ 株 \\u001b[2J\\u009b1m\\u202eevil\\u007f\n"
+        else:
+            assert written == data
+
+
+@pytest.mark.usefixtures("settings")
+def test_json_of_a_hostile_name_is_json_and_plain(stax: Stax) -> None:
+    query = "select chr(155) || chr(8238) || chr(127) || chr(27) as name"
+    for form in ("json", "table"):
+        assert stax("sql", query, "--format", form).out.replace("\n", "").isprintable()
+    assert json.loads(stax("sql", query, "--format", "json").out) == [{"name": "\x9b\u202e\x7f\x1b"}]
+    assert stax("sql", query, "--format", "csv").out == "name\n\x9b\u202e\x7f\x1b\n"
 
 
 def test_a_terminal_that_writes_ascii_is_guarded_too() -> None:

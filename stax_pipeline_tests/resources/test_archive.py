@@ -8,6 +8,7 @@ import json
 import subprocess
 import tarfile
 import tracemalloc
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -197,8 +198,19 @@ SPACES = b" " * 100_000_000
         [(HEAD_MEMBER[0], b"[" * 1_000_000)],
         [("x" * 100_000_000, b"")],
         [HEAD_MEMBER, ("raw/a", SPACES)],
+        [HEAD_MEMBER, ("postgres/spend.copy", SPACES)],
+        [HEAD_MEMBER, *((f"raw/{number}", SPACES[:15_000_000]) for number in range(7))],
     ],
-    ids=["head", "line of the manifest", "lines of the manifest", "levels of the head", "name", "raw object"],
+    ids=[
+        "head",
+        "line of the manifest",
+        "lines of the manifest",
+        "levels of the head",
+        "name",
+        "raw object",
+        "rows",
+        "raw objects",
+    ],
 )
 def test_a_small_file_does_not_unfold_in_memory(tmp_path: Path, bomb: list[tuple[str, bytes]]) -> None:
     path = by_hand(tmp_path / "x", *bomb)
@@ -210,6 +222,53 @@ def test_a_small_file_does_not_unfold_in_memory(tmp_path: Path, bomb: list[tuple
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["raw/a", "postgres/spend.copy"])
+def test_a_small_file_does_not_unfold_on_the_disk(tmp_path: Path, name: str) -> None:
+    """What is put back was handed out before: nothing of a bomb is."""
+    bomb = (name, SPACES)
+    path = by_hand(tmp_path / "x", HEAD_MEMBER, bomb, ("manifest.jsonl", manifest(HEAD_MEMBER, bomb)))
+    with path.open("rb") as file, pytest.raises(BackupRefused, match="unfolds to much more than a backup does"):
+        for member in ArchiveReader(file, "x").members():
+            pytest.fail(f"{member.name} was handed out")
+
+
+def test_what_follows_the_last_member_is_bounded_too(tmp_path: Path) -> None:
+    path = by_hand(tmp_path / "x", HEAD_MEMBER, ("manifest.jsonl", manifest(HEAD_MEMBER)))
+    with zstandard.ZstdDecompressor().stream_reader(path.read_bytes()) as frame:
+        plain = frame.read()
+    path.write_bytes(zstandard.compress(plain + bytes(100_000_000)))
+    with path.open("rb") as file, pytest.raises(BackupRefused, match="unfolds to much more than a backup does"):
+        list(ArchiveReader(file, "x").members())
+
+
+def test_a_file_of_holes_is_refused(tmp_path: Path) -> None:
+    """GNU tar's sparse files say of themselves how long they are."""
+    made = io.BytesIO()
+    info = tarfile.TarInfo("postgres/spend.copy")
+    info.pax_headers = {"comment": "00" * 32, "GNU.sparse.size": str(1 << 50), "GNU.sparse.map": "0,0"}
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        head = tarfile.TarInfo(HEAD_MEMBER[0])
+        head.size, head.pax_headers = len(HEAD_MEMBER[1]), {"comment": hashlib.sha256(HEAD_MEMBER[1]).hexdigest()}
+        tar.addfile(head, io.BytesIO(HEAD_MEMBER[1]))
+        tar.addfile(info)
+    (tmp_path / "x").write_bytes(zstandard.compress(made.getvalue()))
+    with (tmp_path / "x").open("rb") as file, pytest.raises(BackupRefused, match="unfolds to much more"):
+        list(ArchiveReader(file, "x").members())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"name": "../x", "absent": "x"}, {"name": "raw/\x1b[2J", "absent": "x"}, {"name": 1}, {"absent": ["x"]},
+     {"rows": "1"}, {"name": "postgres/a b.copy", "absent": "\x1b"}],
+)  # fmt: skip
+def test_a_manifest_lists_names_of_backups_alone(tmp_path: Path, changes: dict[str, Any]) -> None:
+    [kept] = manifest(HEAD_MEMBER).splitlines(keepends=True)
+    odd = json_line(ABSENT._asdict() | {"absent": "", "name": "raw/a"} | changes)
+    path = by_hand(tmp_path / "x", HEAD_MEMBER, ("manifest.jsonl", kept + odd))
+    with pytest.raises(BackupRefused):
+        read(path)
 
 
 def test_a_link_is_refused(tmp_path: Path) -> None:
@@ -229,6 +288,31 @@ def test_nothing_is_ever_replaced(archive: Path) -> None:
     with pytest.raises(WrongUse, match="exists already"), written_whole(archive):
         pass
     assert archive.read_bytes() == before
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+@pytest.mark.parametrize("appears", [True, False])
+def test_a_file_that_appears_meanwhile_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool, appears: bool
+) -> None:
+    """Nor on a disk without hard links, where the backup appears all the same."""
+
+    def none(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    if not has_links:
+        monkeypatch.setattr("os.link", none)
+    path = tmp_path / "one"
+    with pytest.raises(WrongUse, match="appeared while") if appears else nullcontext(), written_whole(path) as writer:
+        _fill(writer)
+        if appears:
+            path.write_text("another's")
+    if appears:
+        assert path.read_text() == "another's"
+    else:
+        assert read(path)[0] == CONTENT
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

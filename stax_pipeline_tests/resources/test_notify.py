@@ -21,6 +21,7 @@ from werkzeug import Response
 
 from stax_pipeline.domain.alert_message import Message, More
 from stax_pipeline.resources import notify
+from stax_pipeline.resources.certificates import client_context
 from stax_pipeline.resources.notify import DeliveryFailed, Mail, Webhook, channels
 from stax_pipeline.settings import MailServer, read_settings
 from stax_pipeline_tests.resources.smtp_sink import SmtpSink
@@ -170,18 +171,20 @@ class TestTls:
     def test_starttls_comes_before_the_password(
         self, certificate: Path, server: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         monkeypatch.setattr(MailServer, "is_loopback", False)
         with SmtpSink(password=CANARY, tls=server) as sink:
-            [channel] = channels(read_settings(settings_for(sink, f"ops:{CANARY}@")))
+            believed = {"STAX_CA_FILE": str(certificate)}
+            [channel] = channels(read_settings(settings_for(sink, f"ops:{CANARY}@") | believed))
             channel.send(MESSAGE)
             assert len(sink.messages) == 1
             assert sink.said[:2] == ["EHLO", "STARTTLS"]
             assert sink.said.index("STARTTLS") < sink.said.index("AUTH")
 
-    def test_a_certificate_that_nobody_vouches_for_is_refused_before_the_password(
-        self, server: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+    def test_a_certificate_that_only_a_variable_vouches_for_is_refused_before_the_password(
+        self, certificate: Path, server: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        client_context.cache_clear()
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         monkeypatch.setattr(MailServer, "is_loopback", False)
         with SmtpSink(password=CANARY, tls=server) as sink:
             [channel] = channels(read_settings(settings_for(sink, f"ops:{CANARY}@")))
@@ -189,12 +192,10 @@ class TestTls:
                 channel.send(MESSAGE)
             assert (sink.logins, sink.messages) == ([], [])
 
-    def test_smtps_is_tls_from_the_first_byte(
-        self, certificate: Path, server: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    def test_smtps_is_tls_from_the_first_byte(self, certificate: Path, server: ssl.SSLContext) -> None:
         with SmtpSink(password=CANARY, tls=server, tls_at_once=True) as sink:
-            [channel] = channels(read_settings(settings_for(sink, f"ops:{CANARY}@", "smtps")))
+            believed = {"STAX_CA_FILE": str(certificate)}
+            [channel] = channels(read_settings(settings_for(sink, f"ops:{CANARY}@", "smtps") | believed))
             channel.send(MESSAGE)
             assert len(sink.messages) == 1
             assert "STARTTLS" not in sink.said

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import stat
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -43,8 +45,16 @@ EMPTY = (None,) * len(COLUMNS)
         ("-1", "'-1"),
         ("@sum", "'@sum"),
         ("\tx", "'\tx"),
-        ("\n=x", "'\n=x"),
+        ("\n=x", "'\n'=x"),
         ("a=b", "a=b"),
+        ("a;=1+1", "a;'=1+1"),
+        ("a\t+1", "a\t'+1"),
+        ("a\r\n@x", "a\r\n'@x"),
+        ('a; "=1"', 'a; "\'=1"'),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("a;\uff0b1;\uff0d1\n\uff20x", "a;'\uff0b1;'\uff0d1\n'\uff20x"),
+        ({"a;=1": ";-1"}, '{"a;\'=1": ";\'-1"}'),
+        ("a; b, c = -1", "a; b, c = -1"),
     ],
 )
 def test_cells(value: Any, text: str) -> None:
@@ -76,6 +86,46 @@ def test_a_file_that_is_written_again_keeps_its_mode(tmp_path: Path) -> None:
     file.chmod(0o640)
     write_file(file, Format.CSV, COLUMNS, [ROW])
     assert file.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_a_file_of_another_account_is_replaced_by_a_private_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, umask: int
+) -> None:
+    """He may have made it, open to himself, where the export was expected; and he may hold it open."""
+    file = tmp_path / "f.csv"
+    file.write_text("his")
+    file.chmod(0o666)
+    monkeypatch.setattr("os.geteuid", lambda: file.stat().st_uid + 4242)
+    before = os.umask(umask)
+    try:
+        with file.open() as held:
+            write_file(file, Format.CSV, COLUMNS, [ROW])
+            assert held.read() == "his"
+    finally:
+        os.umask(before)
+    assert file.read_text().startswith("text,")
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_is_replaced_and_lends_no_mode(tmp_path: Path) -> None:
+    other, link = tmp_path / "other", tmp_path / "f.csv"
+    other.write_text("before")
+    other.chmod(0o644)
+    link.symlink_to(other)
+    write_file(link, Format.CSV, COLUMNS, [ROW])
+    assert other.read_text() == "before"
+    assert not link.is_symlink()
+    assert link.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    """As root, `--out /dev/null` would be the end of it."""
+    pipe = tmp_path / "f.csv"
+    os.mkfifo(pipe)
+    with pytest.raises(WrongUse, match="is a device or a pipe, which a file would replace"):
+        write_file(pipe, Format.CSV, COLUMNS, [ROW])
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
 def test_parquet_has_exact_types(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import shutil
 import signal
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +24,7 @@ import zstandard
 from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.resources import embedded_postgres
-from stax_pipeline.resources.archive import ArchiveReader, BackupRefused, written_whole
+from stax_pipeline.resources.archive import ArchiveReader, BackupRefused, Entry, Member, written_whole
 from stax_pipeline.resources.lake.parquet import rebuild
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse import tables
@@ -31,7 +33,7 @@ from stax_pipeline.resources.warehouse.engine import WarehouseFault, connect_eng
 from stax_pipeline.resources.warehouse.migrate import known_revisions, upgrade
 from stax_pipeline.resources.warehouse.roles import logins
 from stax_pipeline.settings import Settings, read_settings
-from stax_pipeline.steps import backup
+from stax_pipeline.steps import backup, recover
 from stax_pipeline.steps.backup import BackedUp, Sources, back_up
 from stax_pipeline.steps.isolation import no_progress
 from stax_pipeline.steps.recover import Restored, prove_usable, rebuild_parquet, restore_rows_and_raw, still_missing
@@ -85,6 +87,40 @@ def rows(settings: Settings) -> dict[str, list[str]]:
 def files(settings: Settings, pattern: str) -> dict[str, bytes]:
     lake = Path(settings.lake)
     return {file.relative_to(lake).as_posix(): file.read_bytes() for file in lake.glob(pattern) if file.is_file()}
+
+
+class Zeros(io.RawIOBase):
+    """So many bytes that are nowhere whole."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        length = min(len(buffer), self.left)
+        buffer[:length] = bytes(length)
+        self.left -= length
+        return length
+
+
+def test_an_object_larger_than_memory_goes_there_and_back(tmp_path: Path) -> None:
+    size, name = 120_000_000, "raw/cost_report/a.jsonl.zst"
+    digest = hashlib.file_digest(io.BufferedReader(Zeros(size)), "sha256").hexdigest()  # type: ignore[arg-type]
+    lake = Lake(str(tmp_path / "lake"))
+    tracemalloc.start()
+    try:
+        recover._put_raw(lake, Member(name, digest, io.BufferedReader(Zeros(size))))
+        recover._put_raw(lake, Member(name, digest, io.BufferedReader(Zeros(size))))  # killed half-way, run again
+        with written_whole(tmp_path / "one") as writer:
+            writer.head({})
+            backup._write_raw(lake, writer, Entry(name, digest, 0), True, done := BackedUp())
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
+    assert (done.raw_objects, done.damaged) == (1, [])
+    assert (tmp_path / "lake" / name).stat().st_size == size
 
 
 @pytest.fixture(scope="module")
@@ -349,6 +385,22 @@ class TestRefused:
         forged = forge(taken.path, tmp_path / "forged", "postgres/tenants.copy", b"\tacme\t", f"\t{slug}\t".encode())
         with pytest.raises(BackupRefused, match="was not made by stax: .* is no tenant name"):
             put_back(place, forged)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"taken_at": "\x1b[2J"}, {"taken_at": None}, {"product": "1\u202e"}, {"revision": "\x9b1m"},
+         {"master_key_ids": ["\x1b]0;x\x07"]}, {"master_key_ids": 1}, {"tables": [{"name": "spend"}]}, {"tables": {}}],
+    )  # fmt: skip
+    def test_one_whose_head_could_draw_on_the_screen_or_says_too_little(
+        self, place: Settings, taken: Taken, tmp_path: Path, changes: dict[str, Any]
+    ) -> None:
+        with taken.path.open("rb") as file, written_whole(tmp_path / "odd") as writer:
+            reader = ArchiveReader(file, "odd")
+            reader.prove()
+            writer.head(reader.words | changes)
+        with pytest.raises(BackupRefused) as refused:
+            put_back(place, tmp_path / "odd")
+        assert str(refused.value).isprintable()
 
     def test_an_object_where_the_lake_has_a_folder(self, place: Settings, taken: Taken) -> None:
         (Path(place.lake) / min(taken.raw)).mkdir(parents=True)

@@ -38,8 +38,8 @@ def alerts(context: click.Context) -> None:
 @alerts.command("check")
 def check() -> None:
     """Look now, at every kind, tell the channels that are set, and show what they were told and what is open."""
-    from stax_pipeline.cli import render
     from stax_pipeline.cli.database import database
+    from stax_pipeline.domain.plain_text import plain
 
     settings = read_settings()
     with database(settings), _dagster(settings) as instance:
@@ -51,7 +51,7 @@ def check() -> None:
     for sentence, message in zip(done.delivered, done.posted, strict=True):
         click.echo(sentence)
         for line in (message.title, *message.text.splitlines()):
-            click.echo(f"  | {render.plain(line)}" if line else "  |")
+            click.echo(f"  | {plain(line)}" if line else "  |")
     if not done.delivered:
         click.echo("Nothing was posted.")
     for fault in done.faults:

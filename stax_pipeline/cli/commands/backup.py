@@ -54,8 +54,8 @@ def restore(file: Path) -> None:
     """
     from stax_pipeline.cli.database import database, existing_database
     from stax_pipeline.cli.progress import shown_progress
-    from stax_pipeline.cli.render import plain
     from stax_pipeline.domain.errors import WrongUse
+    from stax_pipeline.domain.plain_text import plain
     from stax_pipeline.resources.archive import ArchiveReader
     from stax_pipeline.resources.lake.store import Lake
     from stax_pipeline.resources.warehouse.dump import refuse_tenants

@@ -6,6 +6,8 @@ open to every user of the machine. Stays out: what is done with it (`tenants`).
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -217,7 +219,20 @@ def _read_text(slug: str, key_file: str | None) -> str:
     failure: str
     try:
         with click.open_file(key_file or "-", "r", encoding="utf-8", errors="replace") as file:
+            if key_file not in (None, "-"):
+                _warn_of_readers(f"{key_file}", os.fstat(file.fileno()))
             return str(file.read(LONGEST_KEY + 1000))
     except OSError as error:
         failure = error.strerror or type(error).__name__
     raise WrongUse(f"The key file {key_file} cannot be read: {failure}.")
+
+
+def _warn_of_readers(name: str, found: os.stat_result) -> None:
+    from stax_pipeline.ownership import OTHERS_USE, described, is_ours
+
+    if stat.S_ISREG(found.st_mode) and (found.st_mode & OTHERS_USE or not is_ours(found)):
+        click.echo(
+            f"warning: other accounts can read the key file {name} ({described(found)}): chmod 600 it, and remove it "
+            "once the key is stored. If somebody may have read it, revoke the key and make another.",
+            err=True,
+        )

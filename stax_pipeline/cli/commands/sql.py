@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -83,9 +83,7 @@ def _print(cursor: Cursor, form: str) -> None:
     assert cursor.description is not None
     names = [column.name for column in cursor.description]
     if form == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows([_cell(value) for value in row] for row in _rows(cursor))
+        _print_csv(names, _rows(cursor))
     elif form == "json":
         _print_json(names, _rows(cursor))
     else:
@@ -95,6 +93,15 @@ def _print(cursor: Cursor, form: str) -> None:
 def _rows(cursor: Cursor) -> Iterator[Sequence[Any]]:
     while rows := cursor.fetchmany(ROWS_AT_A_TIME):
         yield from rows
+
+
+def _print_csv(names: list[str], rows: Iterator[Sequence[Any]]) -> None:
+    from stax_pipeline.domain.csv_text import csv_line
+
+    out = sys.stdout.buffer
+    for row in chain([names], rows):
+        out.write(csv_line(map(_cell, row)).encode("utf-8", "surrogateescape"))
+    out.flush()
 
 
 def _print_json(names: list[str], rows: Iterator[Sequence[Any]]) -> None:
@@ -122,10 +129,10 @@ def _plain(value: Any) -> Any:
 
 
 def _cell(value: Any) -> str:
-    """As CSV holds it: numbers as they are, text never as a formula."""
+    """As CSV holds it: numbers as they are, everything else never as a formula."""
     from stax_pipeline.domain.csv_text import defused
 
-    return defused(value) if isinstance(value, str) else _text(value)
+    return _text(value) if isinstance(value, int | float | Decimal) else defused(_text(value))
 
 
 def _text(value: Any) -> str:

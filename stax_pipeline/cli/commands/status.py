@@ -169,6 +169,7 @@ def _next_step(one: Known, error: str | None) -> str | None:
 def _print_status(found: Sequence[Status]) -> None:
     from stax_pipeline.cli import render
     from stax_pipeline.cli.summary import DOLLARS
+    from stax_pipeline.domain.plain_text import plain
 
     rows = [
         (
@@ -185,9 +186,9 @@ def _print_status(found: Sequence[Status]) -> None:
     click.echo(render.table(("tenant", *DOLLARS), dollars, right=DOLLARS))
     for one in found:
         if one.last_error:
-            click.echo(f"last error of {one.tenant}: {render.plain(one.last_error)}")
+            click.echo(f"last error of {one.tenant}: {plain(one.last_error)}")
         if one.next_step:
-            click.echo(f"what to do about {one.tenant}: {render.plain(one.next_step)}")
+            click.echo(f"what to do about {one.tenant}: {plain(one.next_step)}")
 
 
 def _error_bar(one: Status) -> str:

@@ -46,10 +46,10 @@ def report(settings: Settings, ran: object, slugs: Sequence[str]) -> bool:
     import sqlalchemy as sa
 
     from stax_pipeline.cli.database import loader
-    from stax_pipeline.cli.render import plain
     from stax_pipeline.cli.runs import Ran
     from stax_pipeline.cli.summary import summarize, summary_table
     from stax_pipeline.domain.next_step import next_step
+    from stax_pipeline.domain.plain_text import plain
 
     assert isinstance(ran, Ran)
     stale = set(ran.failures) if ran.success else set(slugs)

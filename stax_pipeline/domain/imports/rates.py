@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable
 from decimal import Decimal
 
 from stax_pipeline.domain.contract_rates import ANY, ContractRate
+from stax_pipeline.domain.csv_text import csv_line, defused
 from stax_pipeline.domain.imports.sourced import Sourced, plain, refuse_repeated
 from stax_pipeline.domain.imports.table import MAX_USD_PER_UNIT, Row, parse_decimal, read_table
 from stax_pipeline.domain.prices.book import dated_model
@@ -64,9 +63,5 @@ def _price(row: Row, tier: str, token_type: str) -> tuple[Decimal | None, Decima
 
 def rates_csv(rates: Iterable[tuple[str, ContractRate]]) -> str:
     """Rates with their tenants' slugs, as `read_rates` takes them."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("tenant", *ContractRate._fields))
-    for slug, rate in rates:
-        writer.writerow((slug, *("" if part is None else plain(part) for part in rate)))
-    return out.getvalue()
+    rows = [(slug, *("" if part is None else defused(plain(part)) for part in rate)) for slug, rate in rates]
+    return "".join(map(csv_line, [("tenant", *ContractRate._fields), *rows]))

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from stax_pipeline.domain.errors import WrongUse
@@ -188,25 +189,27 @@ class _Columns:
     synonyms: Mapping[str, str]
     ignore_others: bool
 
-    @property
+    @cached_property
     def asked(self) -> tuple[str, ...]:
         return (*self.required, *self.optional)
 
     def checked(self, number: int, given: Sequence[str]) -> list[str]:
         """The names that were given, synonyms replaced. Raises BadInput for one twice, unknown, missing or empty."""
         names = [self.synonyms.get(name, name) for name in map(str.strip, given)]
-        for place, name in enumerate(names):
+        held, before = frozenset(names), set[str]()
+        for name in names:
             if not name:
                 raise BadInput(self.file, number, None, "a name for every column", "an empty one")
-            if name in names[:place]:
+            if name in before:
                 raise BadInput(self.file, number, excerpt(name), "each column once", "it twice")
+            before.add(name)
             right = self.synonyms.get(name.lower(), name.lower())
-            if name not in self.asked and right in self.asked and right not in names:
+            if name not in self.asked and right in self.asked and right not in held:
                 raise BadInput(self.file, number, None, f"another spelling: write {name.lower()}", excerpt(name))
             if name not in self.asked and not self.ignore_others:
                 raise BadInput(self.file, number, excerpt(name), f"only the columns {', '.join(self.asked)}", "another")
         for name in self.required:
-            if name not in names:
+            if name not in held:
                 raise BadInput(self.file, number, name, f"the columns {', '.join(self.required)}", "no such column")
         return names
 

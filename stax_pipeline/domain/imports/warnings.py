@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
 
@@ -29,12 +30,14 @@ def price_warnings(
     """Models unknown so far, prices that jump, and prices by context window that end, against the book before."""
     standing = set(before)
     written = [one for one in prices if one.value not in standing]
-    own = [one.value for one in prices]
+    of_sale: dict[tuple[str, ...], list[ListPrice]] = defaultdict(list)
+    for price in (*before, *(one.value for one in prices)):
+        of_sale[_sale(price)].append(price)
     for one in written:
         price = one.value
         if price.model and price.model not in models:
             yield _unknown(one, price.model)
-        others = [other for other in (*before, *own) if other != price and _sale(other) == _sale(price)]
+        others = [other for other in of_sale[_sale(price)] if other != price]
         yield from (f"row {one.row.number}: {told}" for told in (_jump(price, others), _ended(price, others)) if told)
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import count
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from stax_pipeline import __version__
@@ -83,14 +84,18 @@ async def admin_api(
     *,
     concurrency: int = 8,
     limits: Limits | None = None,
+    ca_file: Path | None = None,
     now: Now = _utc_now,
     monotonic: Monotonic = time.monotonic,
     sleep: Sleep = asyncio.sleep,
     random: Random = chance.random,
 ) -> AsyncIterator[AdminApi]:
-    """The API at `base_url`, at most `concurrency` requests in flight over all sessions. Reads no environment."""
+    """The API at `base_url`, at most `concurrency` requests in flight over all sessions. Reads no environment.
+
+    `ca_file` holds the certificate authorities that are believed; the usual ones without it.
+    """
     limits = limits or Limits()
-    async with open_transport(base_url, concurrency=concurrency, limits=limits, now=now) as transport:
+    async with open_transport(base_url, concurrency=concurrency, limits=limits, now=now, ca_file=ca_file) as transport:
         yield AdminApi(transport, limits, now, monotonic, sleep, random)
 
 

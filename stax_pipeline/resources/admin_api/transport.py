@@ -12,20 +12,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 
 from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.resources.certificates import client_context
 
 LOGGER = logging.getLogger("stax.admin_api")
 _QUOTING = (
@@ -148,7 +148,7 @@ class Transport:
 
 @asynccontextmanager
 async def open_transport(
-    base_url: str, *, concurrency: int, limits: Limits, now: Callable[[], datetime]
+    base_url: str, *, concurrency: int, limits: Limits, now: Callable[[], datetime], ca_file: Path | None
 ) -> AsyncIterator[Transport]:
     """One client for all tenants: HTTP/1.1, no redirects, nothing read from the environment, no more connections than
     requests in flight (httpx's pool slows down with every waiting request)."""
@@ -158,19 +158,13 @@ async def open_transport(
     connect = limits.connect_seconds
     async with httpx.AsyncClient(
         base_url=base_url,
-        verify=_ssl_context(),
+        verify=client_context(ca_file),
         follow_redirects=False,
         trust_env=False,
         timeout=httpx.Timeout(limits.read_seconds, connect=connect, pool=connect),
         limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
     ) as client:
         yield Transport(client, limits, concurrency, now)
-
-
-@cache
-def _ssl_context() -> ssl.SSLContext:
-    """Built once: it reads the whole CA bundle, 60 ms of CPU."""
-    return httpx.create_ssl_context()
 
 
 def _check_base_url(base_url: str) -> None:

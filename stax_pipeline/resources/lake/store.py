@@ -7,18 +7,24 @@ exists holds a complete object, whatever is killed when.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
+from typing import IO, cast
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 
 from stax_pipeline.domain.errors import CannotStart, StaxError
+
+CHUNK = 1 << 20
+LARGEST_IN_MEMORY = 1 << 24
 
 
 class ObjectUnreadable(StaxError):
@@ -42,7 +48,7 @@ class Lake:
         with _reaching("opened"):
             self._remote = obstore.store.from_url(url) if "://" in url else None
 
-    def put_new(self, path: str, data: bytes) -> None:
+    def put_new(self, path: str, data: bytes | IO[bytes]) -> None:
         """Create an object that must not exist yet. Raises FileExistsError when it does."""
         if self._remote is not None:
             with _reaching("written"):
@@ -54,7 +60,7 @@ class Lake:
         target = self._target(path)
         with self._writing(target) as temporary:
             with temporary.open("wb") as out:
-                out.write(data)
+                shutil.copyfileobj(io.BytesIO(data) if isinstance(data, bytes) else data, out, CHUNK)
                 out.flush()
                 os.fsync(out.fileno())
             os.link(temporary, target)
@@ -75,17 +81,23 @@ class Lake:
 
     def get(self, path: str) -> bytes:
         """The object's bytes. Raises ObjectMissing, ObjectUnreadable."""
-        with _reaching("read"):
-            try:
-                if self._remote is not None:
-                    return bytes(obstore.get(self._remote, str(_inside(path))).bytes())
-                return self._target(path, make=False).read_bytes()
-            except (NotFoundError, FileNotFoundError):
-                raise ObjectMissing(
-                    f"The lake holds no {path}; restore it from a backup or extract the days again."
-                ) from None
-            except OSError as fault:
-                raise ObjectUnreadable(f"The lake's {path} cannot be read: {fault.strerror or fault}.") from None
+        with _finding(path):
+            if self._remote is not None:
+                return bytes(obstore.get(self._remote, str(_inside(path))).bytes())
+            return self._target(path, make=False).read_bytes()
+
+    def copy_into(self, path: str, out: IO[bytes]) -> None:
+        """Write the object's bytes, a piece at a time. Raises ObjectMissing, ObjectUnreadable."""
+        with _finding(path):
+            if self._remote is not None:
+                out.writelines(map(bytes, obstore.get(self._remote, str(_inside(path))).stream(CHUNK)))
+                return
+            with self._target(path, make=False).open("rb") as held:
+                shutil.copyfileobj(held, out, CHUNK)
+
+    def unfinished(self) -> IO[bytes]:
+        """A new file without a name, in memory while it is small."""
+        return cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=LARGEST_IN_MEMORY, dir=str(self.scratch())))
 
     def count(self, prefix: str) -> int:
         """How many objects lie under `prefix`."""
@@ -165,6 +177,20 @@ def _reaching(doing: str) -> Iterator[None]:
         raise CannotStart(
             f"The lake cannot be {doing}: {said} Check STAX_LAKE_URL and the credentials of the object storage."
         ) from None
+
+
+@contextlib.contextmanager
+def _finding(path: str) -> Iterator[None]:
+    """Tell why one object cannot be read."""
+    with _reaching("read"):
+        try:
+            yield
+        except (NotFoundError, FileNotFoundError):
+            raise ObjectMissing(
+                f"The lake holds no {path}; restore it from a backup or extract the days again."
+            ) from None
+        except OSError as fault:
+            raise ObjectUnreadable(f"The lake's {path} cannot be read: {fault.strerror or fault}.") from None
 
 
 def _inside(path: str) -> PurePosixPath:
