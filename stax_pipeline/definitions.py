@@ -33,7 +33,7 @@ defs = dg.Definitions(
     asset_checks=[*checks.CHECKS, *comparison.checks(), verdict.all_tenants_extracted(ASSETS)],
     jobs=[automation.sync, automation.watch, retention.purge_history],
     schedules=automation.schedules(),
-    sensors=[automation.new_tenant_backfill, alerts.alerts],
+    sensors=[automation.new_tenant_backfill, automation.catch_up, alerts.alerts],
     resources={
         "io_manager": no_values,
         "scope": scope,

@@ -14,6 +14,7 @@ from stax_pipeline.resources.dagster import loader_engine
 from stax_pipeline.resources.warehouse.tables import extractions, tenants
 from stax_pipeline.resources.warehouse.tenants import CONNECTED
 from stax_pipeline.settings import read_settings
+from stax_pipeline.steps.late_days import due_again
 
 AT_ONCE = 50  # tenants in one first backfill
 GRACE = timedelta(seconds=60)  # `stax connect` backfills itself; the sensor is for tenants added by other means
@@ -129,6 +130,24 @@ def new_tenant_backfill(context: dg.SensorEvaluationContext) -> Iterator[dg.RunR
         run_key=f"first:{now.date()}:{','.join(slugs)}",
         run_config={"resources": {"scope": {"config": {"tenants": slugs}}}},
         tags={**range_tags(trailing_window(FIRST_DAYS, now, read_settings().start_date)), "lane": "onboard"},
+    )
+
+
+@dg.sensor(job=sync, minimum_interval_seconds=300, default_status=dg.DefaultSensorStatus.RUNNING)
+def catch_up(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Ask again for days that are over and not reported yet: after an hour, then every three, until they are there."""
+    running = dg.RunsFilter(tags={"lane": "catch-up"}, statuses=UNFINISHED)
+    if context.instance.get_runs(filters=running, limit=1):
+        return dg.SkipReason("The previous catch-up is still running.")
+    now = datetime.now(UTC)
+    with loader_engine(read_settings()).connect() as connection:
+        due = due_again(connection, now)
+    if due is None:
+        return dg.SkipReason("No day is due to be asked for again.")
+    return dg.RunRequest(
+        run_key=f"catch-up:{now:%Y-%m-%dT%H}:{due.window}:{','.join(due.slugs)}",
+        run_config={"resources": {"scope": {"config": {"tenants": due.slugs}}}},
+        tags={**range_tags(due.window), "lane": "catch-up"},
     )
 
 

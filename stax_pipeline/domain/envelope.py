@@ -18,6 +18,7 @@ from hashlib import sha256
 from stax_pipeline.domain.errors import ContractBroken
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.json_strict import excerpt, loads
+from stax_pipeline.domain.time import may_be_late
 
 _MIDNIGHT = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt]00:00:00(?:\.0+)?(?:[Zz]|\+00:00)", re.ASCII)
 _SHOWN_DAYS = 3
@@ -115,8 +116,14 @@ class WalkCheck:
         return WalkStep(new, repeated)
 
     def finish(self, today: date) -> None:
-        """Every day of the window before `today` (UTC, by the server's clock) must have had a bucket."""
-        missing = [day for day in self._window.days if day < today and day not in self._digests]
+        """Every day of the window before `today` (UTC, by the server's clock) must have had a bucket.
+
+        The last of them need not be there yet: an answer may end early, but has no hole.
+        """
+        over = [day for day in self._window.days if day < today]
+        while over and over[-1] not in self._digests and may_be_late(over[-1], today):
+            over.pop()
+        missing = [day for day in over if day not in self._digests]
         if missing:
             shown = ", ".join(day.isoformat() for day in missing[:_SHOWN_DAYS])
             rest = f" and {len(missing) - _SHOWN_DAYS} more" if len(missing) > _SHOWN_DAYS else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import reduce
 from operator import or_
 from typing import NamedTuple
@@ -36,6 +36,7 @@ from stax_pipeline.domain.usage import (
 
 Buckets = list[tuple[date, list[Row]]]
 COSTS = frozenset({Reading.COST, Reading.ANALYTICS_COST})
+BUCKETED = frozenset({Reading.COST, Reading.ALL, Reading.FAST, Reading.BY_KEY})
 _WORKSPACES = frozenset({Reading.WORKSPACES, Reading.NAMED_WORKSPACES})
 _USAGE = {  # the newer source's readings of usage, each with the reports' reading it stands for
     Reading.ALL: Reading.ALL,
@@ -67,6 +68,15 @@ class PageReader:
     def unknown(self) -> Counter[str]:
         """Fields and enum values that no documentation lists: how often each came in the reading that has most."""
         return reduce(or_, self._unknown.values(), Counter[str]())
+
+    def answered_until(self, readings: Iterable[Reading]) -> date:
+        """The day after the last one that each of these readings has a bucket of: an answer may end early.
+
+        Readings without buckets (of the newer source, of lists) answer for the whole window.
+        """
+        last = [max(self._seen[reading], default=None) for reading in readings if reading in BUCKETED]
+        ends = [self.window.start if day is None else day + timedelta(days=1) for day in last]
+        return min([*ends, self.window.end])
 
     def buckets(self, page: RawPage) -> Buckets:
         """The page's rows by day, in the reports' shape. Raises ContractBroken of its kind, reading and page named."""

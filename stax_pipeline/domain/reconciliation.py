@@ -31,6 +31,7 @@ class Cause(StrEnum):
     BAND = "band"
     UNKNOWN_PRICE = "unknown price"
     UNBILLED = "unbilled tokens"
+    NO_USAGE = "dollars without usage"
     FAST_MODE = "fast mode"
     CONTRACT_DISCOUNT = "contract discount"
     RECORDED_RATE = "recorded rate"
@@ -48,7 +49,7 @@ class Cell(NamedTuple):
 
 
 class Reconciliation(NamedTuple):
-    """Token dollars of one day, model and tier. `ratio` is priced ÷ reported, None when nothing was reported."""
+    """Token dollars of one day, model and tier. `ratio` is priced ÷ reported, None without either."""
 
     usage_date: date
     model: str
@@ -132,7 +133,7 @@ def _row(cell: Cell, evidence: _Evidence, terms: Terms, restated: bool) -> Recon
     reported = evidence.reported
     low, high = evidence.bounds(evidence.used)
     listed = _total(priced.listed.low for priced in evidence.priced.values())
-    quotient = None if low is None else ratio(low, reported)
+    quotient = ratio(low, reported) if evidence.used and low is not None else None
     cause = _cause(evidence, terms, low, high, restated)
     return Reconciliation(*cell, low, low, high, listed, reported, quotient, cause)
 
@@ -146,6 +147,8 @@ def _cause(
         return Cause.UNKNOWN_PRICE
     if within_tolerance(low, low, reported):
         return Cause.AGREES
+    if not evidence.used:
+        return Cause.NO_USAGE
     if within_tolerance(low, high, reported):
         return Cause.BAND
     if reported.is_zero() or _agrees(evidence.bounds(evidence.used.keys() & evidence.paid.keys()), reported):

@@ -13,12 +13,14 @@ from stax_pipeline.domain.extraction import Window, midnight
 
 FIRST_DAYS = 30  # "the initial backfill pulls cost data for the last 30 days" (provider guide)
 SOURCE_LAG = timedelta(minutes=5)  # "data is typically there within 5 minutes after a request completes" (guide)
+LATE_DAYS = 3  # cost is seen arriving 24 to 48 hours late: so long a day that is over may not be there yet
 
 
 class State(StrEnum):
     OPEN = "open"
     PROVISIONAL = "provisional"
     COMPLETE = "complete"
+    NOT_REPORTED = "not reported yet"
 
 
 def day_end(day: date) -> datetime:
@@ -30,6 +32,11 @@ def day_state(day: date, extracted_at: datetime) -> State:
     if extracted_at < day_end(day):
         return State.OPEN
     return State.COMPLETE if extracted_at >= day_end(day) + SOURCE_LAG else State.PROVISIONAL
+
+
+def may_be_late(day: date, today: date) -> bool:
+    """Whether the source may have no bucket yet for `day`, which is over."""
+    return today - timedelta(days=LATE_DAYS) <= day < today
 
 
 def data_through(day: date, extracted_at: datetime) -> datetime:

@@ -87,8 +87,8 @@ def _compared(archive: Archive, tenant: Tenant, window: Window) -> Iterator[Part
     for extraction, newest in newest_by_day(archive.connection, tenant.tenant_id, Report.ANALYTICS, window):
         days = [d for d in newest if d in current and day_state(d, extraction.extracted_at) is State.COMPLETE]
         if days:
-            costs = read_costs(archive.pages(extraction), extraction.window)
-            usage = read_usage(archive.pages(extraction), extraction.window).lines()
+            costs = read_costs(archive.pages(extraction), extraction.asked)
+            usage = read_usage(archive.pages(extraction), extraction.asked).lines()
             newer = Side(_on(days, costs.lines), _on(days, usage), _on(days, costs.set_aside))
             yield extraction, days, compare(_reports(archive.connection, tenant, days), newer)
 
@@ -97,7 +97,7 @@ def _set_aside(archive: Archive, tenant: Tenant, window: Window) -> Iterator[Par
     """Days whose current cost lines are the newer source's."""
     for extraction, days in _current(archive, tenant, Report.COST, window):
         if archive.is_of_the_newer_source(extraction):
-            costs = read_costs(archive.pages(extraction), extraction.window)
+            costs = read_costs(archive.pages(extraction), extraction.asked)
             yield extraction, days, set_aside_alone(_on(days, costs.set_aside))
 
 

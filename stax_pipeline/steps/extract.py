@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from math import ceil
 
 import sqlalchemy as sa
@@ -39,7 +40,7 @@ from stax_pipeline.resources.tenant_secrets import OpenedKey
 from stax_pipeline.resources.warehouse.tenants import Tenant
 from stax_pipeline.steps.fetched import Fetched, Verdict, keep
 from stax_pipeline.steps.isolation import Outcome, Progress, Tally, no_progress, reason
-from stax_pipeline.steps.walk import Partial, excerpt_of, read_twice_at_most
+from stax_pipeline.steps.walk import Partial, excerpt_of, read_what_is_there
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +116,13 @@ async def _extract_one(
             days = _answerable(source, report, window, me.server_date)
             fetched = Fetched(days, me.organization_id, tally=tally)
             if fetched.window:
-                fetched = await read_twice_at_most(session, _queries(source, report, days), fetched)
+                queries_of = partial(_queries, source, report)
+                fetched = await read_what_is_there(session, queries_of, fetched, me.server_date.date())
             outcome.find(tenant.slug, *session.notices, *fetched.findings)
     except TimeoutError:
         fault = f"{report} took longer than {source.tenant_seconds:.0f} seconds; nothing of it counts, sync again"
-    except Partial as partial:
-        fetched, fault, rejected = partial.fetched, str(partial), partial.rejected
+    except Partial as ended:
+        fetched, fault, rejected = ended.fetched, str(ended), ended.rejected
     except Exception as error:
         fault, rejected = reason(error, f"extracting {report}"), isinstance(error, KeyRejected)
         fetched.excerpt = excerpt_of(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -28,7 +28,7 @@ class Fetched:
     """The pages of one extraction while it runs.
 
     `refused` has the reasons of lists, by path, that are missing; `excerpt` is the beginning of the answer that ended
-    the extraction as no page.
+    the extraction as no page; `read` are the days read, where they are not those of the window.
     """
 
     window: Window
@@ -42,15 +42,25 @@ class Fetched:
     rounded: int = 0
     excerpt: str = ""
     tally: Tally | None = None
+    read: Window | None = None
     proof: UsageReader = field(init=False)
 
     def __post_init__(self) -> None:
-        self.proof = UsageReader(self.window)
+        self.proof = UsageReader(self.read or self.window)
 
     @property
     def missing(self) -> str:
         """Why lists are missing from what counts, '' when none is."""
         return "; ".join(self.refused.values())
+
+    @property
+    def answered_end(self) -> date:
+        """The day from which on the source has nothing yet; the window's end where it answered for all of it."""
+        return max(self.proof.answered_until(self.readings), self.window.start)
+
+    @property
+    def _now(self) -> datetime:
+        return self.moment or datetime.now(UTC)
 
     def add(self, page: RawPage) -> None:
         """Keep a page, then read it once to prove it readable. Raises ContractBroken."""
@@ -70,13 +80,15 @@ class Fetched:
         """Note what is odd about the whole. Raises NegativeSpeedDifference, ContractBroken."""
         self.proof.names.require()
         self.findings += _unknown(self.proof.unknown)
+        if late := [day for day in self.window.days if day >= self.answered_end and day_end(day) <= self._now]:
+            days = ", ".join(map(str, late))
+            self.findings.append(f"not reported yet: {days}; asked again within hours, until then never zero")
         if self.rounded:
             self.findings.append(
                 f"{_count_of_amounts(self.rounded)} more than 16 decimals of a cent: kept to 18 "
                 "decimals of a dollar, rounded half-even, the text as sent in extras of cost_lines"
             )
-        moment = self.moment or datetime.now(UTC)
-        apart = {day for day, _ in self.proof.disagreements() if day_end(day) <= moment}
+        apart = {day for day, _ in self.proof.disagreements() if day_end(day) <= self._now}
         if apart:
             days = ", ".join(day.isoformat() for day in sorted(apart))
             self.findings.append(f"readings all and by_key disagree on {days}")
@@ -133,6 +145,8 @@ def _without_pages(counted: Extraction, missing: str) -> Extraction:
 def _store(lake: Lake, run_id: str, report: Report, tenant: Tenant, fetched: Fetched, fault: str | None) -> Extraction:
     extraction_id = uuid4()
     moment = fetched.moment or datetime.now(UTC)
+    asked_end = fetched.window.end
+    answered_end = asked_end if fault else fetched.answered_end
     path, digest = None, ""
     if fetched.raw.pages or fetched.excerpt:
         header = RawHeader(
@@ -147,12 +161,13 @@ def _store(lake: Lake, run_id: str, report: Report, tenant: Tenant, fetched: Fet
             product=f"stax-pipeline {__version__}",
             error=fault,
             excerpt=fetched.excerpt,
+            answered_end=answered_end if answered_end < asked_end else None,
         )
         try:
             path, digest = store_raw(lake, header, fetched.raw.finish(header))
         except OSError as broken:
             raise CannotStart(f"The lake cannot be written: {broken.strerror}. Check STAX_LAKE_URL.") from None
     return Extraction(
-        extraction_id, tenant.tenant_id, report, fetched.window.start, fetched.window.end, moment, fetched.raw.pages,
-        fetched.rows, digest, path, run_id, fault,
+        extraction_id, tenant.tenant_id, report, fetched.window.start, answered_end, moment, fetched.raw.pages,
+        fetched.rows, digest, path, run_id, fault, asked_end=asked_end if answered_end < asked_end else None,
     )  # fmt: skip

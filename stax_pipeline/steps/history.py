@@ -47,7 +47,7 @@ class Held:
 
     def settled(self, settle: timedelta) -> frozenset[date]:
         """Days on which a missing cost may be read as zero."""
-        moments = {day: row.extracted_at for day, row in self.cost_coverage.items()}
+        moments = {day: row.extracted_at for day, row in self.cost_coverage.items() if row.state != State.NOT_REPORTED}
         return settled_days(moments, self.costs, self.usage, settle)
 
     @property
@@ -164,9 +164,11 @@ def price_restatements(
 
 def read_costs(lake: Lake, extraction: Extraction, days: Iterable[date]) -> list[CostLine]:
     """The extraction's cost lines of these days, from its raw pages."""
-    chosen = set(days)
+    chosen = set(days) & set(extraction.window.days)
+    if not chosen:
+        return []
     pages = read_raw(lake, extraction.raw_uri or "", extraction.sha256)[1]
-    return [line for line in read_cost(pages, extraction.window) if line.usage_date in chosen]
+    return [line for line in read_cost(pages, extraction.asked) if line.usage_date in chosen]
 
 
 class Usages(NamedTuple):
@@ -179,8 +181,10 @@ class Usages(NamedTuple):
 
 def read_usages(lake: Lake, extraction: Extraction, days: Iterable[date]) -> Usages:
     """The extraction's usage lines and usage by key of these days, from its raw pages."""
-    chosen = set(days)
-    found = read_usage(read_raw(lake, extraction.raw_uri or "", extraction.sha256)[1], extraction.window)
+    chosen = set(days) & set(extraction.window.days)
+    if not chosen:
+        return Usages([], [], [])
+    found = read_usage(read_raw(lake, extraction.raw_uri or "", extraction.sha256)[1], extraction.asked)
     return Usages(
         [line for line in found.lines() if line.usage_date in chosen],
         [line for line in found.by_key() if line.usage_date in chosen],
@@ -191,15 +195,25 @@ def read_usages(lake: Lake, extraction: Extraction, days: Iterable[date]) -> Usa
 def coverage_of(
     extraction: Extraction, days: Iterable[date], rows: dict[date, int], settle: timedelta
 ) -> list[Covered]:
-    """What the extraction covers, with the number of rows by day."""
+    """What the extraction says of these days, with the number of rows by day."""
     moment = extraction.extracted_at
     return [
         Covered(
             extraction.tenant_id, extraction.report, day, extraction.extraction_id, moment, data_through(day, moment),
             is_old_enough_to_settle(day, moment, settle), day_state(day, moment), rows.get(day, 0),
         )
+        if day in extraction.window
+        else not_reported(extraction, day)
         for day in days
     ]  # fmt: skip
+
+
+def not_reported(extraction: Extraction, day: date) -> Covered:
+    """A day that is over and that the extraction asked for in vain: nothing is known of it."""
+    return Covered(
+        extraction.tenant_id, extraction.report, day, extraction.extraction_id, extraction.extracted_at, midnight(day),
+        False, State.NOT_REPORTED, 0,
+    )  # fmt: skip
 
 
 def count_by_day(lines: Iterable[CostLine | UsageLine]) -> dict[date, int]:

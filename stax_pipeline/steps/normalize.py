@@ -61,6 +61,7 @@ from stax_pipeline.steps.history import (
     read_usages,
 )
 from stax_pipeline.steps.isolation import Outcome, Progress, Tally, no_progress, reason
+from stax_pipeline.steps.late_days import mark_not_reported
 
 Line = TypeVar("Line", CostLine, UsageLine, KeyUsageLine)
 
@@ -99,6 +100,7 @@ def publish_cost(
                 _refuse(stores, tenant, extraction, fault, outcome)
             counted += len(days)
             tally.step(len(days))
+        _note_late_days(stores, tenant, Report.COST, window)
         tally.tenant_done(counted)
     return outcome
 
@@ -118,6 +120,7 @@ def publish_usage(
                 _refuse(stores, tenant, extraction, fault, outcome)
             counted += len(days)
             tally.step(len(days))
+        _note_late_days(stores, tenant, Report.USAGE, window)
         tally.tenant_done(counted)
     return outcome
 
@@ -125,6 +128,12 @@ def publish_usage(
 def _unpublished(stores: Stores, tenant: Tenant, report: Report, window: Window) -> list[tuple[Extraction, list[date]]]:
     with plain_faults(f"tenant {tenant.slug}: looking for extractions"), stores.engine.begin() as connection:
         return unpublished(connection, tenant.tenant_id, report, window)
+
+
+def _note_late_days(stores: Stores, tenant: Tenant, report: Report, window: Window) -> None:
+    with plain_faults(f"tenant {tenant.slug}: noting late days"), stores.engine.begin() as connection:
+        lock_tenant(connection, tenant.tenant_id)
+        mark_not_reported(connection, tenant, report, window)
 
 
 def _publish_cost(stores: Stores, tenant: Tenant, extraction: Extraction, days: list[date], outcome: Outcome) -> int:

@@ -45,6 +45,7 @@ from stax_pipeline.steps.history import (
     read_usages,
 )
 from stax_pipeline.steps.isolation import Outcome, Progress, Tally, reason
+from stax_pipeline.steps.late_days import mark_not_reported
 from stax_pipeline.steps.organization import replay_organization
 
 
@@ -137,6 +138,7 @@ def _replay(connection: sa.Connection, books: Books, tenant: Tenant, part: Windo
         _go_through(found, extractions[publication.extraction_id], publication, books, kind)
     covering = sorted(found.current.values(), key=lambda row: row.usage_date)
     cover(connection, tenant.tenant_id, kind.report, part.days, covering)
+    mark_not_reported(connection, tenant, kind.report, part)
     replace_restatements(connection, tenant.tenant_id, part.days, kind.subject, found.restated)
     content = [
         TableRows(table, [*columns, "extraction_id"], _named(by_day, found.current))

@@ -74,10 +74,12 @@ def _described(lake: Lake, tenant: Tenant, path: str) -> Extraction:
     pages = list(found)
     prove_whole(path, header, pages)
     return Extraction(
-        header.extraction_id, header.tenant_id, header.report, header.window.start, header.window.end,
+        header.extraction_id, header.tenant_id, header.report, header.window.start,
+        header.answered_end or header.window.end,
         header.extracted_at, len(pages), sum(page.rows for page in pages), digest, path, header.run_id,
         header.error or refusal_of(lake, path),
         max((page.received_at for page in pages), default=header.extracted_at),
+        header.window.end if header.answered_end else None,
     )  # fmt: skip
 
 

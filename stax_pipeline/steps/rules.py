@@ -173,13 +173,16 @@ RECONCILIATION_TIES_TO_COST_LINES = Rule(
 EVERY_COST_LINE_MET = Rule(
     "every_cost_line_met",
     "spend",
-    "Every reported token dollar meets the tokens it was charged for; a credit is charged for none.",
+    "Every reported token dollar meets the tokens it was charged for, once the usage report has the day; a credit is "
+    "charged for none.",
     ("tenant", "usage_date", "model", "token_type", "cost_usd"),
     f"""
     select t.slug, s.usage_date, s.model, s.token_type, s.cost_usd
     from stax.spend s join stax.tenants t using (tenant_id)
     where {WINDOW} and s.cost_type = 'tokens' and s.cost_source = 'reported' and s.quantity is null
       and s.cost_usd <> 0 and not (s.cost_usd < 0 and '' in (s.model, s.token_type))
+      and not exists (select 1 from stax.coverage c where c.tenant_id = s.tenant_id and c.usage_date = s.usage_date
+                        and c.report = 'usage_report' and c.state = 'not reported yet')
     order by 1, 2, 3, 4
     """,
     0.2,

@@ -6,12 +6,14 @@ usage at fast speed, which may be refused for old days (all other usage counts w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from itertools import groupby
 
 from stax_pipeline.domain.errors import KeyRejected, RequestRejected, TenantStopped
 from stax_pipeline.domain.extraction import Query, Reading, Report, Window
+from stax_pipeline.domain.readings import BUCKETED
+from stax_pipeline.domain.time import may_be_late
 from stax_pipeline.domain.usage import NegativeSpeedDifference
 from stax_pipeline.resources.admin_api import (
     EdgeRefusal,
@@ -33,16 +35,42 @@ _DAY = timedelta(days=1)
 
 
 class Partial(Exception):
-    """A fault, with the pages that came before it."""
+    """A fault, with the pages that came before it; `refused` where the source answered 400 to a window of days."""
 
-    def __init__(self, fault: str, fetched: Fetched, rejected: bool = False) -> None:
+    def __init__(self, fault: str, fetched: Fetched, rejected: bool = False, refused: bool = False) -> None:
         super().__init__(fault)
         self.fetched = fetched
         self.rejected = rejected
+        self.refused = refused
 
 
 def excerpt_of(error: Exception) -> str:
     return error.excerpt if isinstance(error, StrangeAnswer) else ""
+
+
+async def read_what_is_there(
+    session: OrganizationSession, queries_of: Callable[[Window], Sequence[Query]], asked: Fetched, today: date
+) -> Fetched:
+    """Read the window; where its last days are not there yet and so it is refused, what lies before them.
+
+    A window of such days alone is read with the day before it, whose answer shows that nothing else was refused.
+    `today` is the source's UTC day. Raises Partial.
+    """
+    end = asked.window.end
+    try:
+        return await read_twice_at_most(session, queries_of(asked.window), asked)
+    except Partial as partial:
+        refusal = partial
+    while refusal.refused and (end > today or may_be_late(end - _DAY, today)):
+        end -= _DAY
+        part = Window(min(asked.window.start, end - _DAY), end)
+        empty = Fetched(asked.window, asked.organization_id, tally=asked.tally, read=part)
+        try:
+            return await read_twice_at_most(session, queries_of(part), empty)
+        except Partial as partial:
+            if not partial.refused:
+                raise
+    raise refusal
 
 
 async def read_twice_at_most(session: OrganizationSession, queries: Sequence[Query], empty: Fetched) -> Fetched:
@@ -53,7 +81,7 @@ async def read_twice_at_most(session: OrganizationSession, queries: Sequence[Que
         again = f"read twice: {fault}"
     if empty.tally:
         empty.tally.step(-empty.raw.pages)
-    fresh = Fetched(empty.window, empty.organization_id, findings=[again], tally=empty.tally)
+    fresh = Fetched(empty.window, empty.organization_id, findings=[again], tally=empty.tally, read=empty.read)
     return await _read_window(session, queries, fresh, ())
 
 
@@ -70,12 +98,19 @@ async def _read_window(
         raise
     except TenantStopped as error:
         fault, rejected = str(error), isinstance(error, KeyRejected)
+        refused = _is_of_the_window(error, queries[0], fetched)
         fetched.excerpt = excerpt_of(error)
     else:
         if fetched.readings:
             return fetched
-        fault, rejected = fetched.missing, False
-    raise Partial(fault, fetched, rejected)
+        fault, rejected, refused = fetched.missing, False, False
+    raise Partial(fault, fetched, rejected, refused)
+
+
+def _is_of_the_window(error: TenantStopped, first: Query, fetched: Fetched) -> bool:
+    """Whether a report refused its first request, which differs from a good one in nothing but its days."""
+    is_first = first.reading in BUCKETED and not fetched.raw.pages
+    return is_first and isinstance(error, RequestRejected) and error.status == 400
 
 
 async def _read_query(session: OrganizationSession, query: Query, fetched: Fetched) -> bool:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from stax_pipeline.domain.admin_key import AdminKey
-from stax_pipeline.domain.errors import CannotStart, KeyRefused, SourceUnavailable, StaxError
+from stax_pipeline.domain.errors import CannotStart, KeyRefused, RequestRejected, SourceUnavailable, StaxError
 from stax_pipeline.domain.extraction import Window, cost_query
-from stax_pipeline.resources.admin_api import EdgeRefusal, admin_api, explain_refusal
+from stax_pipeline.domain.time import LATE_DAYS
+from stax_pipeline.resources.admin_api import EdgeRefusal, OrganizationSession, admin_api, explain_refusal
 from stax_pipeline.settings import Settings
 
 LIVE_TEST = "its organisation and cost report of the last complete day"
@@ -47,10 +48,24 @@ def validate(settings: Settings, key: AdminKey) -> Validated:
 
 
 async def _ask(settings: Settings, key: AdminKey) -> Validated:
-    """The last complete day by the server's clock: the local one may be days off."""
     async with admin_api(settings.anthropic_base_url, ca_file=settings.ca_file) as api:
         session = api.session(key)
         me = await session.whoami()
-        today = me.server_date.date()
-        await session.first_page(cost_query(Window(today - timedelta(days=1), today)))
+        await _read_a_day(session, me.server_date.date())
     return Validated(me.organization_id, me.name, me.server_date)
+
+
+async def _read_a_day(session: OrganizationSession, today: date) -> None:
+    """The last complete day by the server's clock (the local one may be days off), or the newest that is there yet."""
+    refusal: RequestRejected | None = None
+    for age in range(1, LATE_DAYS + 2):
+        end = today - timedelta(days=age - 1)
+        try:
+            await session.first_page(cost_query(Window(end - timedelta(days=1), end)))
+            return
+        except RequestRejected as error:
+            refusal = refusal or error
+            if error.status != 400:
+                break
+    if refusal:
+        raise refusal

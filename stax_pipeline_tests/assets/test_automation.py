@@ -14,7 +14,8 @@ from stax_pipeline.domain.time import FIRST_DAYS, trailing_window
 from stax_pipeline.resources.dagster import Lake
 from stax_pipeline.simulator import faults
 from stax_pipeline_tests.conftest import Installation
-from stax_pipeline_tests.steps.support import DAYS, execute, sync, two_tenants
+from stax_pipeline_tests.steps.support import COST, DAYS, LAST, change, execute, sync, two_tenants
+from stax_pipeline_tests.steps.test_late_days import without
 
 START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
@@ -157,6 +158,41 @@ class TestSensor:
         execute(made, f"update stax.tenants set {done} where slug = 'acme'")
         [request] = self.tick()
         assert request.run_config["resources"]["scope"]["config"]["tenants"] == ["globex"]  # type: ignore[union-attr]
+
+
+class TestCatchUp:
+    """What is due, and when, is in `steps/test_late_days.py`."""
+
+    @pytest.fixture
+    def made(self, stax_home: Path) -> Iterator[Installation]:
+        with two_tenants(stax_home) as installation:
+            change(installation, COST, without(LAST))
+            sync(installation)
+            yield installation
+
+    def tick(self, instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
+        said = automation.catch_up(dg.build_sensor_context(instance=instance))
+        assert isinstance(said, dg.RunRequest | dg.SkipReason)
+        return said
+
+    def test_one_run_for_the_tenants_and_days_that_are_due_and_one_at_a_time(self, made: Installation) -> None:
+        with dg.DagsterInstance.ephemeral() as instance:
+            assert isinstance(self.tick(instance), dg.SkipReason)
+            execute(made, "update stax.extractions set recorded_at = recorded_at - interval '1 hour'")
+            request = self.tick(instance)
+            assert isinstance(request, dg.RunRequest)
+            assert request.run_config["resources"]["scope"]["config"]["tenants"] == ["acme"]
+            assert (request.tags[START], request.tags[END]) == (LAST.isoformat(), LAST.isoformat())
+            instance.create_run_for_job(_sync_of_nothing, tags={"lane": request.tags["lane"]},
+                                        status=dg.DagsterRunStatus.STARTED)  # fmt: skip
+            assert isinstance(self.tick(instance), dg.SkipReason)
+
+    def test_nothing_is_asked_for_once_the_day_is_there(self, made: Installation) -> None:
+        made.simulator.faults.clear()
+        sync(made)
+        execute(made, "update stax.extractions set recorded_at = recorded_at - interval '1 day'")
+        with dg.DagsterInstance.ephemeral() as instance:
+            assert isinstance(self.tick(instance), dg.SkipReason)
 
 
 class TestPurge:

@@ -112,5 +112,5 @@ def test_schedules_and_sensors_run_by_themselves() -> None:
         ("purge_history", "purge_history", "40 3 * * *", "UTC", "RUNNING"),
     }
     assert {(s.name, s.default_status.value) for s in repository.sensor_defs} >= {
-        ("new_tenant_backfill", "RUNNING"), ("alerts", "RUNNING"),
+        ("new_tenant_backfill", "RUNNING"), ("catch_up", "RUNNING"), ("alerts", "RUNNING"),
     }  # fmt: skip

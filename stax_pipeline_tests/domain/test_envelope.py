@@ -151,6 +151,23 @@ def test_the_open_day_and_the_future_may_be_missing() -> None:
     assert check_walk(WINDOW, [parse(*first_days)], today) == []
 
 
+@pytest.mark.parametrize(("missing", "days_later", "allowed"), [(1, 0, True), (3, 0, True), (4, 0, False),
+                                                               (1, 2, True), (1, 3, False)])  # fmt: skip
+def test_the_last_days_may_not_be_there_yet_for_three_days(missing: int, days_later: int, allowed: bool) -> None:
+    early = [parse(*(bucket(day) for day in WINDOW.days[:-missing]))]
+    today = WINDOW.end + timedelta(days=days_later)
+    if allowed:
+        assert check_walk(WINDOW, early, today) == []
+    else:
+        with pytest.raises(ContractBroken, match="no bucket for"):
+            check_walk(WINDOW, early, today)
+
+
+def test_a_hole_before_the_end_is_no_day_that_is_late() -> None:
+    with pytest.raises(ContractBroken, match="no bucket for 2026-11-06; "):
+        check_walk(WINDOW, [parse(*(bucket(day) for day in WINDOW.days if day != date(2026, 11, 6)))], WINDOW.end)
+
+
 def test_missing_days_are_named_but_not_all_of_them() -> None:
     with pytest.raises(ContractBroken, match="2026-11-01, 2026-11-02, 2026-11-03 and 4 more"):
         check_walk(WINDOW, [parse()], TODAY)

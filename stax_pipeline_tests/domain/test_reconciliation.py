@@ -63,6 +63,11 @@ def test_tokens_without_a_bill_are_named_once_the_day_is_settled() -> None:
     assert (found.reported_usd, found.ratio, found.cause) == (0, None, "unbilled tokens")
 
 
+def test_dollars_without_any_usage_are_named_and_compared_with_nothing() -> None:
+    found = row(cost("4"))
+    assert (found.priced_usd, found.reported_usd, found.ratio, found.cause) == (0, 4, None, "dollars without usage")
+
+
 def test_a_day_without_any_cost_yet_is_left_out() -> None:
     assert rows(usage(MILLION)) == []
     days = {r.usage_date for r in rows(cost("4"), usage(MILLION), usage(MILLION, usage_date=DAY + timedelta(days=1)))}

@@ -95,25 +95,34 @@ class TestFreshness:
         assert row.cost_data_through == datetime(2026, 11, 22, tzinfo=UTC)
         assert row.complete_through == LAST
 
-    def test_a_gap_holds_everything_back(self, made: Installation) -> None:
+    def test_a_gap_is_no_matter_of_freshness(self, made: Installation) -> None:
         sync(made, Window(FIRST, LAST))
         sync(made, Window(TODAY, DAYS.end))
         row = freshness(made)
-        assert row.usage_data_through == row.cost_data_through == datetime(2026, 11, 21, tzinfo=UTC)
+        assert row.usage_data_through == datetime(2026, 11, 22, 11, 55, tzinfo=UTC)
+        assert row.cost_data_through == datetime(2026, 11, 21, tzinfo=UTC)
         assert row.complete_through == LAST - timedelta(days=1)
         sync(made, Window(LAST, TODAY))
-        assert freshness(made).usage_data_through == datetime(2026, 11, 22, 11, 55, tzinfo=UTC)
+        assert freshness(made).cost_data_through == datetime(2026, 11, 22, tzinfo=UTC)
         assert freshness(made).complete_through == LAST
 
-    def test_a_day_left_open_holds_everything_after_it_back(self, made: Installation) -> None:
+    def test_a_backfill_of_older_days_with_a_gap_throws_nothing_back(self, made: Installation) -> None:
+        sync(made)
+        before = freshness(made)
+        sync(made, Window(date(2026, 11, 2), date(2026, 11, 4)))
+        assert freshness(made) == before
+        gaps = "select usage_date from stax.completeness where slug = 'acme' and usage_state is null order by 1"
+        assert [row.usage_date for row in query(made, gaps)] == Window(date(2026, 11, 4), FIRST).days
+
+    def test_a_day_left_open_holds_nothing_after_it_back(self, made: Installation) -> None:
         at(made, 12, 0, day=20)
         sync(made, Window(FIRST, LAST))
         at(made, 12, 0, day=22)
         sync(made, Window(LAST, DAYS.end))
         row = freshness(made)
-        assert row.usage_data_through == datetime(2026, 11, 20, 11, 55, tzinfo=UTC)
-        assert row.cost_data_through == datetime(2026, 11, 20, tzinfo=UTC)
-        assert row.complete_through == FIRST
+        assert row.usage_data_through == datetime(2026, 11, 22, 11, 55, tzinfo=UTC)
+        assert row.cost_data_through == datetime(2026, 11, 22, tzinfo=UTC)
+        assert row.complete_through == LAST
 
     def test_a_tenant_never_fetched_has_nothing_and_a_disconnected_one_is_not_listed(self, made: Installation) -> None:
         sync(made, DAYS, "globex")

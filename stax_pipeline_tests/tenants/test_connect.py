@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -64,6 +65,22 @@ def test_the_live_test_is_one_cost_report_call_for_the_last_complete_day(
     connect(settings, engine, "acme", None, key_of(simulator, "acme"))
     paths = [request.path for request in simulator.requests]
     assert paths == ["/v1/organizations/me", "/v1/organizations/cost_report"]
+
+
+def test_a_last_day_that_is_not_there_yet_says_nothing_of_the_key(
+    settings: Settings, engine: sa.Engine, simulator: Simulator
+) -> None:
+    """As it is answered just after midnight, and where cost comes a day late: an older day judges the key."""
+    early = faults.error_envelope("invalid_request_error", 400, message="ending date must be after starting date")
+    yesterday = (datetime.now(UTC).date() - timedelta(days=1)).isoformat()
+
+    def of_yesterday(params: faults.Items) -> bool:
+        return dict(params).get("starting_at", "")[:10] >= yesterday
+
+    simulator.faults.add(early, path="cost_report", times=None, when=of_yesterday)
+    connect(settings, engine, "acme", None, key_of(simulator, "acme"))
+    assert stored_key(engine, settings, "acme") == key_of(simulator, "acme")
+    assert [r.status for r in simulator.requests if r.path.endswith("cost_report")] == [400, 200]
 
 
 def test_an_organisation_that_another_tenant_has_is_refused_by_that_tenants_name(

@@ -35,6 +35,7 @@ class RawDamaged(StaxError):
 class RawHeader:
     """What an extraction was. `error` is None when it counts; `readings` are those that ended.
 
+    `window` was asked for; `answered_end` is the day from which on the source had nothing yet, None without one.
     `excerpt` is the beginning of the answer that was no page, without the key; '' where every answer was one.
     """
 
@@ -49,6 +50,7 @@ class RawHeader:
     product: str
     error: str | None
     excerpt: str = ""
+    answered_end: date | None = None
 
 
 class RawWriter:
@@ -147,6 +149,7 @@ def _header_to_json(header: RawHeader) -> dict[str, Any]:
         "product": header.product,
         "error": header.error,
         "excerpt": header.excerpt,
+        "answered_end": header.answered_end and header.answered_end.isoformat(),
     }
 
 
@@ -163,6 +166,7 @@ def _header_from_json(found: dict[str, Any]) -> RawHeader:
         product=found["product"],
         error=found["error"],
         excerpt=found.get("excerpt", ""),
+        answered_end=date.fromisoformat(answered) if (answered := found.get("answered_end")) else None,
     )
 
 

@@ -15,7 +15,10 @@ from stax_pipeline.resources.warehouse.tables import coverage, extractions, publ
 
 
 class Extraction(NamedTuple):
-    """A row of `extractions`; `error` is None when it counts, `recorded_at` until the database has told it."""
+    """A row of `extractions`; `error` is None when it counts, `recorded_at` until the database has told it.
+
+    `asked_end` is None unless the source had nothing yet of the last days that were asked for, those from `window_end`.
+    """
 
     extraction_id: UUID
     tenant_id: UUID
@@ -30,10 +33,17 @@ class Extraction(NamedTuple):
     run_id: str
     error: str | None
     recorded_at: datetime | None = None
+    asked_end: date | None = None
 
     @property
     def window(self) -> Window:
+        """The days that the source answered for."""
         return Window(self.window_start, self.window_end)
+
+    @property
+    def asked(self) -> Window:
+        """The days that were asked for."""
+        return Window(self.window_start, self.asked_end or self.window_end)
 
 
 _EXTRACTION = [extractions.c[name] for name in Extraction._fields]
@@ -95,6 +105,22 @@ def unpublished(
     current = marks(connection, tenant_id, report, window)
     due = ((e, newer_for(e, window.days, current)) for e in in_order(connection, tenant_id, report, window))
     return [(extraction, days) for extraction, days in due if days]
+
+
+def ended_early(connection: sa.Connection, tenant_id: UUID, report: Report, window: Window) -> list[Extraction]:
+    """Extractions that count and asked for days of the window of which the source had nothing yet, as recorded."""
+    query = (
+        sa.select(*_EXTRACTION)
+        .where(
+            extractions.c.tenant_id == tenant_id,
+            extractions.c.report == report,
+            extractions.c.error.is_(None),
+            extractions.c.window_end < window.end,
+            extractions.c.asked_end > window.start,
+        )
+        .order_by(extractions.c.recorded_at, extractions.c.extracted_at)
+    )
+    return [Extraction(*row) for row in connection.execute(query)]
 
 
 def newer_for(extraction: Extraction, days: Iterable[date], current: Mapping[date, Mark]) -> list[date]:

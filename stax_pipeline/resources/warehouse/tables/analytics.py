@@ -106,7 +106,7 @@ reconciliation = table(
     number("priced_high_usd", "Upper bound of the same", null=True),
     number("list_priced_usd", "Tokens × list price", null=True),
     number("reported_usd", "Token dollars of the cost report"),
-    number("ratio", "priced_usd ÷ reported_usd; NULL when nothing was reported", null=True),
+    number("ratio", "priced_usd ÷ reported_usd; NULL where nothing was reported, or nothing used", null=True),
     text(
         "cause",
         "Why the two differ, where it can be told; '' when they agree within 1 %",

@@ -79,7 +79,7 @@ extractions = table(
         "window_start",
         "First usage date asked for; the extraction day for organization",
     ),
-    day("window_end", "The day after the last one asked for"),
+    day("window_end", "The day after the last one that the source answered for"),
     instant(
         "extracted_at",
         "Earliest Date header of its pages, or the newer source's data_refreshed_at where that is earlier",
@@ -95,6 +95,11 @@ extractions = table(
     text("run_id", "The Dagster run that made it"),
     text("error", "Why it does not count; NULL when it does", null=True),
     instant("recorded_at", "When this row was written", server_default=sa.func.clock_timestamp()),
+    day(
+        "asked_end",
+        "The day after the last one asked for, where the source had nothing yet of those from window_end on; else NULL",
+        null=True,
+    ),
     sa.Index(None, "tenant_id", "report", "extracted_at"),
 )
 
@@ -118,9 +123,9 @@ coverage = table(
         "old_enough_to_settle",
         "Whether the extraction was made STAX_SETTLE_HOURS after the day's end, or later",
     ),
-    text("state", "open, provisional or complete"),
+    text("state", "open, provisional, complete, or not reported yet: over, and asked for in vain"),
     count("rows", "Rows of the day in that extraction"),
-    sa.CheckConstraint("state in ('open', 'provisional', 'complete')", name="state"),
+    sa.CheckConstraint("state in ('open', 'provisional', 'complete', 'not reported yet')", name="state"),
 )
 
 
