@@ -86,6 +86,7 @@ def passable_home() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="stax-tests-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o711)
         yield Path(folder) / "home"
+    embedded_postgres.release_account(Path(folder) / "home" / "postgres")
 
 
 def forget_outside(folder: Path) -> None:

@@ -27,6 +27,7 @@ def database(settings: Settings) -> Iterator[None]:
         yield
         return
     with embedded_postgres.running(settings.postgres_home):
+        _warn(settings)
         migrate(settings)
         yield
 
@@ -39,8 +40,17 @@ def pin(settings: Settings) -> bool:
     if settings.embedded:
         started = not embedded_postgres.is_running(settings.postgres_home)
         embedded_postgres.start_pinned(settings.postgres_home)
+        _warn(settings)
     migrate(settings)
     return started
+
+
+def _warn(settings: Settings) -> None:
+    from stax_pipeline.resources import embedded_postgres
+
+    risk = embedded_postgres.risk(settings.postgres_home)
+    if risk:
+        click.echo(f"Warning: {risk}", err=True)
 
 
 def migrate(settings: Settings) -> None:

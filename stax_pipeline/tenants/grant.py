@@ -60,6 +60,9 @@ def grant(settings: Settings, role: str, slugs: Sequence[str]) -> Reads:
         with _as(logins.loader) as loader:
             grants.add_grants(loader, role, tenant_ids)
             now = _slugs(loader, role)
+        with _as(logins.admin) as admin:
+            roles.take_turns(admin)
+            readers.quiet_granted(admin)
     return Reads(now, is_new, tuple(slug for slug in before if slug not in now))
 
 

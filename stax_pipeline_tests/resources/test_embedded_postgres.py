@@ -28,7 +28,8 @@ from sqlalchemy import create_engine, text
 
 from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.resources import embedded_postgres
-from stax_pipeline.resources.embedded_postgres import layout
+from stax_pipeline.resources.embedded_postgres import layout, server
+from stax_pipeline.resources.embedded_postgres.account import SHARED_STATE
 from stax_pipeline.resources.embedded_postgres.binaries import binaries_for
 from stax_pipeline.resources.embedded_postgres.layout import Home
 from stax_pipeline_tests.conftest import forget_outside
@@ -83,6 +84,7 @@ def _new_home() -> Iterator[Path]:
     yield top / "pg"
     embedded_postgres.stop(top / "pg")
     shutil.rmtree(top)
+    embedded_postgres.release_account(top / "pg")
 
 
 def ask(url: str, statement: str) -> list[tuple[object, ...]]:
@@ -352,6 +354,20 @@ def test_log_names_no_statement_and_no_value(home: Path) -> None:
     assert "ready to accept connections" in log
 
 
+def test_the_log_is_bounded_while_the_server_runs(home: Path) -> None:
+    log, kept = home / "server.log", home / "server.log.1"
+    with embedded_postgres.running(home) as url:
+        for letter in "abc":
+            ask(url, f"do $$ begin raise log '%', repeat('{letter}', {server.LARGEST_LOG + 1_000}); end $$")
+            eventually(lambda: log.stat().st_size < 1_000_000)
+        ask(url, "do $$ begin raise log 'still written'; end $$")
+        eventually(lambda: "still written" in log.read_text())
+    assert kept.stat().st_size == server.LARGEST_LOG
+    assert kept.read_bytes()[:5] == b"ccccc"
+    assert mode(kept) == mode(log) == 0o600
+    assert kept.stat().st_uid == home.stat().st_uid
+
+
 def test_core_dumps_are_off_and_no_secret_is_inherited(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAX_MASTER_KEY", "canary")
     monkeypatch.setenv("PGPORT", "9")
@@ -453,12 +469,12 @@ def test_home_below_a_directory_only_its_owner_can_pass(
         assert mode(private_directory) == 0o700
         assert mode(data_of(home)) == 0o700
         if AS_ROOT:
-            assert layout.SHARED_STATE in data_of(home).parents
-            binaries = Path(postmaster(home).exe()).relative_to(layout.SHARED_STATE)
+            assert SHARED_STATE in data_of(home).parents
+            binaries = Path(postmaster(home).exe()).relative_to(SHARED_STATE)
     with embedded_postgres.running(home) as url:
         assert ask(url, "select n from kept") == [(7,)]
     if AS_ROOT:
-        shutil.rmtree(layout.SHARED_STATE / binaries.parts[0])
+        shutil.rmtree(SHARED_STATE / binaries.parts[0])
 
 
 def test_never_initialised_home_has_no_url(empty_home: Path) -> None:
@@ -502,6 +518,17 @@ def test_failure_shows_the_log_and_a_way_out(home: Path) -> None:
         settings.write("\nno_such_setting = 1\n")
     with pytest.raises(CannotStart, match="(?s)no_such_setting.*STAX_DATABASE_URL"):
         embedded_postgres.start_pinned(home)
+
+
+def test_what_others_made_the_server_log_does_nothing_to_a_terminal(home: Path) -> None:
+    with (data_of(home) / "postgresql.conf").open("a") as settings:
+        settings.write("\n\x1b]0;renamed\x07 = '\u202e'\n")
+    with (home / "server.log").open("a") as log:
+        log.write("\x1b[2J\u202e\r\x9bfaked")
+    with pytest.raises(CannotStart) as told:
+        embedded_postgres.start_pinned(home)
+    assert "faked" in str(told.value)
+    assert all(line.isprintable() for line in str(told.value).splitlines())
 
 
 def test_wrong_setting_of_the_binaries_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

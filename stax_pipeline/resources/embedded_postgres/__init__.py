@@ -7,9 +7,11 @@ What stays out: schema, roles and migrations (the warehouse), and an operator's 
 
 from __future__ import annotations
 
+from stax_pipeline.resources.embedded_postgres.account import release as release_account
 from stax_pipeline.resources.embedded_postgres.client import (
     connection_url,
     is_running,
+    risk,
     running,
     start_pinned,
     stop,
@@ -19,6 +21,8 @@ from stax_pipeline.resources.embedded_postgres.client import (
 __all__ = [
     "connection_url",
     "is_running",
+    "release_account",
+    "risk",
     "running",
     "start_pinned",
     "stop",

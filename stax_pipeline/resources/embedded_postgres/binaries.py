@@ -19,7 +19,7 @@ from pathlib import Path
 
 from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.resources.embedded_postgres import layout
-from stax_pipeline.resources.embedded_postgres.layout import Account
+from stax_pipeline.resources.embedded_postgres.account import SHARED_STATE, Account, make_shared_state
 
 SETTING = "STAX_POSTGRES_BIN"
 _WHEELS = (
@@ -85,10 +85,10 @@ def _copy_for_others(directory: Path) -> Path:
     installation = directory.resolve().parent
     program = (directory / "postgres").stat()
     identity = f"{installation}\0{program.st_size}\0{program.st_mtime_ns}\0{sys.platform}"
-    copy = layout.SHARED_STATE / f"binaries-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+    copy = SHARED_STATE / f"binaries-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
     inside = Path(installation.parent.name) / installation.name
     if not copy.exists():
-        layout.make_shared_state()
+        make_shared_state()
         fresh = copy.with_name(f"{copy.name}.{os.getpid()}.new")
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(installation, fresh / inside, symlinks=True, ignore=shutil.ignore_patterns("include"))

@@ -7,6 +7,7 @@ What stays out: owning the server (`supervisor`).
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -14,12 +15,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 from stax_pipeline.domain.errors import CannotStart
-from stax_pipeline.resources.embedded_postgres import binaries, cluster, locks, server
+from stax_pipeline.domain.plain_text import plain
+from stax_pipeline.postgres_url import AUTHENTICATION
+from stax_pipeline.resources.embedded_postgres import account, binaries, cluster, locks, server
 from stax_pipeline.resources.embedded_postgres.layout import (
     Home,
+    Record,
     make_home,
     open_private,
     read_record,
@@ -27,8 +31,8 @@ from stax_pipeline.resources.embedded_postgres.layout import (
 )
 
 START_SECONDS = 90.0
-LARGEST_LOG = 10_000_000
 _POLL_SECONDS = 0.02
+LINES = "\n"  # what a terminal may obey of a log
 
 
 def connection_url(home: Path) -> str:
@@ -37,8 +41,8 @@ def connection_url(home: Path) -> str:
     record = read_record(place)
     if record is None or not record.initialised:
         raise CannotStart(f"There is no database in {place.path} yet. Run a command that makes one, such as 'stax up'.")
-    host = quote(record.socket_directory, safe="")
-    return f"postgresql+psycopg2://{cluster.ROLE}:{_password(place)}@/{cluster.DATABASE}?host={host}&port={server.PORT}"
+    query = urlencode({"port": server.PORT, **_server(place, record)})
+    return f"postgresql+psycopg2://{cluster.ROLE}:{_password(place)}@/{cluster.DATABASE}?{query}"
 
 
 def is_running(home: Path) -> bool:
@@ -144,6 +148,28 @@ def _wait_for_server(place: Home, deadline: float) -> None:
     raise _cannot_start(place, f"it did not answer within {START_SECONDS:.0f} seconds")
 
 
+def risk(home: Path) -> str | None:
+    """What others of this machine may do to the server of `home`, in one line; None for nothing."""
+    place = Home(home.resolve())
+    record = read_record(place)
+    return account.risk(_data(place, record)) if record else None
+
+
+def _server(place: Home, record: Record) -> dict[str, str]:
+    """Where the server is and how it proves itself before it is told the password: nobody else asks for one in clear,
+    and in a folder that all may write to, such as /tmp, the socket must be of the account whose the data is.
+    """
+    proofs = {"host": record.socket_directory, "require_auth": AUTHENTICATION}
+    if Path(record.socket_directory).parent != _data(place, record).parent:
+        with suppress(KeyError, FileNotFoundError):  # an account without a name cannot be asked for
+            proofs["requirepeer"] = pwd.getpwuid(_data(place, record).stat().st_uid).pw_name
+    return proofs
+
+
+def _data(place: Home, record: Record) -> Path:
+    return Path(record.outside or place.path) / "data"
+
+
 def _takes_connections(place: Home) -> bool:
     import psycopg2  # the supervisor imports this package too and must start quickly
 
@@ -151,14 +177,7 @@ def _takes_connections(place: Home) -> bool:
     if record is None or not record.initialised:
         return False
     try:
-        psycopg2.connect(
-            host=record.socket_directory,
-            port=server.PORT,
-            user=cluster.ROLE,
-            password=_password(place),
-            dbname=cluster.DATABASE,
-            connect_timeout=5,
-        ).close()
+        psycopg2.connect(connection_url(place.path).replace("+psycopg2", "", 1), connect_timeout=5).close()
     except psycopg2.OperationalError as error:
         if "authentication failed" in str(error):
             raise _cannot_start(place, f"{place.password} does not hold this database's password") from None
@@ -168,8 +187,7 @@ def _takes_connections(place: Home) -> bool:
 
 def _spawn_supervisor(place: Home) -> None:
     """Start a supervisor in a session of its own; it returns at once, as owner or because another is."""
-    if place.log.exists() and place.log.stat().st_size > LARGEST_LOG:
-        place.log.replace(place.log.with_name("server.log.1"))
+    server.bound_log(place.log)
     log = open_private(place.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         done = subprocess.run(
@@ -224,8 +242,10 @@ def _password(place: Home) -> str:
 
 
 def _cannot_start(place: Home, reason: str) -> CannotStart:
+    """What others made the server log is shown plain: a login can put what a terminal obeys into it."""
+    tail = plain(server.log_tail(place.log), LINES)
     return CannotStart(
-        f"The embedded Postgres of {place.path} cannot start: {reason}\n"
-        f"Last lines of {place.log}:\n{server.log_tail(place.log)}\n"
+        f"The embedded Postgres of {place.path} cannot start: {plain(reason, LINES)}\n"
+        f"Last lines of {place.log}:\n{tail}\n"
         "Mend what they name and try again, or set STAX_DATABASE_URL to a Postgres of your own."
     )

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stax_pipeline.domain.errors import CannotStart
-from stax_pipeline.resources.embedded_postgres.layout import Account, Home, write_private
+from stax_pipeline.resources.embedded_postgres.account import Account
+from stax_pipeline.resources.embedded_postgres.layout import Home, write_private
 
 ROLE = DATABASE = "stax"
 _PR_SET_PDEATHSIG = 1

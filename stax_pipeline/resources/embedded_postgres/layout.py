@@ -1,9 +1,9 @@
 """Where the embedded server keeps its things, and which account owns them.
 
-Everything lies in `home`, except what cannot: when root runs us the server runs as an ordinary account, and a
+Everything lies in `home`, except what cannot: when root runs us the server runs as an account of its own, and a
 `home` below a directory that this account cannot pass (such as /root) keeps its data under /var/lib/stax-pipeline;
 a socket path that would be too long moves to the temp directory. Modes of directories that are not ours never change.
-What stays out: making or running the cluster (`server`), the binaries (`binaries`).
+What stays out: making or running the cluster (`server`), the binaries (`binaries`), making the account (`account`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pwd
 import re
 import secrets
 import stat
@@ -20,17 +19,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stax_pipeline.domain.errors import CannotStart
+from stax_pipeline.resources.embedded_postgres.account import SHARED_STATE, Account, account_for, make_shared_state
 
-SHARED_STATE = Path("/var/lib/stax-pipeline")
 LONGEST_SOCKET_DIRECTORY = 85
 _SAFE_IN_URLS_AND_SERVER_SETTINGS = re.compile(r"[A-Za-z0-9/._-]+")
-
-
-class Account(NamedTuple):
-    """The ordinary account the server runs as when we are root."""
-
-    uid: int
-    gid: int
 
 
 class Home(NamedTuple):
@@ -96,17 +88,35 @@ def make_home(path: Path) -> Home:
 
 
 def server_account(home: Home) -> Account | None:
-    """Postgres refuses uid 0: as root it runs as the owner of `home`, or as nobody when that is root too."""
+    """Postgres refuses uid 0: as root it runs as the owner of `home`, or as an account of its own when that is root."""
     if os.geteuid() != 0:
         return None
     owner = home.path.stat()
-    if owner.st_uid != 0:
-        return Account(owner.st_uid, owner.st_gid)
-    try:
-        nobody = pwd.getpwnam("nobody")
-    except KeyError:
-        raise CannotStart("As root the server needs the account 'nobody', which this machine lacks.") from None
-    return Account(nobody.pw_uid, nobody.pw_gid)
+    return account_for(home.path) if owner.st_uid == 0 else Account(owner.st_uid, owner.st_gid)
+
+
+def enclose(home: Home, place: Path, account: Account | None) -> None:
+    """Let nobody but the server's group pass to what root keeps for it."""
+    if account is not None and home.path.stat().st_uid == 0:
+        os.chown(place, 0, account.gid)
+        place.chmod(0o710)
+
+
+def hand_over(directory: Path, account: Account | None) -> None:
+    """Give the account the files that an earlier account of the server left there; none of its processes may run.
+
+    The directory is closed to the old account first and marked as done last. A file with a second name stays as it is:
+    the old account may have lent it that name.
+    """
+    if account is None or directory.stat().st_uid == account.uid:
+        return
+    os.chown(directory, 0, 0)
+    for _, directories, files, folder in os.fwalk(directory.resolve(), follow_symlinks=False):
+        for name in (*directories, *files):
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink == 1:
+                os.chown(name, account.uid, account.gid, dir_fd=folder, follow_symlinks=False)
+    os.chown(directory, account.uid, account.gid)
 
 
 def can_pass(directory: Path, account: Account) -> bool:
@@ -139,16 +149,6 @@ def place_of_data(home: Home, account: Account | None, known: Record | None) -> 
     return place
 
 
-def make_shared_state() -> None:
-    """/var/lib/stax-pipeline: root's own, to be passed but not listed by others."""
-    if not SHARED_STATE.exists():
-        SHARED_STATE.mkdir(parents=True, exist_ok=True)
-        SHARED_STATE.chmod(0o711)
-    found = SHARED_STATE.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022:
-        raise CannotStart(f"{SHARED_STATE} must be a directory of root that nobody else can write to.")
-
-
 def make_socket_directory(home: Home, place: Path, account: Account | None) -> Path:
     """A private directory for the socket, short enough for the kernel's limit on socket paths."""
     directory = place / "socket"
@@ -160,7 +160,8 @@ def make_socket_directory(home: Home, place: Path, account: Account | None) -> P
         if account:
             os.chown(directory, account.uid, account.gid, follow_symlinks=False)
     except FileExistsError:
-        pass
+        if directory.parent == place and not directory.is_symlink():
+            hand_over(directory, account)
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o077:
         raise CannotStart(f"{directory} was made by somebody else or is open to others. Remove it and start again.")

@@ -18,6 +18,7 @@ import psutil
 
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.resources.embedded_postgres.cluster import Cluster, end_with_parent, environment
+from stax_pipeline.resources.embedded_postgres.layout import open_private
 
 PORT = 5432
 _SETTINGS = {
@@ -37,8 +38,12 @@ _SETTINGS = {
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
 }
-_RESERVING = 16  # the first version that takes `reserved_connections`
-_RESERVED_CONNECTIONS = "40"  # for whoever has pg_use_reserved_connections: readers leave the product that many
+_SINCE = {
+    16: {"reserved_connections": "40"},  # for whoever has pg_use_reserved_connections: readers leave us that many
+    17: {"max_notify_queue_pages": "16384"},  # 128 MB of what NOTIFY sends and a sleeping listener has not heard
+}
+"""Settings that a server takes from that version on."""
+LARGEST_LOG = 10_000_000
 
 
 def start(cluster: Cluster) -> subprocess.Popen[bytes]:
@@ -46,9 +51,9 @@ def start(cluster: Cluster) -> subprocess.Popen[bytes]:
     command: list[str | Path] = [cluster.binaries / "postgres", "-D", cluster.data]
     command += ["-c", f"unix_socket_directories={cluster.socket_directory}"]
     version = int((cluster.data / "PG_VERSION").read_text())
-    reserved = {"reserved_connections": _RESERVED_CONNECTIONS} if version >= _RESERVING else {}
-    for name, value in {**_SETTINGS, **reserved}.items():
-        command += ["-c", f"{name}={value}"]
+    for since, settings in {0: _SETTINGS, **_SINCE}.items():
+        if version >= since:
+            command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -176,6 +181,18 @@ def _named_pid(lock: Path) -> int | None:
 def _predecessor_in_the_way(log: Path) -> bool:
     last = log_tail(log, lines=4)
     return "shared memory block" in last or "lock file" in last
+
+
+def bound_log(log: Path) -> None:
+    """Keep the end of a log that grew too large beside it, and empty it: whoever writes to it appends."""
+    with suppress(FileNotFoundError):
+        size = log.stat().st_size
+        if size > LARGEST_LOG:
+            kept = open_private(log.with_name(f"{log.name}.1"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            with log.open("rb") as full, os.fdopen(kept, "wb") as out:
+                full.seek(size - LARGEST_LOG)
+                out.write(full.read(LARGEST_LOG))
+            os.truncate(log, 0)
 
 
 def log_tail(log: Path, lines: int = 12) -> str:

@@ -113,6 +113,7 @@ def _prepare(home: Home) -> Cluster:
             f"the database's files at {place / 'data'} are gone. `stax restore` puts a backup into a new STAX_HOME; "
             f"to begin with an empty database here, remove {home.path}."
         )
+    layout.enclose(home, place, account)
     socket_directory = layout.make_socket_directory(home, place, account)
     cluster = Cluster(home, place, binaries_for(account), account, socket_directory)
     outside = None if place == home.path else str(place)
@@ -121,7 +122,8 @@ def _prepare(home: Home) -> Cluster:
     server.clear_leftovers(cluster)
     if not (cluster.data / "PG_VERSION").exists():
         initialise(cluster)
-    elif not home.password.exists():
+    layout.hand_over(cluster.data, account)
+    if not home.password.exists():
         renew_password(cluster)
     layout.write_record(home, Record(outside, str(socket_directory), initialised=True))
     return cluster
@@ -146,6 +148,7 @@ def _watch(home: Home, owner: int, running: subprocess.Popen[bytes], stop: StopR
             if time.monotonic() - unused_since >= GRACE_SECONDS:
                 return "nobody uses it any more"
             os.close(users)
+        server.bound_log(home.log)
         time.sleep(POLL_SECONDS)
     return None
 

@@ -10,8 +10,11 @@ from psycopg2 import sql
 
 from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.resources.warehouse.roles import (
+    LOGGED,
+    WORST,
     Logins,
     hold_back,
+    is_superuser,
     login_url,
     logins,
     may_create_roles,
@@ -107,6 +110,24 @@ def create_login(settings: Settings, connection: sa.Connection, role: str) -> No
         sql.SQL("comment on role {} is {}").format(sql.Identifier(role), sql.Literal(MADE_HERE))
     )
     hold_back(connection, role, GRANTED_CONNECTIONS, GRANTED_TEMPORARY)
+
+
+def quiet_granted(connection: sa.Connection) -> None:
+    """Let no login that reads tenants fill the server's log, those of an operator and of older versions included.
+
+    Only a superuser may; for others it does nothing.
+    """
+    if not is_superuser(connection):
+        return
+    loud = sa.text("""
+        select rolname from pg_roles r where rolname in (select role_name from stax.tenant_grants)
+        and not exists (select from pg_db_role_setting s where s.setrole = r.oid and s.setdatabase = 0 and
+                        s.setconfig @> array[cast(:setting as text)])
+    """)
+    for role in connection.execute(loud, {"setting": f"{LOGGED}={WORST}"}).scalars().all():
+        connection.connection.cursor().execute(
+            sql.SQL("alter role {} set {} = {}").format(*map(sql.Identifier, (role, LOGGED)), sql.Literal(WORST))
+        )
 
 
 def require_harmless(loader: sa.Connection, role: str, logins: Logins) -> None:

@@ -31,6 +31,7 @@ SCHEMA_LOCK = 7_829_001  # one number for the whole product: whoever changes the
 ANALYST_CONNECTIONS = 40  # at a time, so that a pool of a dashboard's leaves room for everybody else
 ANALYST_TEMPORARY = "10GB"  # of one session on disk, for sorts and joins that do not fit into memory
 IDLE_IN_TRANSACTION = "10min"  # then the session ends: an open transaction holds up upgrades, vacuum and notifications
+LOGGED, WORST = "log_min_messages", "fatal"  # a `raise log` of a reader, and his printed plans, would fill the disk
 RESERVING = 160_000  # the version of Postgres that keeps connections for whoever may use them
 
 
@@ -113,13 +114,14 @@ def forget_settings(connection: sa.Connection, role: str) -> None:
 
 
 def hold_back(connection: sa.Connection, role: str, connections: int, temporary: str) -> None:
-    """Bound what a login that only reads takes of the server; `temporary` is disk of one session, such as `1GB`.
+    """Bound what a login that only reads takes of the server; `temporary` is disk of one process, such as `1GB`.
 
-    Only a superuser may bound temporary files. The role itself can lift the bound on idle transactions and no other.
+    Only a superuser may bound temporary files, and what the login makes the server log. The role itself can lift the
+    bound on idle transactions and no other.
     """
     bounds = {"idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION}
     if is_superuser(connection):
-        bounds["temp_file_limit"] = temporary
+        bounds |= {"temp_file_limit": temporary, LOGGED: WORST}
     cursor = connection.connection.cursor()
     named = sql.Identifier(role)
     cursor.execute(sql.SQL("alter role {} connection limit {}").format(named, sql.Literal(connections)))
@@ -130,8 +132,10 @@ def hold_back(connection: sa.Connection, role: str, connections: int, temporary:
 def close_the_embedded_server(connection: sa.Connection) -> None:
     """On our own server nobody but the product takes advisory locks or makes temporary tables and large objects.
 
-    An analyst who held one of the product's locks would stop it, and one who may only read should not fill the disk. So
-    nobody else comes into the databases `postgres` and `template1` either. An operator's server is his to close.
+    An analyst who held one of the product's locks would stop it, and one who may only read should not fill the disk,
+    nor WAL by `pg_logical_emit_message`, the folder of snapshots by `pg_export_snapshot` or the log of transactions by
+    numbers of his own. Nobody else comes into the databases `postgres` and `template1`. An operator's server is his to
+    close (docs/security.md).
     """
     connection.connection.cursor().execute(_CLOSE)
 
@@ -144,7 +148,8 @@ begin
     for each in select oid::regprocedure as name from pg_proc
                 where pronamespace = 'pg_catalog'::regnamespace
                   and (proname like 'pg%advisory%'
-                       or proname in ('lo_creat', 'lo_create', 'lo_from_bytea', 'pg_notify')) loop
+                       or proname in ('lo_creat', 'lo_create', 'lo_from_bytea', 'pg_notify', 'pg_logical_emit_message',
+                                      'pg_export_snapshot', 'pg_current_xact_id', 'txid_current')) loop
         execute format('revoke execute on function %s from public', each.name);
         execute format('grant execute on function %s to {OWNER}, {LOADER}, {DAGSTER}', each.name);
     end loop;
