@@ -91,9 +91,11 @@ def pricing(parts: Iterable[tuple[Quote, int]]) -> Pricing:
     """Price each part before summing."""
     parts = list(parts)
     known = [price for quote, _ in parts if (price := quote.contracted or quote.listed)]
+    listed = _amount([(quote.listed, count) for quote, count in parts])
+    without_rates = all(quote.contracted is quote.listed for quote, _ in parts)
     return Pricing(
-        _amount([(quote.listed, count) for quote, count in parts]),
-        _amount([(quote.contracted, count) for quote, count in parts]),
+        listed,
+        listed if without_rates else _amount([(quote.contracted, count) for quote, count in parts]),
         _sources(known) if len(known) == len(parts) else "",
     )
 
@@ -103,9 +105,10 @@ def _amount(parts: list[tuple[Price | None, int]]) -> Amount:
     if not parts or len(prices) < len(parts):
         return UNKNOWN
     amounts = [price.amount(count) for price, count in parts if price]
+    low = round_usd(sum_usd(low for low, _ in amounts))
     return Amount(
-        low=round_usd(sum_usd(low for low, _ in amounts)),
-        high=round_usd(sum_usd(high for _, high in amounts)),
+        low=low,
+        high=round_usd(sum_usd(high for _, high in amounts)) if any(price.banded for price in prices) else low,
         unit_price=round_usd(prices[0].low) if len({(p.low, p.high) for p in prices}) == 1 else None,
     )
 

@@ -6,6 +6,7 @@ A missing field stops the tenant (missing is never zero, never the default works
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -15,6 +16,7 @@ from stax_pipeline.domain.errors import ContractBroken
 Row = dict[str, Any]
 MAX_TEXT = 500  # a Postgres index row holds all dimensions of a line in 2,700 bytes
 MAX_SHOWN = 100
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 DEFAULT_WORKSPACE = "default"
 
 KNOWN_VALUES: dict[str, frozenset[str]] = {
@@ -43,7 +45,7 @@ def text(row: Row, name: str) -> str:
         return ""
     if not isinstance(value, str):
         raise ContractBroken(f"field {name} is {type(value).__name__}, not text")
-    if len(value) > MAX_TEXT or "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
+    if len(value) > MAX_TEXT or _UNSTORABLE.search(value):
         raise ContractBroken(f"field {name} holds text that cannot be stored (NUL, lone surrogate or too long)")
     return value
 

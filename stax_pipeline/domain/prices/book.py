@@ -115,7 +115,8 @@ class Price:
     def amount(self, quantity: int) -> tuple[Decimal, Decimal]:
         """USD of `quantity` tokens or requests at the lower and the upper price, exact."""
         units = Decimal(quantity) / UNITS[self.pricing_unit]
-        return multiply(units, self.low), multiply(units, self.high)
+        low = multiply(units, self.low)
+        return low, multiply(units, self.high) if self.banded else low
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ empties itself with the transaction.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from psycopg2 import sql
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_SPECIAL = re.compile(r"[\\\t\n\r]")
 _CHUNK = 1 << 16
 
 
@@ -95,4 +97,4 @@ def _field(value: Any) -> str:
     if value is None:
         return "\\N"
     text = value if isinstance(value, str) else str(value)
-    return text.translate(_ESCAPES)
+    return text.translate(_ESCAPES) if _SPECIAL.search(text) else text  # one in thousands has any
