@@ -1,20 +1,17 @@
 """Writes `docs/questions.md`, questions with the SQL and the answer: python docs/make_questions.py > docs/questions.md
 
-The answers are those of the simulated `acme` and `globex` on fixed days, asked as the role `stax_analyst`; a test
-compares this text with the file. What the page's operator records and what happens to him is in `live_a_month`.
+The answers are those of the demo's `acme` and `globex` on fixed days, asked as the role `stax_analyst`; a test compares
+this text with the file. What the page's operator records and what happens to him is in `live_a_month`.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from textwrap import fill
-from unittest.mock import patch
 
 import sqlalchemy as sa
 
@@ -28,7 +25,7 @@ from stax_pipeline.resources.warehouse.migrate import upgrade
 from stax_pipeline.resources.warehouse.roles import logins
 from stax_pipeline.resources.warehouse.tenants import get_tenant
 from stax_pipeline.settings import CHECKOUT, read_settings
-from stax_pipeline.simulator import Simulator, demo_organizations
+from stax_pipeline.simulator import corrected_day, invoice_name, story_organizations
 from stax_pipeline.tenants.agreements import import_commitments, import_invoice
 from stax_pipeline_tests.conftest import Installation, passable_home
 from stax_pipeline_tests.steps.support import sync, two_tenants
@@ -40,56 +37,44 @@ computed by `python docs/make_questions.py`; a test runs every query as the role
 Dollars are exact in the warehouse and rounded here to read well; days are UTC days. No query asks for a day that
 is still running.
 
-The use of a day depends on the day alone. A `stax demo --days N` whose N days reach back to 1 November 2026 (to 1
-October for questions 9 and 10) and that runs after 20 November gives the same answers, once it has on record what the
-operator of this page had:
+What a tenant used on a day depends on the day alone: a `stax demo` whose days reach back to 1 October 2026 gives the
+same answers, but for two that depend on when you ask. **2** tells how far the data reaches. **8** names the day that
+was read once before the source corrected it, four days before today: here 18 November.
+
+A demo records the commitment and the invoices of the last closed month itself. Those of this page are in
+`docs/examples`:
 
 ```
-stax commitments import docs/examples/questions-commitments.csv
-stax replay
-stax invoice acme 2026-10 docs/examples/questions-invoice-acme.csv --note INV-1042
-stax invoice globex 2026-10 docs/examples/questions-invoice-globex.csv --note "INV-2077, to be clarified"
+stax commitments import docs/examples/commitments.csv
+stax invoice acme 2026-10 docs/examples/invoice-acme-2026-10.csv
+stax invoice globex 2026-10 docs/examples/invoice-globex-2026-10.csv
 ```
-
-Some cannot be the same:
-
-- **2**: it tells how far the data reaches, and that is your clock's; and it counts the restated day of question 8.
-- **8**: here 12 November was read twice, with dollars 4 % too low at first. A demo reads it right at once, and has
-  changes of the subject `price` instead, since it recorded the commitment after its days were built.
-- **9 and 10** ask for October. The 30 days of a plain demo do not hold all of it: the month is then incomplete, and the
-  missing days are named.
-
-Without the commitment, 3, 6, 7 and 11 (and in 1 the row without a workspace) say other things too.
 """
 EXAMPLES = CHECKOUT / "docs" / "examples"
-NOW, EARLIER = datetime(2026, 11, 22, 12, tzinfo=UTC), datetime(2026, 11, 14, 12, tzinfo=UTC)
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAYS = Window(date(2026, 10, 1), date(2026, 11, 23))
-RESTATED = Window(date(2026, 11, 12), date(2026, 11, 13))
+MONTH = date(2026, 10, 1)
 
 
 @contextmanager
 def live_a_month(home: Path) -> Iterator[Installation]:
-    """`acme` and `globex` over the days of the page. On one day acme's first reading showed dollars 4 % too low; its
-    Priority use of one model is under a commitment; both have an invoice for October.
-    """
-    acme, globex = demo_organizations()
-    with two_tenants(home, acme, globex, now=EARLIER) as made:
+    """The demo's story over the days of the page, in the order in which `stax demo` tells it."""
+    restated = corrected_day(NOW.date())
+    with two_tenants(home, *story_organizations(NOW.date()), now=NOW) as made:
         _record_agreements(made)
-        cheaper = Simulator([replace(acme, discount=Decimal("0.04")), globex], clock=made.clock)
-        with cheaper, patch.dict(os.environ, {"STAX_ANTHROPIC_BASE_URL": cheaper.base_url}):
-            sync(made, RESTATED)
-        made.clock.now = NOW
+        sync(made, Window(restated, restated + timedelta(days=1)), "acme")
+        made.simulator.correct()
         sync(made, DAYS)
         yield made
 
 
 def _record_agreements(made: Installation) -> None:
-    """What the page's examples hold, as `stax commitments import` and `stax invoice` record it."""
-    file = EXAMPLES / "questions-commitments.csv"
+    """What the examples hold, as `stax commitments import` and `stax invoice` record it."""
+    file = EXAMPLES / "commitments.csv"
     import_commitments(made.engine, file.name, file.read_bytes())
-    for slug, note in (("acme", "INV-1042"), ("globex", "INV-2077, to be clarified")):
-        file = EXAMPLES / f"questions-invoice-{slug}.csv"
-        billed = Invoice(date(2026, 10, 1), read_invoice(file.name, file.read_bytes()).amount_usd, note)
+    for slug in ("acme", "globex"):
+        file = EXAMPLES / invoice_name(slug, MONTH)
+        billed = Invoice(MONTH, read_invoice(file.name, file.read_bytes()).amount_usd, file.name)
         with made.engine.connect() as connection:
             tenant = get_tenant(connection, slug)
         import_invoice(made.engine, tenant, billed)

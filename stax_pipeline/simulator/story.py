@@ -28,11 +28,11 @@ def story_organizations(today: date, seed: int = 0) -> tuple[Organization, Organ
             streams=tuple(
                 one for one in acme.streams if one.service_tier != "priority" or one.model == COMMITTED_MODEL
             ),
-            commitments=(Commitment(COMMITTED_MODEL, 60_000, 6_000, Decimal("490.00")),),
+            commitments=(Commitment(COMMITTED_MODEL, 60_000, 6_000, Decimal("450.00")),),
             credits=(Credit(12, Decimal("250.00")),),
             corrections=(Correction(corrected_day(today), SHORT),),
         ),
-        replace(globex, cost_delay=timedelta(days=1)),
+        globex,
     )
 
 

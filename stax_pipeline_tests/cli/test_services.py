@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -99,10 +100,19 @@ def address(printed: str) -> str:
 
 @pytest.mark.usefixtures("with_data_today")
 def test_demo_connects_fetches_sums_up_and_serves_until_it_is_interrupted(home: Path) -> None:
-    child, printed = start(home, "demo", "--days", "2", "--port", "3950")
+    child, printed = start(home, "demo", "--days", "5", "--port", "3950")
+    dollars = r"[1-9][\d,]*\.\d\d"
     for name in ("acme", "globex"):
         assert f"Stored for tenant {name}, encrypted with AES-256-GCM" in printed
-        assert re.search(rf"^{name} +3 +[\d,]+ +[1-9][\d,]*\.\d\d +[1-9][\d,]*\.\d\d ", printed, re.MULTILINE)
+        assert re.search(rf"^{name} +6 +[\d,]+ +{dollars} +\S+ +{dollars} ", printed, re.MULTILINE)
+    for sight in ("A commitment: acme paid", "A restated day: the bill of acme for"):
+        assert sight in printed
+    commands = [shlex.split(line)[1:] for line in printed.splitlines() if line.startswith("   stax ")]
+    assert len(commands) >= 2
+    for command in commands:
+        shown = run(home / "demo", *command)
+        assert shown.returncode == 0, shown.stderr
+        assert len(shown.stdout.splitlines()) > 2, "headings, a rule and a row"
     with urllib.request.urlopen(f"{address(printed)}/server_info", timeout=10) as answer:
         assert answer.status == 200
     with urllib.request.urlopen(address(printed), timeout=10) as page:
@@ -119,6 +129,8 @@ def test_demo_connects_fetches_sums_up_and_serves_until_it_is_interrupted(home: 
     again = run(home, "demo", "--days", "1", "--exit")
     assert again.returncode == 0, again.stderr
     assert "This is the key in use" in again.stdout
+    assert "once before the source corrects it" in printed
+    assert "once before the source corrects it" not in again.stdout
     assert processes_of(home) == []
 
 
@@ -191,7 +203,7 @@ def test_down_kills_who_does_not_listen(tmp_path: Path) -> None:
 
 def test_the_simulator_knows_no_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAX_MASTER_KEY", "ab" * 32)
-    with _simulator(tmp_path):
+    with _simulator(tmp_path, 2):
         children = [
             child.environ()
             for child in psutil.Process().children()

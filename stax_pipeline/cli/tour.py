@@ -1,0 +1,144 @@
+"""What the demo has to show: each thing in a sentence with the warehouse's own figures, and the command that shows it.
+
+What is not there, such as the invoice of a month that was not fetched whole, is not spoken of.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from decimal import Decimal
+from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING, NamedTuple
+
+from stax_pipeline.cli.render import usd
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+WIDTH = 100
+INDENT = "   "
+
+
+class Sight(NamedTuple):
+    """A query that finds at most one row, what is said of it, and what to type after `stax`, both with its columns."""
+
+    found_by: str
+    words: str
+    command: str
+
+
+SIGHTS = (
+    Sight(
+        """
+        select slug, commitment_id, max(model) as model, sum(fee_usd) as fee_usd,
+               sum(reconstructed_usd) as reconstructed_usd
+        from stax.commitment_utilisation where period = 'day'
+        group by slug, commitment_id having sum(fee_usd) > 0 order by max(period_start) desc, slug limit 1
+        """,
+        "A commitment: {slug} paid {fee_usd} USD on these days for Priority Tier capacity of {model} "
+        "({commitment_id}); the tokens that used it are worth {reconstructed_usd} at list price.",
+        "commitments",
+    ),
+    Sight(
+        """
+        select slug, usage_date, old_usd, new_usd, reasons from stax.restated_days
+        where subject = 'cost' order by last_seen_at desc, slug, usage_date limit 1
+        """,
+        "A restated day: the bill of {slug} for {usage_date} said {old_usd} USD when it was first read, and says "
+        "{new_usd} now. Both are kept, with the reason ({reasons}).",
+        "sql \"select subject, old_usd, new_usd, reasons from stax.restated_days where slug = '{slug}'\"",
+    ),
+    Sight(
+        """
+        select slug, to_char(month, 'YYYY-MM') as month, invoice_usd, expected_usd, commitment_fee_usd
+        from stax.invoice_check
+        where invoice_usd is not null and days_complete = days_in_month and status <> 'differs'
+        order by invoice_check.month desc, slug limit 1
+        """,
+        "An invoice that matches: {slug} was invoiced {invoice_usd} USD for {month}, and {expected_usd} were expected: "
+        "what was billed, credits taken off, and {commitment_fee_usd} for its commitment.",
+        'sql "select slug, month, invoice_usd, expected_usd, difference_usd, status from stax.invoice_check"',
+    ),
+    Sight(
+        """
+        select slug, month as first_day, to_char(month, 'YYYY-MM') as month, invoice_usd, difference_usd,
+               reconstructed_usd
+        from stax.invoice_check
+        where days_complete = days_in_month and status = 'differs' and difference_usd > 0
+        order by invoice_check.month desc, slug limit 1
+        """,
+        "An invoice that does not: {slug} was invoiced {invoice_usd} USD for {month}, {difference_usd} more than "
+        "expected. Its Priority Tier use, which is in no cost report, is worth {reconstructed_usd}.",
+        'sql "select kind, model, sum(usd) as usd from stax.invoice_differences '
+        "where slug = '{slug}' and month = '{first_day}' group by 1, 2 order by 3 desc\"",
+    ),
+    Sight(
+        """
+        select t.slug, s.usage_date, s.description, -sum(s.cost_usd) as credit_usd
+        from stax.spend s join stax.tenants t using (tenant_id)
+        where s.cost_source = 'reported' and s.cost_usd < 0
+        group by t.slug, s.usage_date, s.description order by s.usage_date desc, t.slug limit 1
+        """,
+        "A credit: {slug} got {credit_usd} USD back on {usage_date} ({description}). It is part of what was billed.",
+        'sql "select usage_date, description, cost_usd from stax.spend join stax.tenants using (tenant_id) '
+        "where slug = '{slug}' and cost_usd < 0\"",
+    ),
+    Sight(
+        """
+        select slug, usage_date, coalesce((
+            select sum(s.cost_usd) from stax.spend s
+            where s.tenant_id = c.tenant_id and s.usage_date = c.usage_date and s.cost_source = 'usage-estimated'
+        ), 0) as estimated_usd
+        from stax.completeness c
+        where usage_state = 'complete' and cost_state is distinct from 'complete'
+        order by usage_date desc, slug limit 1
+        """,
+        "A late day: {slug} has tokens for {usage_date}, and its cost is not reported yet. The day is estimated at "
+        "{estimated_usd} USD, never taken for zero, and asked for again until its cost comes.",
+        'sql "select usage_date, usage_state, cost_state from stax.completeness '
+        "where slug = '{slug}' order by 1 desc limit 3\"",
+    ),
+)
+
+
+def tour(connection: sa.Connection, home: Path) -> str:
+    """What there is to see in the demo's home, asked as the analyst, and how the home is used."""
+    import sqlalchemy as sa
+
+    stax = called()
+    lines = [
+        "What to look at. Type this in a second terminal, in this folder; it works after the demo has ended, too:",
+        f"\n{INDENT}export STAX_HOME={shlex.quote(near(home))}\n",
+    ]
+    for sight in SIGHTS:
+        row = connection.execute(sa.text(sight.found_by)).mappings().one_or_none()
+        if row is not None:
+            words = sight.words.format_map({name: _plain(value) for name, value in row.items()})
+            lines.append(fill(f"- {words}", WIDTH, subsequent_indent="  ", break_on_hyphens=False))
+            lines.append(f"{INDENT}{stax} {sight.command.format_map(row)}\n")
+    lines.append(
+        f"Everything else: {stax} --help, and docs/questions.md. These commands read. A sync asks the simulator, so it "
+        "works while the demo runs: from Dagster's UI."
+    )
+    return "\n".join(lines)
+
+
+def called(program: str = "") -> str:
+    """How `stax` is called from this folder."""
+    found, on_path = shutil.which(program or sys.argv[0]), shutil.which("stax")
+    if found is None or Path(found).name != "stax" or (on_path and Path(found).samefile(on_path)):
+        return "stax"
+    return shlex.quote(near(Path(found)))
+
+
+def near(path: Path) -> str:
+    """The path as it is shortest to type in this folder."""
+    return min((os.path.relpath(path), str(path.absolute())), key=len)
+
+
+def _plain(value: object) -> str:
+    return usd(value) if isinstance(value, Decimal) else str(value)
