@@ -26,6 +26,7 @@ from stax_pipeline.cli.note import running, stop_left_running
 from stax_pipeline_tests.conftest import forget_outside
 
 SECONDS = 120
+NOTHING: dict[str, str] = {}
 STAX = [sys.executable, "-c", "from stax_pipeline.cli.main import main; main()"]
 
 
@@ -52,13 +53,13 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def start(
-    home: Path, *arguments: str, shell: str = "exec", until: str = "Ctrl-C"
+    home: Path, *arguments: str, shell: str = "exec", until: str = "Ctrl-C", settings: dict[str, str] = NOTHING
 ) -> tuple[subprocess.Popen[bytes], str]:
     """The command once it said `until`, which is when its UI answers, and what it printed until then."""
     log = home / "printed"
     with log.open("wb") as out:
         command = ["/bin/sh", "-c", f'{shell} "$@"', "sh", *STAX, *arguments]
-        child = subprocess.Popen(command, env=environment(home), stdout=out, stderr=out)
+        child = subprocess.Popen(command, env=environment(home) | settings, stdout=out, stderr=out)
     deadline = time.monotonic() + SECONDS
     while until not in log.read_text() and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -8,6 +8,7 @@ from datetime import date
 import click
 
 from stax_pipeline.cli import days as given
+from stax_pipeline.domain.words import count_of
 from stax_pipeline.settings import Settings, read_settings
 
 _REJECTED = "select slug from stax.tenants where status = 'key_rejected'"
@@ -68,7 +69,7 @@ def report(settings: Settings, ran: object, slugs: Sequence[str]) -> bool:
     if ran.reason:
         click.echo(f"failed: the run: {ran.reason}", err=True)
     if not ran.clean:
-        click.echo(f"Run {ran.run_id} did not succeed for everybody.", err=True)
+        click.echo(f"Run {ran.run_id} failed for {len(stale)} of {count_of(len(slugs), 'tenant')}.", err=True)
     return ran.clean
 
 

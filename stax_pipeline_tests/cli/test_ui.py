@@ -1,0 +1,177 @@
+"""Dagster's real webserver, daemon and code server, as `stax up` starts them, asked through GraphQL.
+
+One installation for the whole module: what it costs is starting it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stax_pipeline.simulator import Simulator, faults, realistic_organization
+from stax_pipeline_tests.cli.test_services import SECONDS, STAX, environment, start
+from stax_pipeline_tests.conftest import forget_outside
+
+RUN = """query ($id: ID!) { runOrError(runId: $id) { ... on Run {
+  status canTerminate tags { key value } repositoryOrigin { repositoryLocationName repositoryName }
+  rootRunId parentRunId eventConnection(limit: 5000) { events { __typename
+    ... on MessageEvent { message }
+    ... on ExecutionStepFailureEvent { stepKey error { message } failureMetadata { description } } } } } } }"""
+OF_JOB = """query ($pipeline: PipelineSelector!) { pipelineOrError(params: $pipeline) { ... on Pipeline {
+  runs(limit: 50) { runId } } } }"""
+TIMELINE = """query ($from: Float!) { runsOrError(filter: {updatedAfter: $from}) { ... on Runs { results {
+  runId pipelineName repositoryOrigin { repositoryLocationName } } } } }"""
+AGAIN = """mutation ($parent: String!) { launchRunReexecution(
+  reexecutionParams: {parentRunId: $parent, strategy: ALL_STEPS}) { __typename
+  ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+LAUNCH = """mutation ($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
+  ... on LaunchRunSuccess { run { runId } } ... on RunConfigValidationInvalid { errors { message } }
+  ... on PythonError { message } } }"""
+SYNC = {"pipelineName": "sync", "repositoryName": "__repository__", "repositoryLocationName": "stax-pipeline"}
+DONE = {"SUCCESS", "FAILURE", "CANCELED"}
+TODAY = datetime.now(UTC).date()
+
+
+@dataclass
+class Ui:
+    """An installation that runs, with `acme` and `globex` connected: its command and its GraphQL."""
+
+    home: Path
+    simulator: Simulator
+    address: str = ""
+
+    def stax(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*STAX, *arguments], env=environment(self.home) | self.settings, input=typed, capture_output=True,
+            text=True, check=False, timeout=SECONDS,
+        )  # fmt: skip
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {"STAX_ANTHROPIC_BASE_URL": self.simulator.base_url, "STAX_REFRESH_MINUTES": "0"}
+
+    def ask(self, query: str, **variables: object) -> dict[str, Any]:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        asked = urllib.request.Request(f"{self.address}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            told = json.load(answer)
+        assert "errors" not in told, told
+        return dict(told["data"])
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        return dict(self.ask(RUN, id=run_id)["runOrError"])
+
+    def ended(self, run_id: str) -> dict[str, Any]:
+        deadline = time.monotonic() + SECONDS
+        while (found := self.run(run_id))["status"] not in DONE and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return found
+
+    def launch(self, config: object, days: int = 1) -> dict[str, Any]:
+        first = TODAY - timedelta(days=days)
+        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": TODAY}
+        params = {
+            "selector": SYNC,
+            "runConfigData": config,
+            "executionMetadata": {"tags": [{"key": key, "value": str(day)} for key, day in tags.items()]},
+        }
+        return dict(self.ask(LAUNCH, params=params)["launchRun"])
+
+
+@pytest.fixture(scope="module")
+def ui() -> Iterator[Ui]:
+    organizations = [realistic_organization(name, shared_workspaces=0, daily_tokens=2_000_000)
+                     for name in ("acme", "globex")]  # fmt: skip
+    home = Path(tempfile.mkdtemp(prefix="stax-ui-"))
+    home.chmod(0o711)
+    with Simulator(organizations) as simulator:
+        made = Ui(home, simulator)
+        before = dict(os.environ)
+        os.environ.update(made.settings)
+        try:
+            for slug in ("acme", "globex"):
+                done = made.stax("connect", slug, "--key-file", "-", "--days", "1", typed=simulator.keys[slug])
+                assert done.returncode == 0, done.stderr
+            child, printed = start(home, "up", "--port", "3930", settings=made.settings)
+            made.address = re.findall(r"Dagster UI: (http://\S+)", printed)[0]
+            yield made
+            child.terminate()
+            child.wait(60)
+        finally:
+            made.stax("down")
+            os.environ.clear()
+            os.environ.update(before)
+    forget_outside(home)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def synced(ui: Ui) -> str:
+    """The id of a run that `stax sync` made in its own process."""
+    done = ui.stax("sync", "--days", "1")
+    assert done.returncode == 0, done.stderr
+    assert "of 2 tenant-days" in done.stderr or "extracting" in done.stderr  # progress as lines: no terminal here
+    [newest, *_] = ui.ask(OF_JOB, pipeline=SYNC)["pipelineOrError"]["runs"]
+    return str(newest["runId"])
+
+
+def test_runs_of_the_command_line_belong_to_the_job_and_the_location(ui: Ui, synced: str) -> None:
+    """Two of `connect`, one of `sync`."""
+    found = ui.ask(TIMELINE, **{"from": (datetime.now(UTC) - timedelta(days=1)).timestamp()})["runsOrError"]["results"]
+    of_sync = [run for run in found if run["pipelineName"] == "sync"]
+    assert len(of_sync) == 3
+    assert {run["repositoryOrigin"]["repositoryLocationName"] for run in of_sync} == {"stax-pipeline"}
+    listed = {run["runId"] for run in ui.ask(OF_JOB, pipeline=SYNC)["pipelineOrError"]["runs"]}
+    assert listed == {run["runId"] for run in of_sync}
+    assert ui.run(synced)["repositoryOrigin"]["repositoryName"] == "__repository__"
+
+
+def test_a_run_of_the_command_line_can_be_executed_again(ui: Ui, synced: str) -> None:
+    again = ui.ask(AGAIN, parent=synced)["launchRunReexecution"]
+    assert again["__typename"] == "LaunchRunSuccess", again
+    ended = ui.ended(again["run"]["runId"])
+    assert (ended["status"], ended["parentRunId"]) == ("SUCCESS", synced)
+    assert {"key": "dagster/asset_partition_range_end", "value": str(TODAY)} in ended["tags"]
+
+
+def test_a_range_of_one_tenant_by_the_yaml_of_the_documentation(ui: Ui) -> None:
+    [yaml] = re.findall(r"```yaml\n(resources:\n.*?)```", Path("docs/operations.md").read_text(), re.DOTALL)
+    asked = len(ui.simulator.requests)
+    launched = ui.launch(yaml)
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    assert ui.ended(launched["run"]["runId"])["status"] == "SUCCESS"
+    hints = {entry.key_hint for entry in list(ui.simulator.requests)[asked:]}
+    assert hints == {ui.simulator.keys["acme"][-4:]}
+
+
+def test_a_run_in_which_nothing_arrived_is_red_and_is_not_tried_again(ui: Ui) -> None:
+    ui.simulator.faults.add(faults.status(404), times=None)
+    try:
+        launched = ui.launch({})
+        ended = ui.ended(launched["run"]["runId"])
+        failed = ui.stax("sync", "--days", "1")
+    finally:
+        ui.simulator.faults.clear()
+    assert ended["status"] == "FAILURE"
+    steps = [e for e in ended["eventConnection"]["events"] if e["__typename"] == "ExecutionStepFailureEvent"]
+    assert [event["stepKey"] for event in steps] == ["all_tenants_extracted"]
+    assert {"key": "stax/failed_tenants", "value": "acme, globex"} in ended["tags"]
+    assert failed.returncode == 1
+    assert "failed: step all_tenants_extracted: No tenant got any report in this run." in failed.stderr
+    assert "failed for 2 of 2 tenants." in failed.stderr
+    time.sleep(3)
+    runs = ui.ask(OF_JOB, pipeline=SYNC)["pipelineOrError"]["runs"]
+    assert all(ui.run(run["runId"])["parentRunId"] != launched["run"]["runId"] for run in runs)
