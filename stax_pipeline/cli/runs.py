@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import re
 import signal
 import sys
 import traceback
@@ -27,24 +26,13 @@ from stax_pipeline.cli.main import TERMINATED
 from stax_pipeline.cli.progress import shown_progress
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import Window
+from stax_pipeline.domain.failures import Failure, add_failure
 from stax_pipeline.domain.time import trailing_window
 from stax_pipeline.resources.first_day import move_first_day
 from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from dagster import AssetMaterialization, DagsterEvent
-
-
-IN_PASSING = re.compile(r" to GET \S+?(?=[:;. ]|$)| \(request [^)]*\)| after \d+ tr(?:y|ies)|(?<= until )[\d: -]+ UTC")
-"""What differs between two tellings of one reason: the path that was asked for, ids, counts, instants."""
-
-
-@dataclass(slots=True)
-class Failure:
-    """Why a tenant failed, in the words of the first asset that told it, and the assets that did."""
-
-    reason: str
-    where: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -65,17 +53,7 @@ class Ran:
 
     def add_failure(self, slug: str, reason: str, asset: str) -> None:
         """One failure per tenant and reason, however many assets tell it."""
-        where = asset.removeprefix("raw_")
-        known = self.failures.setdefault(slug, [])
-        same = next((one for one in known if _gist(one.reason) == _gist(reason)), None)
-        if same is None:
-            known.append(Failure(reason, [where]))
-        elif where not in same.where:
-            same.where.append(where)
-
-
-def _gist(reason: str) -> str:
-    return IN_PASSING.sub("", reason)
+        add_failure(self.failures.setdefault(slug, []), reason, asset.removeprefix("raw_"))
 
 
 def chosen_window(

@@ -5,24 +5,25 @@ Stays out: Dagster, where `assets.verdict` fails the run in which nothing arrive
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Report
+from stax_pipeline.domain.failures import Failure, add_failure
 from stax_pipeline.domain.next_step import next_step
 from stax_pipeline.resources.warehouse.tables import extractions, tenants
 from stax_pipeline.resources.warehouse.tenants import KEY_REJECTED
 
-COLUMNS = ("tenant", "asset", "reason", "mend")
+COLUMNS = ("tenant", "assets", "reason", "mend")
 REJECTED_BEFORE = "left out: Anthropic rejected the key in an earlier run"
 NAMES_ALONE = frozenset({Report.ORGANIZATION})
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A run's failures as (tenant, asset, reason, mend), of `tenants` in all; whether none got any report."""
+    """A run's failures as (tenant, assets, reason, mend), of `tenants` in all; whether none got any report."""
 
     rows: Sequence[tuple[str, str, str, str]]
     tenants: int
@@ -44,14 +45,21 @@ def judge(
     rejected now. A tenant that had nothing to fetch did not fail.
     """
     rows = [
-        (slug, asset, reason, next_step(slug, reason, key_rejected=slug in rejected))
+        (slug, ", ".join(one.where), one.reason, next_step(slug, one.reason, key_rejected=slug in rejected))
         for slug, found in failures.items()
-        for asset, reason in found
+        for one in _told_once(found)
     ]
     rows += [(slug, "", REJECTED_BEFORE, next_step(slug, "", key_rejected=True)) for slug in left_out]
     everyone = [*chosen, *left_out]
     is_nothing = bool(everyone) and all(slug in failures and slug not in arrived for slug in chosen)
     return Verdict(sorted(rows), len(everyone), is_nothing)
+
+
+def _told_once(found: Iterable[tuple[str, str]]) -> list[Failure]:
+    told: list[Failure] = []
+    for asset, reason in found:
+        add_failure(told, reason, asset)
+    return told
 
 
 def arrived(connection: sa.Connection, run_id: str, reports: Collection[Report]) -> set[str]:

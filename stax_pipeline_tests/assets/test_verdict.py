@@ -81,7 +81,8 @@ class TestNothingArrived:
         assert "No tenant got any report in this run" in str(told.description)
         assert not [event for event in failed.all_events if event.event_type_value == "STEP_UP_FOR_RETRY"]
         rows = records(told.metadata["first"].value)
-        assert {row["tenant"] for row in rows} == {"acme", "globex"}
+        assert [row["tenant"] for row in rows] == ["acme", "globex"], "one failure is told once, with every asset"
+        assert {row["assets"].count("raw_") for row in rows} == {3}
         assert all(f"`stax rotate-key {row['tenant']}`" in row["mend"] for row in rows)
         assert not verdict(failed).passed
 
@@ -122,7 +123,7 @@ class TestOneOfTwoFailed:
         assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
         assert found.description == "failed for 1 of 2 tenants: acme"
         [row] = records(found.metadata["first"].value)
-        assert (row["tenant"], row["asset"]) == ("acme", "raw_cost_report")
+        assert (row["tenant"], row["assets"]) == ("acme", "raw_cost_report")
         assert "404" in row["reason"]
         assert "`stax sync acme`" in row["mend"]
 

@@ -1,0 +1,30 @@
+"""One failure of a tenant is told once, however many reports and assets met it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+IN_PASSING = re.compile(r" to GET \S+?(?=[:;. ]|$)| \(request [^)]*\)| after \d+ tr(?:y|ies)|(?<= until )[\d: -]+ UTC")
+"""What differs between two tellings of one reason: the path that was asked for, ids, counts, instants."""
+
+
+@dataclass(slots=True)
+class Failure:
+    """Why a tenant failed, in the words of the first place that told it, and the places that did."""
+
+    reason: str
+    where: list[str] = field(default_factory=list)
+
+
+def add_failure(known: list[Failure], reason: str, where: str) -> None:
+    """Add to a tenant's failures one that happened in `where`, unless the same reason is known: then only the place."""
+    same = next((one for one in known if _gist(one.reason) == _gist(reason)), None)
+    if same is None:
+        known.append(Failure(reason, [where]))
+    elif where not in same.where:
+        same.where.append(where)
+
+
+def _gist(reason: str) -> str:
+    return IN_PASSING.sub("", reason)
