@@ -51,6 +51,11 @@ def why_not_ours(path: Path, found: os.stat_result, forbidden: int) -> str:
     return ""
 
 
+def is_trusted(found: os.stat_result) -> bool:
+    """Whether only this account and root could change it."""
+    return found.st_uid in (0, os.geteuid()) and not found.st_mode & OTHERS_WRITE
+
+
 def own_home(home: Path) -> Path:
     """The home, if it is this account's alone or is not made yet. Raises WrongUse: it decides what is run and kept."""
     try:

@@ -19,8 +19,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from stax_pipeline import postgres_url
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import DataSource
-from stax_pipeline.domain.pasted_key import refuse_keys
-from stax_pipeline.ownership import own_home
+from stax_pipeline.domain.pasted_key import refuse_keys_in_settings
+from stax_pipeline.ownership import described, is_trusted, own_home
 
 T = TypeVar("T")
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -185,10 +185,13 @@ def _authorities(text: str) -> Path:
     """Read once, so that a wrong file is told here and not as a failure of every connection."""
     path = _path(text)
     try:
+        found = path.stat()
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except OSError as fault:
         why = "it holds none" if isinstance(fault, ssl.SSLError) else fault.strerror
         raise ValueError(f"a file of CA certificates in PEM form ({why})") from None
+    if not is_trusted(found):
+        raise ValueError(f"a file that nobody else can change ({described(found)}): it says who may hear the keys")
     return path
 
 
@@ -275,7 +278,7 @@ def _first_day(home: Path) -> date:
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process. Raises WrongUse with the variable's name and what it may be."""
     found = os.environ if environment is None else environment
-    refuse_keys(found)
+    refuse_keys_in_settings(found)
 
     def read(name: str, parse: Callable[[str], T], default: T) -> T:
         text = found.get(name, "").strip()

@@ -83,6 +83,10 @@ def main() -> None:
     """Run one command. Exit codes: 0 done, 1 with failures, 2 wrong use, 3 cannot start, 4 key refused, 130, 143."""
     take_signals()
     os.umask(0o077)
+    if os.environ.get("STAX_MASTER_KEY"):
+        from stax_pipeline.resources.private_memory import keep_memory_private
+
+        keep_memory_private()
     with guarded_streams(sys.argv[1:]):
         _run()
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from stax_pipeline.domain.alert_causes import Kind
 from stax_pipeline.domain.alerts import Alert, Due
+from stax_pipeline.domain.plain_text import plain
 
 SHOWN, SHOWN_OF_TENANT = 40, 10  # alerts written out in one message
 TENANTS = 200  # named in one message; the others wait for the next one
@@ -68,7 +69,7 @@ def digest(found: Due) -> Message:
     more = counted(found, Due(new, gone))
     new, gone = sorted(new, key=worst_first), sorted(gone, key=worst_first)
     text = "\n".join([*_opened(new), *_ended(gone), *map(str, more), "`stax alerts` shows what is open."])
-    return Message(_title(found), text, list(map(_item, new)), list(map(_item, gone)), more)
+    return Message(_title(found), plain(text, keep="\n"), list(map(_item, new)), list(map(_item, gone)), more)
 
 
 def in_turn(alerts: Sequence[Alert]) -> list[Alert]:
@@ -129,10 +130,10 @@ def _item(alert: Alert) -> Item:
     return {
         "tenant": alert.slug,
         "kind": alert.kind.value,
-        "subject": alert.subject,
+        "subject": plain(alert.subject),
         "day": alert.day.isoformat() if alert.day else None,
-        "what": alert.what,
-        "todo": alert.todo,
+        "what": plain(alert.what),
+        "todo": plain(alert.todo),
         "opened_at": alert.opened_at.isoformat(),
         "resolved_at": alert.resolved_at.isoformat() if alert.resolved_at else None,
     }

@@ -56,7 +56,7 @@ def may_be_a_key(text: str) -> bool:
     return _TOKEN.fullmatch(text) is not None and _is_no_name(text)
 
 
-def refuse_keys(environment: Mapping[str, str]) -> None:
+def refuse_keys_in_settings(environment: Mapping[str, str]) -> None:
     """Raise WrongUse where what looks like a setting holds a key: it could become a folder, or be shown."""
     for name, value in list(environment.items()):
         if not name.startswith("STAX_"):

@@ -7,6 +7,7 @@ quote them. Stays out: what is said (`domain.alert_message`), and when it is tri
 from __future__ import annotations
 
 import logging
+import re
 import smtplib
 import ssl
 import threading
@@ -26,6 +27,12 @@ from stax_pipeline.resources.certificates import client_context
 from stax_pipeline.settings import MailServer, Settings
 
 T = TypeVar("T")
+_UNLINKED = {
+    re.compile(r":(?=//)|(?<=\bmailto):|(?<=\btel):", re.IGNORECASE): "[:]",
+    re.compile(r"(?<=\w)[.\u3002\uff0e\uff61](?=[^\W\d_]{2})"): "[.]",
+    re.compile(r"@(?=\w)"): "[at]",
+}
+_NO_PREVIEWS = {"unfurl_links": False, "unfurl_media": False}
 WAIT_SECONDS = 10.0
 LONGEST_SECONDS = 30.0  # for a whole delivery, however slowly the other side drips
 HELLO_NAME = "stax.invalid"  # so that no look-up of this machine's name can hang
@@ -85,9 +92,14 @@ def json_content(message: Message) -> dict[str, object]:
 
 
 def slack_content(message: Message) -> dict[str, object]:
-    """Slack's own escapes, so that no name from the source becomes a link or calls a channel."""
+    """Slack's own escapes, so that no name from the source becomes a link or calls a channel.
+
+    Slack, and what takes its messages, also make links of plain addresses: they are broken visibly.
+    """
     text = f"*{message.title}*\n{message.text}"
-    return {"text": text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")}
+    for sign, shown in _UNLINKED.items():
+        text = sign.sub(shown, text)
+    return {"text": text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"), **_NO_PREVIEWS}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stax_pipeline.domain.errors import CannotStart, Interrupted, StaxError
+from stax_pipeline.domain.plain_text import plain
 
 LOGGER = logging.getLogger("stax.steps")
 Progress = Callable[[int, int], None]
@@ -66,7 +67,7 @@ class Outcome:
 
     def find(self, slug: str, *words: str) -> None:
         if words:
-            self.findings.setdefault(slug, []).extend(words)
+            self.findings.setdefault(slug, []).extend(plain(word, keep="\n") for word in words)
 
 
 def reason(fault: Exception, doing: str) -> str:
@@ -77,7 +78,7 @@ def reason(fault: Exception, doing: str) -> str:
     if isinstance(fault, CannotStart | Interrupted):
         raise fault
     if isinstance(fault, StaxError):
-        return str(fault)
+        return plain(str(fault), keep="\n")
     frames = traceback.extract_tb(fault.__traceback__)
     place = f"{frames[-1].name}, line {frames[-1].lineno}" if frames else "unknown place"
     LOGGER.error("unexpected %s while %s (%s)", type(fault).__name__, doing, place)

@@ -17,6 +17,7 @@ from typing import IO, Any
 import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import CannotStart, WrongUse
+from stax_pipeline.domain.role_name import parse_role
 from stax_pipeline.domain.slug import parse_slug
 from stax_pipeline.resources.archive import ArchiveReader, BackupRefused, Entry, Member
 from stax_pipeline.resources.lake.parquet import rebuild
@@ -116,10 +117,14 @@ def _expected(words: dict[str, Any], opened: list[Dumped]) -> dict[str, Dumped]:
 
 
 def _refuse_bad_names(connection: sa.Connection) -> None:
-    """What was loaded did not pass through `stax connect`: only a forged backup holds such names."""
-    for slug in connection.exec_driver_sql("select slug from stax.tenants").scalars():
+    """What was loaded passed through neither `stax connect` nor `stax grant`: only a forged backup holds such names,
+    and commands to type are shown with them.
+    """
+    slugs = connection.exec_driver_sql("select slug from stax.tenants").scalars().all()
+    roles = connection.exec_driver_sql("select role_name from stax.tenant_grants").scalars().all()
+    for parse, name in [*((parse_slug, slug) for slug in slugs), *((parse_role, role) for role in roles)]:
         try:
-            parse_slug(slug)
+            parse(name)
         except WrongUse as fault:
             raise BackupRefused(f"This backup was not made by stax: {fault} No row was changed.") from None
 

@@ -23,6 +23,7 @@ from stax_pipeline.resources.admin_api import (
     StrangeAnswer,
 )
 from stax_pipeline.steps.fetched import Fetched
+from stax_pipeline.steps.isolation import reason
 
 READ_AGAIN = (PageTokenExpired, RestatedWhileReading, NegativeSpeedDifference)
 MAY_END_EARLIER = {
@@ -97,7 +98,7 @@ async def _read_window(
     except passed_on:
         raise
     except TenantStopped as error:
-        fault, rejected = str(error), isinstance(error, KeyRejected)
+        fault, rejected = reason(error, "walking"), isinstance(error, KeyRejected)
         refused = _is_of_the_window(error, queries[0], fetched)
         fetched.excerpt = excerpt_of(error)
     else:

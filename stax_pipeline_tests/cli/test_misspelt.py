@@ -9,7 +9,7 @@ import pytest
 from stax_pipeline.cli.environment import settings_that_are_set
 from stax_pipeline.cli.misspelt import ELSEWHERE, SETTINGS, warnings
 from stax_pipeline.domain.errors import WrongUse
-from stax_pipeline.domain.pasted_key import refuse_keys
+from stax_pipeline.domain.pasted_key import refuse_keys_in_settings
 from stax_pipeline.settings import read_settings
 from stax_pipeline_tests.canary import Canary
 from stax_pipeline_tests.cli.support import Stax
@@ -80,7 +80,7 @@ def test_a_key_for_a_name_is_not_repeated_either(stax: Stax, monkeypatch: pytest
      "3f2504e0-4f89-11d3-9a0c-0305e82c3301", "/mnt/3F2504E0-4F89-11D3-9A0C-0305E82C3301"],
 )  # fmt: skip
 def test_what_is_no_key_is_a_path(path: str) -> None:
-    refuse_keys({"STAX_HOME": path, "STAX_LAKE_URL": path})
+    refuse_keys_in_settings({"STAX_HOME": path, "STAX_LAKE_URL": path})
 
 
 def test_a_variable_that_is_no_setting_is_not_exported(monkeypatch: pytest.MonkeyPatch) -> None:

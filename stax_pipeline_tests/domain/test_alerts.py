@@ -325,3 +325,15 @@ class TestMessage:
     @pytest.mark.parametrize("kind", Kind)
     def test_every_kind_has_a_title(self, kind: Kind) -> None:
         assert digest(Due(advance([], [cause(kind=kind)], EVERY, START), [])).title.startswith("stax: acme: ")
+
+
+def test_no_name_in_a_message_draws_on_a_screen() -> None:
+    """Whatever it was that put it there: the text, what programs get, and the end of it."""
+    odd = cause(subject="model \x1b[2J\u202e")._replace(what="Used \x9b1m.\rNothing is wrong.", todo="\x07Nothing.")
+    [alert] = advance([], [odd], EVERY, START)
+    for found in (Due([alert], []), Due([], [alert._replace(resolved_at=START + TICK)])):
+        message = digest(found)
+        [item] = [*message.new, *message.gone]
+        said = [message.title, *message.text.split("\n"), *(value for value in item.values() if value)]
+        assert all(line.isprintable() for line in said)
+        assert "\\u009b1m" in message.text

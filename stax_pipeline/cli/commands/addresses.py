@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 
 import click
@@ -23,7 +24,9 @@ def env() -> None:
             f"`stax up` runs (process {pid}): stop it before `dagster dev`, or two daemons share a queue.", err=True
         )
     for name, value in {**settings_that_are_set(), **dagster_environment(settings)}.items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+        click.echo(
+            os.fsencode(f"export {name}={shlex.quote(value)}")
+        )  # for a shell: to the byte
 
 
 @click.command()
@@ -34,7 +37,7 @@ def url(role: str | None) -> None:
 
     settings = read_settings()
     _start(settings)
-    click.echo(analyst_url(settings) if role is None else granted_url(settings, role))
+    click.echo(os.fsencode(analyst_url(settings) if role is None else granted_url(settings, role)))
 
 
 def _start(settings: Settings) -> None:

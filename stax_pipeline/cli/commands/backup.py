@@ -55,7 +55,6 @@ def restore(file: Path) -> None:
     from stax_pipeline.cli.database import database, existing_database
     from stax_pipeline.cli.progress import shown_progress
     from stax_pipeline.domain.errors import WrongUse
-    from stax_pipeline.domain.plain_text import plain
     from stax_pipeline.resources.archive import ArchiveReader
     from stax_pipeline.resources.lake.store import Lake
     from stax_pipeline.resources.warehouse.dump import refuse_tenants
@@ -85,7 +84,7 @@ def restore(file: Path) -> None:
     click.echo(f"Restored {restored}, as of {reader.words['taken_at']}.")
     _ask_for_the_master_key(settings, reader.words["master_key_ids"])
     for role, slugs in granted.items():
-        click.echo(f"A login is not in a backup; to have it again: stax grant {plain(role)} {' '.join(slugs)}")
+        click.echo(f"A login is not in a backup; to have it again: stax grant {role} {' '.join(slugs)}")
     click.echo("Run `stax verify`: it reads every raw object and checks every sum.")
     missing = recover.still_missing(lake, done.absent)
     if any(entry.absent == NOT_ASKED_FOR for entry in missing):
