@@ -70,6 +70,44 @@ class TestFiles:
         assert target.read_text().startswith("usage_date,slug,")
 
 
+HOSTILE = "a;=cmd()\n\uff1d1\r@x\t+1\x1b[2J"
+SAFE = "a;'=cmd()\n'\uff1d1\r'@x\t'+1\x1b[2J"
+
+
+class TestNamesFromOutside:
+    @pytest.fixture(autouse=True)
+    def hostile(self, engine: sa.Engine, held: None) -> None:
+        with engine.begin() as connection:
+            for query in (
+                "insert into stax.workspaces (tenant_id, workspace_id, anthropic_id, name, is_default, last_seen_at) "
+                "values (:tenant, 'wrkspc_1', 'wrkspc_1', :name, false, now())",
+                "update stax.spend set workspace_id = 'wrkspc_1', description = :name",
+                "insert into stax.usage_lines (usage_date, tenant_id, workspace_id, model, service_tier, "
+                "context_window, inference_geo, speed, uncached_input_tokens, cache_read_input_tokens, "
+                "cache_creation_5m_input_tokens, cache_creation_1h_input_tokens, output_tokens, web_search_requests, "
+                "extraction_id) values ('2026-10-31', :tenant, 'wrkspc_1', :name, 'standard', '0-200k', 'global', "
+                "'standard', 0, 0, 0, 0, 1, 0, :tenant)",
+            ):
+                names = {"tenant": TENANT, "name": HOSTILE}
+                connection.execute(sa.text(query), {name: names[name] for name in names if f":{name}" in query})
+
+    @pytest.mark.parametrize(
+        ("dataset", "column"), [("spend", "workspace_name"), ("focus", "SubAccountName"), ("usage", "model")]
+    )
+    def test_none_is_a_formula_in_an_export_whichever_separator_is_taken(
+        self, stax: Stax, dataset: str, column: str, tmp_path: Path
+    ) -> None:
+        assert stax("export", dataset, "--out", str(tmp_path / "f.csv")).code == 0
+        with (tmp_path / "f.csv").open(newline="") as file:
+            assert {row[column] for row in csv.DictReader(file, strict=True)} == {SAFE}
+        printed = list(csv.DictReader(io.StringIO(stax("export", dataset).out, newline=""), strict=True))
+        assert {row[column] for row in printed} == {SAFE}
+
+    def test_nor_in_what_a_query_gives(self, stax: Stax) -> None:
+        ended = stax("sql", 'select name as ";=1" from stax.workspaces', "--format", "csv")
+        assert list(csv.reader(io.StringIO(ended.out, newline=""), strict=True)) == [[";'=1"], [SAFE]]
+
+
 @pytest.mark.usefixtures("held")
 @pytest.mark.parametrize(
     ("arguments", "words"),

@@ -82,6 +82,7 @@ def test_env_prints_exports_a_shell_can_read_and_no_master_key(
     stax: Stax, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STAX_MASTER_KEY", "ab" * 32)
+    monkeypatch.setenv("STAX_LAKE_URL", "/srv/a\u00a0lake")
     ended = stax("env")
     (settings.postgres_home / "pinned").unlink()
     words = [shlex.split(line) for line in ended.out.splitlines()]
@@ -91,6 +92,7 @@ def test_env_prints_exports_a_shell_can_read_and_no_master_key(
     assert exports["STAX_DAGSTER_URL"].startswith("postgresql+psycopg2://stax_dagster:")
     assert exports["DAGSTER_DISABLE_TELEMETRY"] == "1"
     assert exports["STAX_ANTHROPIC_BASE_URL"] == settings.anthropic_base_url
+    assert exports["STAX_LAKE_URL"] == "/srv/a\u00a0lake"
     assert "STAX_MASTER_KEY" not in exports
     assert (settings.home / "dagster").is_dir()
 

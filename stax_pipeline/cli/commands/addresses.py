@@ -24,9 +24,7 @@ def env() -> None:
             f"`stax up` runs (process {pid}): stop it before `dagster dev`, or two daemons share a queue.", err=True
         )
     for name, value in {**settings_that_are_set(), **dagster_environment(settings)}.items():
-        click.echo(
-            os.fsencode(f"export {name}={shlex.quote(value)}")
-        )  # for a shell: to the byte
+        click.echo(os.fsencode(f"export {name}={shlex.quote(value)}"))  # for a shell: to the byte
 
 
 @click.command()
