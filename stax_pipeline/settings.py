@@ -20,10 +20,11 @@ from stax_pipeline import postgres_url
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import DataSource
 from stax_pipeline.domain.pasted_key import refuse_keys_in_settings
+from stax_pipeline.homes import CHECKOUT as CHECKOUT
+from stax_pipeline.homes import default_home
 from stax_pipeline.ownership import described, is_trusted, own_home
 
 T = TypeVar("T")
-CHECKOUT = Path(__file__).resolve().parents[1]
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 WEBHOOK_FORMATS = ("json", "slack")
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
@@ -251,11 +252,6 @@ class Settings:
         return timedelta(hours=self.settle_hours)
 
 
-def default_home() -> Path:
-    """`.stax` beside the checkout the command was installed from, so that it works from anywhere; else here."""
-    return (CHECKOUT if (CHECKOUT / "pyproject.toml").exists() else Path.cwd()) / ".stax"
-
-
 def first_day_file(home: Path) -> Path:
     """Where an installation keeps the first UTC day that it may fetch."""
     return home / "first_day"
@@ -289,7 +285,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         except ValueError as fault:
             raise WrongUse(f"{name} is not usable: it must be {fault}.") from None
 
-    home = own_home(read("STAX_HOME", _path, default_home()))
+    home = own_home(read("STAX_HOME", _path, None) or default_home())
     authorities = read("STAX_DATABASE_CA_FILE", _certificates, None)
 
     def postgres(text: str) -> str:

@@ -18,37 +18,75 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def database(settings: Settings) -> Iterator[None]:
-    """Hold the database, migrated. Raises CannotStart."""
-    from stax_pipeline.resources import embedded_postgres
-
-    if not settings.embedded:
-        migrate(settings)
-        yield
-        return
-    with embedded_postgres.running(settings.postgres_home):
+def database(settings: Settings, *, make: bool = False) -> Iterator[None]:
+    """Hold the database, migrated. Raises CannotStart; NoInstallation where there is none, unless one may be made."""
+    with nullcontext() if make else _existing(settings), _server(settings):
         _warn(settings)
         migrate(settings)
+        yield
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[None]:
+    """Hold the database for a command that only reads: nothing is made, upgraded or changed.
+
+    Raises NoInstallation, and CannotStart where the schema is not this version's.
+    """
+    from stax_pipeline.resources.warehouse.engine import plain_faults
+    from stax_pipeline.resources.warehouse.migrate import require_current
+    from stax_pipeline.resources.warehouse.roles import require_readers
+
+    with _existing(settings):
+        _warn(settings)
+        with plain_faults("opening the database"):
+            require_current(settings)
+        require_readers(settings)
+        yield
+
+
+@contextmanager
+def _existing(settings: Settings) -> Iterator[None]:
+    """Hold the server of an installation that was made before. Raises NoInstallation, with nothing made."""
+    from stax_pipeline.cli.homes import no_installation
+    from stax_pipeline.resources import embedded_postgres
+    from stax_pipeline.resources.warehouse.engine import plain_faults
+    from stax_pipeline.resources.warehouse.migrate import found_revision
+    from stax_pipeline.resources.warehouse.pooler import refuse_transaction_pooler
+
+    if settings.embedded and not embedded_postgres.exists(settings.postgres_home):
+        raise no_installation(settings)
+    with _server(settings):
+        with plain_faults("opening the database"):
+            refuse_transaction_pooler(settings)
+            found = found_revision(settings)
+        if found is None:
+            raise no_installation(settings)
+        yield
+
+
+@contextmanager
+def _server(settings: Settings) -> Iterator[None]:
+    from stax_pipeline.resources import embedded_postgres
+
+    with embedded_postgres.running(settings.postgres_home) if settings.embedded else nullcontext():
         yield
 
 
 def pin(settings: Settings) -> bool:
-    """Start the embedded server to stay until `stax down`, migrated; True when it did not run before."""
+    """Start the embedded server to stay until `stax down`; True when it did not run before. The database is held."""
     from stax_pipeline.resources import embedded_postgres
 
-    started = False
-    if settings.embedded:
-        started = not embedded_postgres.is_running(settings.postgres_home)
-        embedded_postgres.start_pinned(settings.postgres_home)
-        _warn(settings)
-    migrate(settings)
+    if not settings.embedded:
+        return False
+    started = not (settings.postgres_home / "pinned").exists()
+    embedded_postgres.start_pinned(settings.postgres_home)
     return started
 
 
 def _warn(settings: Settings) -> None:
     from stax_pipeline.resources import embedded_postgres
 
-    risk = embedded_postgres.risk(settings.postgres_home)
+    risk = settings.embedded and embedded_postgres.risk(settings.postgres_home)
     if risk:
         click.echo(f"Warning: {risk}", err=True)
 
@@ -113,18 +151,16 @@ def analyst(settings: Settings) -> Iterator[sa.Connection]:
 def existing_database(settings: Settings) -> Iterator[tuple[sa.Engine, sa.Engine]]:
     """Connections of the loader and the owner to a database that was set up before, whatever its schema's version.
 
-    Raises CannotStart when there is none: nothing is made and nothing is migrated.
+    Raises NoInstallation when there is none: nothing is made and nothing is migrated.
     """
-    from stax_pipeline.resources import embedded_postgres
     from stax_pipeline.resources.warehouse.engine import connect_engine
     from stax_pipeline.resources.warehouse.roles import logins
 
-    urls = logins(settings)
-    running = embedded_postgres.running(settings.postgres_home) if settings.embedded else nullcontext()
-    engines = connect_engine(urls.loader), connect_engine(urls.owner)
-    try:
-        with running:
+    with _existing(settings):
+        urls = logins(settings)
+        engines = connect_engine(urls.loader), connect_engine(urls.owner)
+        try:
             yield engines
-    finally:
-        for engine in engines:
-            engine.dispose()
+        finally:
+            for engine in engines:
+                engine.dispose()

@@ -11,7 +11,8 @@ import os
 from pathlib import Path
 
 from stax_pipeline.cli.misspelt import SETTINGS
-from stax_pipeline.settings import CHECKOUT, Settings
+from stax_pipeline.homes import CHECKOUT
+from stax_pipeline.settings import Settings
 
 NEVER_SHOWN = frozenset({"STAX_MASTER_KEY", "STAX_ALERT_WEBHOOK", "STAX_SMTP_URL"})
 EVENTS_PER_BATCH = "500"  # one connection per batch of events instead of several per event

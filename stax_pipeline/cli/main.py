@@ -157,7 +157,6 @@ def _write_log(fault: Exception) -> Path | None:
 
     try:
         log = read_settings().home / "stax.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as out:
             out.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {type(fault).__name__}\n")
             out.writelines(traceback.format_tb(fault.__traceback__))

@@ -17,7 +17,7 @@ from typing import Any
 
 from stax_pipeline.cli import processes
 from stax_pipeline.domain.errors import WrongUse
-from stax_pipeline.settings import default_home
+from stax_pipeline.homes import default_home
 
 SECONDS_TO_END = 28.0  # what ending Dagster's session may take, and a little more
 _NOTE = "up.json"

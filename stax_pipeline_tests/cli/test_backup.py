@@ -115,7 +115,7 @@ def test_a_backup_of_nothing_is_refused_and_makes_nothing(
     monkeypatch.setenv("STAX_HOME", str(tmp_path / "home"))
     ended = stax("backup", str(tmp_path / "one"))
     assert ended.code == 3
-    assert "There is no database in" in ended.err
+    assert "There is no installation in" in ended.err
     assert list(tmp_path.iterdir()) == []
 
 

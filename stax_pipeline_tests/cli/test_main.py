@@ -246,7 +246,7 @@ def test_an_unexpected_fault_is_one_line_and_its_place_is_in_the_log(
     def broken(*_: object) -> None:
         raise RuntimeError(f"quotes {SECRET}")
 
-    monkeypatch.setattr("stax_pipeline.cli.database.migrate", broken)
+    monkeypatch.setattr("stax_pipeline.resources.warehouse.migrate.require_current", broken)
     ended = stax("tenants")
     log = settings.home / "stax.log"
     assert ended.code == 1

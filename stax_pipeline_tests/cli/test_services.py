@@ -132,6 +132,10 @@ def test_demo_connects_fetches_sums_up_and_serves_until_it_is_interrupted(home: 
     assert "This is the key in use" in again.stdout
     assert "once before the source corrects it" in printed
     assert "once before the source corrects it" not in again.stdout
+    assert f"To look at it from another terminal: STAX_HOME={home / 'demo'} stax status\n" in again.stdout
+    assert f"To remove it: STAX_HOME={home / 'demo'} stax down --purge\n" in again.stdout
+    missing = run(home, "status")
+    assert (missing.returncode, f"STAX_HOME={home / 'demo'} stax status" in missing.stderr) == (3, True)
     assert processes_of(home) == []
 
 

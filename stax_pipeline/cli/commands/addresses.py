@@ -13,11 +13,13 @@ from stax_pipeline.settings import Settings, read_settings
 @click.command()
 def env() -> None:
     """Print exports, starting the embedded server to stay: eval "$(stax env)", then plain dagster dev works."""
+    from stax_pipeline.cli.database import database
     from stax_pipeline.cli.environment import dagster_environment, settings_that_are_set
     from stax_pipeline.cli.note import running
 
     settings = read_settings()
-    _start(settings)
+    with database(settings, make=True):
+        _stay(settings)
     pid = running(settings.home)
     if pid:
         click.echo(
@@ -32,13 +34,15 @@ def env() -> None:
 def url(role: str | None) -> None:
     """Print the analyst's connection string (read only): psql "$(stax url)"."""
     from stax_pipeline.cli.addresses import analyst_url, granted_url
+    from stax_pipeline.cli.database import reading
 
     settings = read_settings()
-    _start(settings)
+    with reading(settings):
+        _stay(settings)
     click.echo(os.fsencode(analyst_url(settings) if role is None else granted_url(settings, role)))
 
 
-def _start(settings: Settings) -> None:
+def _stay(settings: Settings) -> None:
     from stax_pipeline.cli.database import pin
 
     if pin(settings):

@@ -25,12 +25,12 @@ HOW_TO_SET = "Set STAX_ALERT_WEBHOOK, or STAX_ALERT_EMAIL_TO, STAX_ALERT_EMAIL_F
 @click.pass_context
 def alerts(context: click.Context) -> None:
     """Show what is open and when it was last looked for; `check` looks now, `test` sends a test message."""
-    from stax_pipeline.cli.database import database
+    from stax_pipeline.cli.database import reading
 
     if context.invoked_subcommand is not None:
         return
     settings = read_settings()
-    with database(settings):
+    with reading(settings):
         _print_open(settings)
         _print_last_look(settings)
 
@@ -105,12 +105,13 @@ def _print_open(settings: Settings) -> None:
 
 def _print_last_look(settings: Settings) -> None:
     """What is not open says nothing while nobody looks."""
+    from stax_pipeline.assets.alerts import Looked, last_looked
     from stax_pipeline.cli import render
 
-    with _dagster(settings) as instance:
-        from stax_pipeline.assets.alerts import last_looked
-
-        looked = last_looked(instance)
+    looked = Looked(None, None)
+    if _has_run(settings):
+        with _dagster(settings) as instance:
+            looked = last_looked(instance)
     if looked.quick is None:
         click.echo("The sensor never looked: is `stax up` running? `stax alerts check` looks now.", err=True)
         return
@@ -120,6 +121,20 @@ def _print_last_look(settings: Settings) -> None:
     )
     if datetime.now(UTC) - looked.quick > TWO_TICKS:
         click.echo("It does not look at the moment: is `stax up` running? `stax alerts check` looks now.", err=True)
+
+
+def _has_run(settings: Settings) -> bool:
+    """Whether Dagster made its tables: opening its storage would make them."""
+    from stax_pipeline.resources.warehouse.engine import connect_engine
+    from stax_pipeline.resources.warehouse.roles import logins
+
+    engine = connect_engine(logins(settings).dagster)
+    try:
+        with engine.connect() as connection:
+            query = "select exists (select 1 from pg_class where relname = 'instigators' and relkind = 'r')"
+            return bool(connection.exec_driver_sql(query).scalar_one())
+    finally:
+        engine.dispose()
 
 
 @contextmanager

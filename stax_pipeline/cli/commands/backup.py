@@ -73,7 +73,7 @@ def restore(file: Path) -> None:
     with opened, shown_progress():
         reader = ArchiveReader(opened, str(file))
         recover.prove_usable(reader)
-        with database(settings), existing_database(settings) as (loader, owner):
+        with database(settings, make=True), existing_database(settings) as (loader, owner):
             with plain_faults("looking for tenants"), loader.connect() as connection:
                 refuse_tenants(connection)
             done = recover.restore_rows_and_raw(reader, owner, logins(settings), lake)

@@ -32,13 +32,13 @@ def commitments(context: click.Context) -> None:
     """Show the commitments on record, with the share of their units that was burned on the days built so far."""
     import sqlalchemy as sa
 
-    from stax_pipeline.cli.database import analyst, database
+    from stax_pipeline.cli.database import analyst, reading
     from stax_pipeline.cli.render import table
 
     if context.invoked_subcommand is not None:
         return
     settings = read_settings()
-    with database(settings), analyst(settings) as connection:
+    with reading(settings), analyst(settings) as connection:
         rows = [_shown(row) for row in connection.execute(sa.text(_ON_RECORD))]
     right = ("input/min", "output/min", "fee $", "used")
     click.echo(table(HEADINGS, rows, right=right) if rows else "No commitments are recorded.")

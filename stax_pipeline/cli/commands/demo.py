@@ -20,6 +20,7 @@ import click
 
 from stax_pipeline.cli import days as given
 from stax_pipeline.cli.commands.services import PORT
+from stax_pipeline.homes import DEMO, PAPERS
 from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 TENANTS = ("acme", "globex")
 DAYS = 62
 """Whatever day it is, they hold the last month that is over and whose cost is all there."""
-PAPERS = "papers"
 KEPT = frozenset({"STAX_POSTGRES_BIN", "STAX_DEBUG", "STAX_CONCURRENCY", "STAX_SOURCE"})
 
 
@@ -73,17 +73,18 @@ def simulate(seed: int, port: int, organizations: tuple[str, ...]) -> None:
 def demo(leave: bool, days: int, port: int) -> None:
     """Everything on one machine with no key: simulator, database, two tenants, what happened to them, Dagster's UI."""
     from stax_pipeline.cli.database import database
+    from stax_pipeline.cli.homes import call
     from stax_pipeline.cli.note import only_one
     from stax_pipeline.cli.web import serve
 
-    given = read_settings().home
-    home = given / "demo"
-    with only_one(home, given), _simulator(home, days) as simulated:
+    given = read_settings()
+    home = given.home / DEMO
+    with only_one(home, given.home), _simulator(home, days) as simulated:
         click.echo(f"The demo lives in {home}.")
         _enter(home, simulated.base_url)
         settings = read_settings()
         click.echo(f"Simulator of Anthropic's Admin API: {simulated.base_url}")
-        with database(settings):
+        with database(settings, make=True):
             click.echo("Embedded Postgres is up, schema up to date.")
             _connect(settings, simulated)
             _commit(settings)
@@ -93,6 +94,8 @@ def demo(leave: bool, days: int, port: int) -> None:
             _show_around(settings)
             if not clean:
                 raise click.exceptions.Exit(1)
+            click.echo(f"To look at it from another terminal: {call(given, home, 'status')}")
+            click.echo(f"To remove it: {call(given, home, 'down --purge')}")
             if not leave:
                 serve(settings, port)
 

@@ -34,7 +34,7 @@ def export(
     dataset: str, tenant: str | None, month: str | None, as_of: str | None, form: str | None, out: str | None
 ) -> None:
     """Write DATASET to a file: `focus` (FOCUS 1.4 Cost and Usage), `spend` or `usage`, one row per line."""
-    from stax_pipeline.cli.database import analyst, database
+    from stax_pipeline.cli.database import analyst, reading
     from stax_pipeline.cli.stale import warn_of_stale_days
     from stax_pipeline.resources.table_files import Format, write_file, write_standard_output
     from stax_pipeline.resources.warehouse.tenants import get_tenant
@@ -47,7 +47,7 @@ def export(
     if instant and dataset != Dataset.SPEND:
         raise click.BadOptionUsage("as_of", f"--as-of is for spend; {dataset} is told as it stands now.")
     settings = read_settings()
-    with database(settings), analyst(settings) as connection:
+    with reading(settings), analyst(settings) as connection:
         wanted = Wanted(Dataset(dataset), get_tenant(connection, tenant) if tenant else None, window)
         if instant is None:
             warn_of_stale_days(connection, settings, tenant)

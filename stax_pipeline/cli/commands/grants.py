@@ -15,15 +15,16 @@ def grant(role: str | None, slugs: tuple[str, ...]) -> None:
 
     Without arguments: list which login reads which tenants.
     """
-    from stax_pipeline.cli.database import database
+    from stax_pipeline.cli.database import database, reading
 
     settings = read_settings()
     if role is not None and not slugs:
         raise click.UsageError("Missing argument 'SLUG...'.")
-    with database(settings):
-        if role is None:
+    if role is None:
+        with reading(settings):
             _list(settings)
-        else:
+    else:
+        with database(settings):
             _grant(settings, role, slugs)
 
 

@@ -43,7 +43,7 @@ def connect(slug: str, name: str | None, key_file: str | None, days: int, no_syn
     parse_slug(slug)
     settings = read_settings()
     key = read_key(slug, key_file)
-    with database(settings):
+    with database(settings, make=True):
         with loader(settings) as engine:
             stored = connect_tenant(settings, engine, slug, name, key, click.echo)
         del key

@@ -54,13 +54,13 @@ class Unpriced(NamedTuple):
 @click.pass_context
 def prices(context: click.Context, model: str | None, history: bool) -> None:
     """Show the list prices in force today, in USD; `stax prices import` adds to them."""
-    from stax_pipeline.cli.database import database
+    from stax_pipeline.cli.database import reading
     from stax_pipeline.cli.render import table
 
     if context.invoked_subcommand is not None:
         return
     settings = read_settings()
-    with database(settings):
+    with reading(settings):
         book = _book(settings)
     rows = [
         (
@@ -129,12 +129,12 @@ def check() -> None:
     """List models in use without a price (exit code 1 if there are any), what Anthropic retires within 60 days, and
     where genai-prices differs.
     """
-    from stax_pipeline.cli.database import database
+    from stax_pipeline.cli.database import reading
     from stax_pipeline.domain.prices import retiring
 
     settings = read_settings()
     today = datetime.now(UTC).date()
-    with database(settings):
+    with reading(settings):
         found = _unpriced(settings)
         book = _book(settings)
         users = _users(settings, today - RECENT)

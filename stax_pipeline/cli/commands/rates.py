@@ -25,7 +25,7 @@ EVIDENCE = (
 @click.pass_context
 def rates(context: click.Context) -> None:
     """Show the contract rates on record: discounts on, or prices instead of, list prices."""
-    from stax_pipeline.cli.database import analyst, database
+    from stax_pipeline.cli.database import analyst, reading
     from stax_pipeline.cli.render import table
     from stax_pipeline.resources.warehouse.agreements import read_rates
     from stax_pipeline.resources.warehouse.tenants import all_tenants
@@ -33,7 +33,7 @@ def rates(context: click.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     settings = read_settings()
-    with database(settings), analyst(settings) as connection:
+    with reading(settings), analyst(settings) as connection:
         rows = [
             (
                 tenant.slug, *rate[:3], f"{rate.effective_from}", f"{rate.effective_to or '-'}",
@@ -95,7 +95,7 @@ def suggest(slugs: Sequence[str], out: str | None) -> None:
 
     The evidence is shown beside it; nothing is recorded.
     """
-    from stax_pipeline.cli.database import database
+    from stax_pipeline.cli.database import reading
     from stax_pipeline.cli.imports import require_folder, write_new
     from stax_pipeline.cli.render import table
     from stax_pipeline.domain.imports.rates import rates_csv
@@ -103,7 +103,7 @@ def suggest(slugs: Sequence[str], out: str | None) -> None:
     settings = read_settings()
     if out is not None:
         require_folder(out)
-    with database(settings):
+    with reading(settings):
         found, against = _told_by_bills(settings, slugs)
     for slug, contradiction in against:
         click.echo(_contradiction(slug, contradiction), err=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from stax_pipeline.domain.words import count_of
-from stax_pipeline.settings import read_settings
+from stax_pipeline.homes import DEMO
+from stax_pipeline.settings import Settings, read_settings
 
 PORT = click.option("--port", type=click.IntRange(1, 65_535), default=3000, show_default=True, help="Of Dagster's UI.")
 
@@ -19,22 +20,58 @@ def up(port: int) -> None:
     from stax_pipeline.cli.web import serve
 
     settings = read_settings()
-    with only_one(settings.home, settings.home), database(settings):
+    with only_one(settings.home, settings.home), database(settings, make=True):
         click.echo(f"Database ready ({'embedded' if settings.embedded else 'STAX_DATABASE_URL'}), schema up to date.")
         serve(settings, port)
 
 
 @click.command()
-def down() -> None:
-    """Stop what was left running: a UI with its daemon, and the embedded Postgres, the demo's too."""
+@click.option("--purge", is_flag=True, help="Then remove the installation: database, raw pages, master key, demo.")
+@click.option("--yes", is_flag=True, help="Do not ask before --purge.")
+def down(purge: bool, yes: bool) -> None:
+    """Stop what was left running: a UI with its daemon, and the embedded Postgres, the demo's too.
+
+    With --purge remove the installation of STAX_HOME from this machine, after asking.
+    """
+    settings = read_settings()
+    if purge:
+        _ask_to_purge(settings, yes)
+    found = _stop(settings)
+    if purge:
+        _purge(settings)
+    elif not found:
+        click.echo("Nothing was running.")
+
+
+def _ask_to_purge(settings: Settings, yes: bool) -> None:
+    from stax_pipeline.cli.ask import confirm
+    from stax_pipeline.cli.homes import no_installation
+    from stax_pipeline.cli.removal import present
+
+    found = present(settings.home)
+    if not found:
+        raise no_installation(settings)
+    key = " A backup's admin keys open with its master key alone." if settings.home / "master.key" in found else ""
+    names = ", ".join(path.name for path in found)
+    confirm(f"Remove the installation in {settings.home} for good ({names})?{key}", yes)
+
+
+def _purge(settings: Settings) -> None:
+    from stax_pipeline.cli.removal import remove_home, staying
+
+    for sentence in (*remove_home(settings.home), *staying(settings)):
+        click.echo(sentence)
+
+
+def _stop(given: Settings) -> bool:
+    """Stop the home's processes and its demo's; whether there were any."""
     from dataclasses import replace
 
     from stax_pipeline.cli.note import stop_left_running
     from stax_pipeline.resources import embedded_postgres
 
     found = False
-    given = read_settings()
-    for settings in (given, replace(given, home=given.home / "demo", database_url="")):
+    for settings in (given, replace(given, home=given.home / DEMO, database_url="")):
         ended = stop_left_running(settings.home)
         if ended:
             click.echo(f"Stopped {count_of(ended, 'process', 'processes')} of {settings.home}.")
@@ -42,5 +79,4 @@ def down() -> None:
         if stopped:
             click.echo(f"Stopped the embedded Postgres of {settings.home}.")
         found = found or bool(ended) or stopped
-    if not found:
-        click.echo("Nothing was running.")
+    return found

@@ -34,10 +34,10 @@ def sql(query: str, form: str) -> None:
 
     JSON keeps numeric values as text, so that no digit is lost.
     """
-    from stax_pipeline.cli.database import database
+    from stax_pipeline.cli.database import reading
 
     settings = read_settings()
-    with database(settings):
+    with reading(settings):
         _run(settings, query, form)
 
 

@@ -80,11 +80,11 @@ class Known(NamedTuple):
 @click.option("--json", "as_json", is_flag=True, help="For programs; instants in ISO 8601, ratios as text.")
 def status(as_json: bool) -> None:
     """Per tenant: state, key, how far the data reaches, error bar and dollars of 30 days, last error, what to do."""
-    from stax_pipeline.cli.database import analyst, database
+    from stax_pipeline.cli.database import analyst, reading
     from stax_pipeline.cli.stale import warn_of_stale_days
 
     settings = read_settings()
-    with database(settings):
+    with reading(settings):
         found = _status(settings)
         with analyst(settings) as connection:
             warn_of_stale_days(connection, settings)
@@ -100,11 +100,11 @@ def status(as_json: bool) -> None:
 @click.command()
 def tenants() -> None:
     """List the tenants: name, state, since when, key hint."""
-    from stax_pipeline.cli.database import database
+    from stax_pipeline.cli.database import reading
     from stax_pipeline.cli.render import table
 
     settings = read_settings()
-    with database(settings):
+    with reading(settings):
         found = _known(settings)
     if not found:
         _print_none()

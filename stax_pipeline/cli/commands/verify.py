@@ -38,11 +38,11 @@ class Broken(NamedTuple):
 @click.command()
 def verify() -> None:
     """Check every raw hash, every Parquet file and every rule; names what does not hold and exits 1 then."""
-    from stax_pipeline.cli.database import analyst, database
+    from stax_pipeline.cli.database import analyst, reading
 
     settings = read_settings()
     found: list[Broken] = []
-    with database(settings), analyst(settings) as connection:
+    with reading(settings), analyst(settings) as connection:
         for broken in _findings(connection, settings):
             found.append(broken)
             _show(broken)

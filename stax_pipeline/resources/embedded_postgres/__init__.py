@@ -10,6 +10,7 @@ from __future__ import annotations
 from stax_pipeline.resources.embedded_postgres.account import release as release_account
 from stax_pipeline.resources.embedded_postgres.client import (
     connection_url,
+    exists,
     is_running,
     risk,
     running,
@@ -17,11 +18,14 @@ from stax_pipeline.resources.embedded_postgres.client import (
     stop,
     wait_until_stopped_if_last_user,
 )
+from stax_pipeline.resources.embedded_postgres.removal import remove
 
 __all__ = [
     "connection_url",
+    "exists",
     "is_running",
     "release_account",
+    "remove",
     "risk",
     "running",
     "start_pinned",

@@ -45,6 +45,12 @@ def connection_url(home: Path) -> str:
     return f"postgresql+psycopg2://{cluster.ROLE}:{_password(place)}@/{cluster.DATABASE}?{query}"
 
 
+def exists(home: Path) -> bool:
+    """Whether a database was made in `home`, running or not; nothing is made."""
+    record = read_record(Home(home.resolve()))
+    return record is not None and record.initialised
+
+
 def is_running(home: Path) -> bool:
     """Whether a supervisor owns `home` and its server takes connections."""
     place = Home(home.resolve())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -113,6 +115,46 @@ def upgrade_within(connection: sa.Connection, logins: roles.Logins, revision: st
     command.upgrade(config, revision)
     if revision == HEAD:
         open_what_the_analyst_reads(connection, config.attributes["analyst"])
+
+
+def require_current(settings: Settings) -> None:
+    """Raises CannotStart where the schema is not this version's; nothing is changed."""
+    known, found = known_revisions(), found_revision(settings)
+    if found not in known:
+        raise CannotStart(
+            f"The database was made by a newer stax (schema {found}): update this one (schema {known[0]})."
+        )
+    if found != known[0]:
+        raise CannotStart(
+            f"The database is at an older schema ({found}) than this stax ({known[0]}), and a command that only reads "
+            "does not change it: `stax up`, or any command that changes something, upgrades it."
+        )
+
+
+def found_revision(settings: Settings) -> str | None:
+    """The revision of the database's schema, None where there is none; nothing is made."""
+    given = roles.logins(settings)
+    with _connected(given.admin) as admin:
+        if not admin.exec_driver_sql(_HAS_SCHEMA).scalar():
+            return None
+    with _connected(given.owner) as owner:
+        return revision_of(owner)
+
+
+_HAS_SCHEMA = """
+select exists (select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace
+               where n.nspname = 'stax' and c.relname = 'alembic_version')
+"""
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[sa.Connection]:
+    engine = connect_engine(url)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
 
 
 def known_revisions() -> list[str]:

@@ -211,6 +211,13 @@ def require_named_logins(settings: Settings) -> None:
         )
 
 
+def require_readers(settings: Settings) -> None:
+    """Raises CannotStart where a login that reads has no password here: nobody reads as the administrator instead."""
+    for role, url in ((LOADER, settings.loader_url), (ANALYST, settings.analyst_url)):
+        if not url and not password_file(settings, role).exists():
+            raise CannotStart(f"{password_file(settings, role)} is missing: `stax up` makes it anew.")
+
+
 def password_file(settings: Settings, role: str) -> Path:
     """Where the password of a login that the product made lies, mode 0600."""
     return settings.home / "passwords" / role

@@ -1,0 +1,43 @@
+"""Homes as a person meets them: that there is no installation yet, and which others this machine has.
+
+Stays out: where homes are (`stax_pipeline.homes`), removing one (`removal`).
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from stax_pipeline.domain.errors import CannotStart
+from stax_pipeline.homes import DEMO, usual_homes
+from stax_pipeline.settings import Settings
+
+
+class NoInstallation(CannotStart):
+    """Nothing was set up where the settings point to, and nothing was made there."""
+
+
+def no_installation(settings: Settings) -> NoInstallation:
+    """What to say, with the homes that exist."""
+    place = settings.home if settings.embedded else "the database of STAX_DATABASE_URL"
+    is_here = settings.home if settings.embedded else None
+    others = [f"{home} ({call(settings, home, 'status')})" for home in known_homes(settings.home) if home != is_here]
+    elsewhere = f" This machine has: {'; '.join(others)}." if others else ""
+    return NoInstallation(
+        f"There is no installation in {place}, and nothing was made. `stax connect acme` makes one with a first "
+        f"tenant, `stax demo` a demo.{elsewhere}"
+    )
+
+
+def known_homes(home: Path) -> list[Path]:
+    """Homes with a database of their own: the one that is set, the usual ones, and the demos in them."""
+    from stax_pipeline.resources import embedded_postgres
+
+    places = [place for one in dict.fromkeys((home, *usual_homes())) for place in (one, one / DEMO)]
+    return [place for place in dict.fromkeys(places) if embedded_postgres.exists(place / "postgres")]
+
+
+def call(settings: Settings, home: Path, command: str) -> str:
+    """How `stax COMMAND` is called for that home from a shell with the settings given."""
+    without = "" if settings.embedded else "env -u STAX_DATABASE_URL "
+    return f"{without}STAX_HOME={shlex.quote(str(home))} stax {command}"
