@@ -17,14 +17,14 @@ QUESTIONS = (
     Question(
         "What did each workspace cost this month?",
         """
-select slug, workspace_name,
+select slug, workspace,
        round(sum(cost_usd) filter (where cost_source = 'reported'), 2) as billed_usd,
        round(sum(credits_usd), 2) as credits_usd,
        round(sum(cost_usd) filter (where cost_source = 'priority-reconstructed'), 2) as priority_reconstructed_usd,
        round(sum(cost_usd), 2) as total_usd, sum(tokens) as tokens
 from stax.spend_daily
 where usage_date between '2026-11-01' and '2026-11-20'
-group by slug, workspace_name
+group by slug, workspace_id, workspace
 order by slug, total_usd desc nulls last""",
         "`billed_usd` is Anthropic's own figure and holds the credits; `priority_reconstructed_usd` is in no cost "
         "report and never mixed with it. Empty: the workspace had none. A row without a workspace is the unused part "
@@ -106,13 +106,15 @@ limit 8""",
     Question(
         "Who spent the most?",
         """
-select who, workspace_name, api_key_status, round(sum(effective_cost_usd), 2) as effective_usd, sum(tokens) as tokens
+select who, workspace, api_key_status, round(sum(effective_cost_usd), 2) as effective_usd, sum(tokens) as tokens
 from stax.spend_by_key_daily
 where slug = 'acme' and usage_date between '2026-11-01' and '2026-11-20'
-group by who, workspace_name, api_key_status
+group by who, api_key_id, account_id, workspace_id, workspace, api_key_status
 order by effective_usd desc
 limit 8""",
-        "Tokens per key are the source's; dollars are split by them, because no report tells dollars per key.",
+        "Tokens per key are the source's; dollars are split by them, because no report tells dollars per key. Nor does "
+        "it tell context window, geography or speed per key: their dollars are pooled before they are split. Group by "
+        "ids, as here: two keys, people or workspaces may share a name.",
     ),
     Question(
         "What changed since we last looked?",

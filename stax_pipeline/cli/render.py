@@ -14,8 +14,14 @@ _CENT = Decimal("0.01")
 
 
 def usd(amount: Decimal | None) -> str:
-    """Dollars to the cent with thousands separators; never through a binary float. A dash where there are none."""
-    return "-" if amount is None else f"{amount.quantize(_CENT, context=_WIDE):,}"
+    """Dollars to the cent with thousands separators; never through a binary float. A dash where there are none.
+
+    What is not zero is never shown as zero.
+    """
+    if amount is None:
+        return "-"
+    rounded = amount.quantize(_CENT, context=_WIDE)
+    return f"{rounded:,}" if rounded else "under one cent" if amount else "0.00"
 
 
 def whole(count: int | Decimal | None) -> str:

@@ -17,7 +17,7 @@ from stax_pipeline.domain.money import EXACT, multiply
 from stax_pipeline.domain.prices.book import Price, Usage, dated_model
 
 ANY = "*"
-CONTRACT = "contract rate"
+CONTRACT = "contract"
 
 
 class ContractRate(NamedTuple):

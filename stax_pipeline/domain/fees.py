@@ -65,15 +65,16 @@ def _direction(line: SpendLine) -> _Direction:
 def _fees(
     commitment: Commitment, day: date, minutes: int, book: PriceBook
 ) -> Iterator[tuple[_Direction, int, Decimal]]:
-    """Input and output with the capacity per minute and the fee in USD of each."""
+    """Input and output with the capacity per minute and the fee in USD of each, but for one that has neither."""
     fee = commitment.fee_of(day, minutes)
     into, out = commitment.input_tokens_per_minute, commitment.output_tokens_per_minute
     price_in, price_out = _list_prices(book, commitment.model, day)
     worth_in, worth_out = multiply(into, price_in), multiply(out, price_out)
     worth = EXACT.add(worth_in, worth_out)
     fee_in = round_usd(EXACT.divide(multiply(fee, worth_in), worth)) if worth else fee
-    yield _Direction(day, commitment.model, INPUT), into, fee_in
-    yield _Direction(day, commitment.model, OUTPUT), out, EXACT.subtract(fee, fee_in)
+    for token_type, capacity, share in ((INPUT, into, fee_in), (OUTPUT, out, EXACT.subtract(fee, fee_in))):
+        if capacity or share:
+            yield _Direction(day, commitment.model, token_type), capacity, share
 
 
 def _list_prices(book: PriceBook, model: str, day: date) -> tuple[Decimal, Decimal]:

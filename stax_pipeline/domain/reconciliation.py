@@ -6,17 +6,18 @@ Where the two differ by more than 1 %, the cause is named if the figures themsel
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 from stax_pipeline.domain.cost import CostLine
 from stax_pipeline.domain.meeting import MeetingKey, Pricing, Tokens, meeting_key, pricing, quote_of, tokens
 from stax_pipeline.domain.money import EXACT, multiply, ratio, round_usd, sum_usd
-from stax_pipeline.domain.prices.book import dated_model
+from stax_pipeline.domain.prices.book import Usage, dated_model
 from stax_pipeline.domain.spend import METERED_TIERS
 from stax_pipeline.domain.terms import Terms
 from stax_pipeline.domain.usage import UsageLine
@@ -30,8 +31,11 @@ class Cause(StrEnum):
     AGREES = ""
     BAND = "band"
     UNKNOWN_PRICE = "unknown price"
+    NOT_ARRIVED = "cost not arrived"
     UNBILLED = "unbilled tokens"
     NO_USAGE = "dollars without usage"
+    BILLED_AT_ZERO = "billed at zero"
+    OTHER_MODEL = "another model id"
     FAST_MODE = "fast mode"
     CONTRACT_DISCOUNT = "contract discount"
     RECORDED_RATE = "recorded rate"
@@ -46,6 +50,13 @@ class Cell(NamedTuple):
     usage_date: date
     model: str
     service_tier: str
+
+
+class Change(NamedTuple):
+    """What one later extraction added to a cell: reported USD, and tokens by what their price depends on."""
+
+    usd: Decimal
+    tokens: tuple[tuple[Usage, int], ...]
 
 
 class Reconciliation(NamedTuple):
@@ -90,11 +101,11 @@ def reconcile(
     usage: Iterable[UsageLine],
     terms: Terms,
     settled: frozenset[date],
-    restated: frozenset[Cell] = frozenset(),
+    restated: Mapping[Cell, Sequence[Change]] = MappingProxyType({}),
 ) -> list[Reconciliation]:
     """One row per day, model and tier of standard and batch, credits apart. A day without any cost yet is left out.
 
-    `restated` are cells whose cost or usage changed after the fact.
+    `restated` are the changes of cells after the fact, the newest first.
     """
     cells: dict[Cell, _Evidence] = defaultdict(_Evidence)
     reported_days = set(settled)
@@ -107,7 +118,31 @@ def reconcile(
     for key, part in tokens(usage):
         if key.service_tier in METERED_TIERS and key.usage_date in reported_days:
             cells[_cell(key)].used[key].append(part)
-    return [_row(cell, evidence, terms, cell in restated) for cell, evidence in sorted(cells.items())]
+    for evidence in cells.values():
+        evidence.price(terms)
+    renamed = _renamed(cells)
+    rows = []
+    for cell, evidence in sorted(cells.items()):
+        row = _row(cell, evidence)
+        cause = Cause.OTHER_MODEL if cell in renamed else None
+        cause = cause or _cause(evidence, row, terms, cell.usage_date in settled, restated.get(cell, ()))
+        rows.append(row._replace(cause=cause))
+    return rows
+
+
+def _renamed(cells: Mapping[Cell, _Evidence]) -> set[Cell]:
+    """Cells of tokens without a bill and of a bill without tokens that are one under two ids of a model."""
+    bills = {cell: evidence.reported for cell, evidence in cells.items() if not evidence.used and evidence.reported}
+    found: set[Cell] = set()
+    for cell, evidence in sorted(cells.items()):
+        if not bills or evidence.paid:
+            continue
+        for bill in sorted(bills.keys() - found):
+            alike = bill.usage_date == cell.usage_date and bill.service_tier == cell.service_tier
+            if alike and (_agrees(evidence.bounds(evidence.used), bills[bill]) or _is_at_list(evidence, bills[bill])):
+                found |= {cell, bill}
+                break
+    return found
 
 
 def cell_of(day: date, model: str, service_tier: str) -> Cell:
@@ -128,21 +163,20 @@ def _total(amounts: Iterable[Decimal | None]) -> Decimal | None:
     return round_usd(sum_usd(known))
 
 
-def _row(cell: Cell, evidence: _Evidence, terms: Terms, restated: bool) -> Reconciliation:
-    evidence.price(terms)
+def _row(cell: Cell, evidence: _Evidence) -> Reconciliation:
+    """The figures, no cause yet."""
     reported = evidence.reported
     low, high = evidence.bounds(evidence.used)
     listed = _total(priced.listed.low for priced in evidence.priced.values())
     quotient = ratio(low, reported) if evidence.used and low is not None else None
-    cause = _cause(evidence, terms, low, high, restated)
-    return Reconciliation(*cell, low, low, high, listed, reported, quotient, cause)
+    return Reconciliation(*cell, low, low, high, listed, reported, quotient, Cause.UNEXPLAINED)
 
 
 def _cause(
-    evidence: _Evidence, terms: Terms, low: Decimal | None, high: Decimal | None, restated: bool
+    evidence: _Evidence, row: Reconciliation, terms: Terms, settled: bool, changes: Sequence[Change]
 ) -> Cause:  # fmt: skip
     """First match wins: what the figures prove comes before what they merely allow."""
-    reported = evidence.reported
+    low, high, reported = row.priced_low_usd, row.priced_high_usd, row.reported_usd
     if low is None or high is None:
         return Cause.UNKNOWN_PRICE
     if within_tolerance(low, low, reported):
@@ -151,17 +185,45 @@ def _cause(
         return Cause.NO_USAGE
     if within_tolerance(low, high, reported):
         return Cause.BAND
-    if reported.is_zero() or _agrees(evidence.bounds(evidence.used.keys() & evidence.paid.keys()), reported):
-        return Cause.UNBILLED
+    if missing := _without_dollars(evidence, settled):
+        return missing
     if _is_fast_mode(evidence, terms):
         return Cause.FAST_MODE
-    if _is_at_list(evidence):
+    if _is_at_list(evidence, reported):
         return Cause.RECORDED_RATE
-    if _is_discounted(evidence):
+    shares = list(_shares_of_list(evidence))
+    if len(shares) > 1 and _is_discount(shares):
         return Cause.CONTRACT_DISCOUNT
     if _is_one_token_type(evidence):
         return Cause.ONE_TOKEN_TYPE
-    return Cause.RESTATED if restated else Cause.UNEXPLAINED
+    if _agreed_before(low, high, reported, terms, changes):
+        return Cause.RESTATED
+    return Cause.CONTRACT_DISCOUNT if _is_discount(shares) else Cause.UNEXPLAINED
+
+
+def _without_dollars(evidence: _Evidence, settled: bool) -> Cause | None:
+    """Why tokens have no dollars, where those that have some agree with them."""
+    paid = {key for key in evidence.used.keys() & evidence.paid.keys() if sum_usd(evidence.paid[key])}
+    if not evidence.reported.is_zero() and not _agrees(evidence.bounds(paid), evidence.reported):
+        return None
+    if evidence.used.keys() <= evidence.paid.keys():
+        return Cause.BILLED_AT_ZERO
+    return Cause.UNBILLED if settled else Cause.NOT_ARRIVED
+
+
+def _agreed_before(low: Decimal, high: Decimal, reported: Decimal, terms: Terms, changes: Iterable[Change]) -> bool:
+    """Whether bill and price book agreed before one of the changes, which are taken back one after the other."""
+    for change in changes:
+        reported = EXACT.subtract(reported, change.usd)
+        for kind, number in change.tokens:
+            price = terms.quote(kind).contracted
+            if price is None:
+                return False
+            added = price.amount(number)
+            low, high = EXACT.subtract(low, added[0]), EXACT.subtract(high, added[1])
+        if reported and within_tolerance(low, high, reported):
+            return True
+    return False
 
 
 def _agrees(bounds: tuple[Decimal | None, Decimal | None], reported: Decimal) -> bool:
@@ -197,16 +259,15 @@ def _at_speed(used: dict[MeetingKey, list[Tokens]], told: str, billed: str) -> d
     }
 
 
-def _is_at_list(evidence: _Evidence) -> bool:
+def _is_at_list(evidence: _Evidence, reported: Decimal) -> bool:
     """Whether the list price is what was billed, and a recorded rate says otherwise."""
     listed = [priced.listed for priced in evidence.priced.values()]
-    return _agrees((_total(one.low for one in listed), _total(one.high for one in listed)), evidence.reported)
+    return _agrees((_total(one.low for one in listed), _total(one.high for one in listed)), reported)
 
 
-def _is_discounted(evidence: _Evidence) -> bool:
+def _is_discount(shares: Sequence[Decimal]) -> bool:
     """Whether every kind of token was billed at the same share of its list price, below the whole."""
-    shares = list(_shares_of_list(evidence))
-    return len(shares) > 1 and max(shares) < NO_DISCOUNT and EXACT.subtract(max(shares), min(shares)) <= ALIKE
+    return bool(shares) and max(shares) < NO_DISCOUNT and EXACT.subtract(max(shares), min(shares)) <= ALIKE
 
 
 def _is_one_token_type(evidence: _Evidence) -> bool:

@@ -80,14 +80,16 @@ class SpendLine(NamedTuple):
 
 
 def decide(tier: str, costs: list[CostLine], price: Decimal | None, settled: bool) -> tuple[CostSource, Decimal | None]:
-    """Where a line's dollars come from, and the dollars: first match wins. `price` is after the contract rate."""
+    """Where a line's dollars come from, and the dollars: first match wins. `price` is after the contract rate; a tier
+    without a published price has one where the tenant's contract names it.
+    """
     if costs:
         return CostSource.REPORTED, sum_usd(line.amount_usd for line in costs)
     if tier == "priority" and price is not None:
         return CostSource.PRIORITY_RECONSTRUCTED, price
     if tier in METERED_TIERS and settled:
         return CostSource.UNBILLED, Decimal(0)
-    if tier in METERED_TIERS and price is not None:
+    if price is not None:
         return CostSource.USAGE_ESTIMATED, price
     return CostSource.UNPRICED, None
 

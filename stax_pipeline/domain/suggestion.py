@@ -25,7 +25,12 @@ LEAST_USD = Decimal(1)
 LEAST_DISCOUNT = Decimal("0.005")
 TOLERANCE = Decimal("0.002")  # how far a discount may lie from the overall one: 0.2 percentage points
 STEP = Decimal("0.001")  # contracts are made in tenths of a percent
-NO_EVIDENCE = frozenset({Cause.UNKNOWN_PRICE, Cause.UNBILLED, Cause.FAST_MODE})  # a gap with another proven cause
+NO_EVIDENCE = frozenset(  # a gap with another proven cause
+    {
+        Cause.UNKNOWN_PRICE, Cause.NOT_ARRIVED, Cause.UNBILLED, Cause.BILLED_AT_ZERO, Cause.OTHER_MODEL,
+        Cause.FAST_MODE,
+    }
+)  # fmt: skip
 CLAUDE = "claude-"
 
 

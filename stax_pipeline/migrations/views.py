@@ -10,11 +10,13 @@ from alembic import context, op
 from stax_pipeline.migrations.views_0005.view import View
 
 
-def changed(view: View, *changes: tuple[str, str], columns: dict[str, str] | None = None, comment: str = "") -> View:
-    """`view` with passages of its query replaced, each of which stands there once; columns can only be appended."""
+def changed(
+    view: View, *changes: tuple[str, str], columns: dict[str, str] | None = None, comment: str = "", times: int = 1
+) -> View:
+    """`view` with passages of its query replaced, each of which stands there so many times; columns are only appended."""
     query = view.query
     for old, new in changes:
-        if query.count(old) != 1:
+        if query.count(old) != times:
             raise ValueError(f"view {view.name}: {old!r} stands {query.count(old)} times in it")
         query = query.replace(old, new)
     return replace(

@@ -90,7 +90,8 @@ OFF_BAR = """
 select t.tenant_id, t.slug, r.model, r.service_tier, r.usage_date, r.ratio, r.cause
 from stax.reconciliation r
 join stax.tenants t using (tenant_id)
-where r.usage_date >= :recent and r.ratio is not null and r.cause not in ('', 'band', 'unknown price')
+where r.usage_date >= :recent and r.ratio is not null
+  and r.cause not in ('', 'band', 'unknown price', 'cost not arrived')
   and t.status <> 'disconnected'
 """
 DAY_SPEND = """

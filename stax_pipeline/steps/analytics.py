@@ -14,9 +14,10 @@ import sqlalchemy as sa
 
 from stax_pipeline.domain.attribution import KeySpend, spend_by_key
 from stax_pipeline.domain.extraction import Window
-from stax_pipeline.domain.money import EXACT
-from stax_pipeline.domain.reconciliation import Cell, Reconciliation, cell_of, reconcile
-from stax_pipeline.domain.restatement import Subject
+from stax_pipeline.domain.money import EXACT, sum_usd
+from stax_pipeline.domain.prices import Usage
+from stax_pipeline.domain.reconciliation import Cell, Change, Reconciliation, cell_of, reconcile
+from stax_pipeline.domain.restatement import Restatement, Subject
 from stax_pipeline.domain.spend import SpendLine
 from stax_pipeline.domain.usage import KeyUsageLine
 from stax_pipeline.resources.lake.store import Lake
@@ -173,10 +174,26 @@ def _id(coverage: dict[date, Covered], day: date) -> UUID | None:
     return coverage[day].extraction_id if day in coverage else None
 
 
-def _restated(connection: sa.Connection, tenant: Tenant, part: Window) -> frozenset[Cell]:
-    columns = ["usage_date", "model", "service_tier", "subject"]
-    rows = _rows(connection, tables.restatements, columns, tenant, part)
-    return frozenset(cell_of(*row[:3]) for row in rows if row.subject != Subject.PRICE)
+def _restated(connection: sa.Connection, tenant: Tenant, part: Window) -> dict[Cell, list[Change]]:
+    """What later extractions changed in each row of the error bar, the newest first."""
+    found: dict[Cell, dict[datetime, list[Restatement]]] = defaultdict(lambda: defaultdict(list))
+    for row in _rows(connection, tables.restatements, Restatement._fields, tenant, part):
+        if row.subject in (Subject.COST, Subject.USAGE) and row.cost_type == "tokens":
+            found[cell_of(row.usage_date, row.model, row.service_tier)][row.seen_at].append(Restatement(*row))
+    return {cell: [_change(by_time[at]) for at in sorted(by_time, reverse=True)] for cell, by_time in found.items()}
+
+
+def _change(rows: list[Restatement]) -> Change:
+    usd = sum_usd(EXACT.subtract(row.new_usd or Decimal(0), row.old_usd or Decimal(0)) for row in rows)
+    tokens = tuple(
+        (
+            Usage(row.usage_date, row.model, row.token_type, row.service_tier or "standard", row.context_window,
+                  row.inference_geo, row.speed),
+            int((row.new_quantity or 0) - (row.old_quantity or 0)),
+        )
+        for row in rows if row.subject == Subject.USAGE
+    )  # fmt: skip
+    return Change(usd, tokens)
 
 
 def _numbered(lines: list[SpendLine], held: Held) -> Iterator[tuple[object, ...]]:

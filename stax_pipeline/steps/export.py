@@ -30,7 +30,7 @@ from stax_pipeline.resources.warehouse.prices import read_book
 from stax_pipeline.resources.warehouse.publish import read_days
 from stax_pipeline.resources.warehouse.tenants import Tenant, all_tenants
 from stax_pipeline.settings import Settings
-from stax_pipeline.steps.history import Archive, spend_as_of
+from stax_pipeline.steps.history import Archive, spend_as_of, workspace_names_at
 
 ROWS_AT_A_TIME = 5000
 
@@ -128,10 +128,11 @@ def _as_of(
     connection: sa.Connection, lake: Lake, wanted: Wanted, instant: datetime, settings: Settings, names: list[str]
 ) -> Iterator[Row]:
     archive = Archive(connection, lake, settings.settle)
-    workspaces = _workspace_names(connection)
     tenants = [wanted.tenant] if wanted.tenant else all_tenants(connection)
+    names_then = {tenant.tenant_id: workspace_names_at(archive, tenant, instant) for tenant in tenants}
     for part in _months(connection, wanted):
         for tenant in tenants:
+            workspaces = names_then[tenant.tenant_id]
             number: Counter[date] = Counter()
             for line in spend_as_of(archive, tenant, part, instant):
                 number[line.usage_date] += 1
@@ -139,7 +140,7 @@ def _as_of(
                     "slug": tenant.slug,
                     "tenant_id": tenant.tenant_id,
                     "line": number[line.usage_date],
-                    "workspace_name": workspaces.get((tenant.tenant_id, line.workspace_id)),
+                    "workspace_name": workspaces.get(line.workspace_id),
                 }
                 yield [known.get(name) for name in names]
 
@@ -192,11 +193,6 @@ def _months(connection: sa.Connection, wanted: Wanted) -> Iterator[Window]:
         end = min((start.replace(day=1) + timedelta(days=32)).replace(day=1), last)
         yield Window(start, end)
         start = end
-
-
-def _workspace_names(connection: sa.Connection) -> dict[tuple[UUID, str], str]:
-    found = connection.execute(sa.text("select tenant_id, workspace_id, name from stax.workspaces"))
-    return {(tenant_id, workspace_id): name for tenant_id, workspace_id, name in found}
 
 
 def _split(connection: sa.Connection, wanted: Wanted, rows: Iterator[Row]) -> Iterator[Row]:

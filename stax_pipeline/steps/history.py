@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
@@ -15,9 +16,11 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from stax_pipeline.domain.cost import CostLine
+from stax_pipeline.domain.errors import TenantStopped
 from stax_pipeline.domain.extraction import Report, Window, midnight
 from stax_pipeline.domain.fees import spread_fees
 from stax_pipeline.domain.guards import settled_days
+from stax_pipeline.domain.organization import read_organization
 from stax_pipeline.domain.prices import PriceBook
 from stax_pipeline.domain.readings import read_cost, read_usage
 from stax_pipeline.domain.restatement import Later, Repricing, Restatement, restated_prices
@@ -26,10 +29,10 @@ from stax_pipeline.domain.terms import Terms
 from stax_pipeline.domain.time import State, data_through, day_state, is_old_enough_to_settle
 from stax_pipeline.domain.usage import KeyUsageLine, UsageLine
 from stax_pipeline.resources.lake.raw import read_raw
-from stax_pipeline.resources.lake.store import Lake
+from stax_pipeline.resources.lake.store import Lake, ObjectMissing
 from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.agreements import read_terms
-from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, covered, get_extractions
+from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, covered, get_extractions, in_order
 from stax_pipeline.resources.warehouse.prices import read_book
 from stax_pipeline.resources.warehouse.publish import read_days
 from stax_pipeline.resources.warehouse.shown import Build, builds_of
@@ -116,6 +119,24 @@ def spend_as_of(archive: Archive, tenant: Tenant, window: Window, instant: datet
         )
     ]
     return sorted(lines, key=lambda line: (line[:10], line.quantity or 0))
+
+
+def workspace_names_at(archive: Archive, tenant: Tenant, instant: datetime) -> dict[str, str]:
+    """Names by workspace id as the last snapshot by `instant` (UTC) told them; of vanished ones the last known.
+
+    Without such a snapshot in the lake, the names of now.
+    """
+    table = tables.workspaces
+    held = archive.connection.execute(
+        sa.select(table.c.workspace_id, table.c.name).where(table.c.tenant_id == tenant.tenant_id)
+    )
+    names = {row.workspace_id: row.name for row in held}
+    ever = Window(date.min, date.max)
+    for extraction in reversed(in_order(archive.connection, tenant.tenant_id, Report.ORGANIZATION, ever, instant)):
+        with suppress(ObjectMissing, TenantStopped):
+            snapshot = read_organization(read_raw(archive.lake, extraction.raw_uri or "", extraction.sha256)[1])
+            return names | {workspace.workspace_id: workspace.name for workspace in snapshot.workspaces}
+    return names
 
 
 def terms_at(connection: sa.Connection, tenant: Tenant, instant: datetime) -> Terms:

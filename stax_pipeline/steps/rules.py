@@ -230,7 +230,7 @@ PRICE_BOOK_MATCHES_BILL = Rule(
     select t.slug, r.usage_date, r.model, r.service_tier, r.priced_usd, r.reported_usd, r.ratio, r.cause
     from stax.reconciliation r join stax.tenants t using (tenant_id)
     where {WINDOW}
-      and (r.cause = 'unknown price' or (r.ratio is not null and r.cause not in ('', 'band')))
+      and (r.cause = 'unknown price' or (r.ratio is not null and r.cause not in ('', 'band', 'cost not arrived')))
     order by 1, 2, 3, 4
     """,
     0.2,

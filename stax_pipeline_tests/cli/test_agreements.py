@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -18,6 +19,7 @@ from stax_pipeline.resources.warehouse.roles import logins
 from stax_pipeline.resources.warehouse.tenants import Tenant, add_tenant
 from stax_pipeline.settings import CHECKOUT, Settings
 from stax_pipeline_tests.cli.support import Stax
+from stax_pipeline_tests.migrations.conftest import Warehouse
 from stax_pipeline_tests.tenants.support import count
 
 EXAMPLES = CHECKOUT / "docs" / "examples"
@@ -76,7 +78,7 @@ def test_what_was_imported_is_shown(stax: Stax, engine: sa.Engine) -> None:
         assert (again.code, "0 added" in again.out, "replay" in again.err) == (0, True, False)
     assert "claude-opus-6" in stax("prices", "--model", "opus-6").out
     assert "12.5 %" in stax("rates").out
-    assert "acme-2026-q4" in stax("commitments").out
+    assert "acme-2026-h2" in stax("commitments").out
     assert count(engine, "list_prices", "imported") == 5
 
 
@@ -147,6 +149,10 @@ def test_what_is_suggested_can_be_imported_and_is_not_suggested_again(
     ended = stax("rates", "suggest", "acme")
     assert ended.out.splitlines()[1:] == ["acme,claude-*,*,*,2026-10-01,,0.1,"]
     assert "1.1111" in ended.err
+    assert (
+        "acme: tier * covers Priority too, which no bill shows. The evidence is 6 days of standard tokens of 1 model; "
+        "blocked tokens, the same share of every token type, would look the same." in ended.err
+    )
     file = tmp_path / "suggested.csv"
     assert stax("rates", "suggest", "--out", str(file)).code == 0
     assert file.read_text() == ended.out
@@ -202,6 +208,63 @@ def test_an_invoice_is_recorded_once_corrected_and_compared(stax: Stax, engine: 
     assert "1042.10 → 1000.00 USD" in stax("invoice", "acme", "2026-10", str(EXAMPLES / "invoice.csv")).out
     assert "-12.5 USD recorded" in stax("invoice", "acme", "2026-09", "-12.5").out
     assert count(engine, "invoices") == 3
+
+
+def test_an_invoice_that_matches_is_not_explained(stax: Stax, engine: sa.Engine, acme: Tenant) -> None:
+    with engine.begin() as connection:
+        held = Warehouse(connection, acme.tenant_id)
+        held.cover(FIRST)
+        held.add_spend("1000.001", usage_date=FIRST)
+        held.add_spend("90", "priority-reconstructed", usage_date=FIRST, quantity=5)
+    shown = stax("invoice", "acme", "2026-10", "1000.00").out
+    assert re.search(r"difference +under one cent", shown)
+    assert "What could explain" not in shown
+    assert "What could explain" in stax("invoice", "acme", "2026-10", "1090").out
+
+
+def test_notes_speak_of_the_whole_month(stax: Stax, engine: sa.Engine, acme: Tenant) -> None:
+    with engine.begin() as connection:
+        held = Warehouse(connection, acme.tenant_id)
+        for number, (tokens, usd) in enumerate(((3, "8"), (40, "2"))):
+            day = FIRST + timedelta(days=number)
+            held.cover(day)
+            held.add_spend("0", "unbilled", usage_date=day, quantity=tokens, list_cost_usd=usd)
+            held.add(
+                "reconciliation", usage_date=day, model="off", service_tier="batch", priced_usd="10",
+                priced_low_usd="10", priced_high_usd="10", reported_usd=usd, cause="contract discount",
+            )  # fmt: skip
+            held.add("restatements", subject="cost", usage_date=day, old_usd="4", new_usd="1", model="b")
+    shown = stax("invoice", "acme", "2026-10", "1").out
+    assert "43 tokens, list price of what was never billed" in shown
+    assert "batch, priced ÷ reported 2.000000, contract discount" in shown
+    assert "2 changes, the last published 2026-11-22" in shown
+    assert "29 days without a complete cost report, not read" in shown
+    assert "the largest of" not in shown
+
+
+def test_commitments_show_the_share_of_the_committed_units_by_direction(
+    stax: Stax, engine: sa.Engine, acme: Tenant
+) -> None:
+    """Input: 100 units a minute, half of one day used and twice the other; output: a tenth of both days."""
+    with engine.begin() as connection:
+        held = Warehouse(connection, acme.tenant_id)
+        held.add(
+            "commitments", commitment_id="c", model="claude-opus-4-8", input_tokens_per_minute=100,
+            output_tokens_per_minute=10, fee_usd="60", starts_on=FIRST, ends_on=FIRST + timedelta(days=1),
+        )  # fmt: skip
+        for number, burned in enumerate((72_000, 288_000)):
+            day = FIRST + timedelta(days=number)
+            held.cover(day)
+            for token_type, used, committed in (
+                ("uncached_input_tokens", burned, 144_000), ("output_tokens", 1_440, 14_400),
+            ):  # fmt: skip
+                held.add_spend("1", "priority-reconstructed", usage_date=day, token_type=token_type,
+                               commitment_id="c", burndown_units=used, quantity=used)  # fmt: skip
+                held.add_spend("0", "commitment-unused", usage_date=day, token_type=token_type, commitment_id="c",
+                               burndown_units=max(0, committed - used))  # fmt: skip
+    headings, _, row = stax("commitments").out.splitlines()
+    assert headings.endswith("input used  output used")
+    assert row.split()[-4:] == ["75.0", "%", "10.0", "%"]
 
 
 @pytest.mark.usefixtures("acme")

@@ -199,6 +199,11 @@ def test_a_master_key_of_the_setting_is_the_operators_to_put_and_to_remove(
         (Decimal("1234567.895"), "1,234,567.90"),
         (Decimal("-0.5"), "-0.50"),
         (Decimal("12345678901234567890.005"), "12,345,678,901,234,567,890.00"),
+        (Decimal("0"), "0.00"),
+        (Decimal("-0.00"), "0.00"),
+        (Decimal("-0.001"), "under one cent"),
+        (Decimal("0.005"), "under one cent"),
+        (Decimal("0.0051"), "0.01"),
         (None, "-"),
     ],
 )

@@ -151,7 +151,10 @@ class TestErrorBar:
         [found] = error_bar_left([off(f"m{n:02}", "unexplained") for n in range(MODELS_NAMED + 3)], [])
         assert "m11 (standard) 1.5000 and 3 more." in found.what
 
-    @pytest.mark.parametrize("likely", sorted(set(Likely) - {Likely.AGREES, Likely.BAND, Likely.UNKNOWN_PRICE}))
+    @pytest.mark.parametrize(
+        "likely",
+        sorted(set(Likely) - {Likely.AGREES, Likely.BAND, Likely.UNKNOWN_PRICE, Likely.NOT_ARRIVED, Likely.NO_USAGE}),
+    )
     def test_every_likely_cause_has_its_own_advice(self, likely: Likely) -> None:
         others = {OFF_BAR_ADVICE[other] for other in OFF_BAR_ADVICE if other != likely}
         [found] = error_bar_left([off("m", likely.value)], [])

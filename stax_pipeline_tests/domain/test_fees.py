@@ -48,6 +48,15 @@ def test_without_a_commitment_nothing_changes() -> None:
     assert lines[0].effective_cost_usd == lines[0].cost_usd == 4
 
 
+def test_a_direction_without_capacity_and_fee_stays_at_list() -> None:
+    lines = spread(priority(output_tokens=MILLION), fee=commitment(out=0))
+    (output,) = [line for line in lines if line.token_type == "output_tokens"]
+    assert (output.cost_source, output.commitment_id) == ("priority-reconstructed", "")
+    assert output.effective_cost_usd == output.cost_usd == 20
+    (idle,) = unused(lines).values()
+    assert (idle.token_type, idle.effective_cost_usd) == ("uncached_input_tokens", 24)
+
+
 def test_an_idle_day_is_all_unused_and_split_by_capacity_times_list_price() -> None:
     # 720 / 30 = 24 a day; 1000 × $4 to 200 × $20 is one to one
     lines = spread()

@@ -105,8 +105,8 @@ def test_a_part_without_price_leaves_the_whole_unknown() -> None:
 
 
 def test_an_absolute_price_stands_where_no_list_price_is_known() -> None:
-    priced = pricing([(Quote(None, Price(Decimal(3), Decimal(3), "1M tokens", "contract rate")), MILLION)])
-    assert (priced.listed, priced.contracted.low, priced.source) == (Amount(), 3, "contract rate")
+    priced = pricing([(Quote(None, Price(Decimal(3), Decimal(3), "1M tokens", "contract")), MILLION)])
+    assert (priced.listed, priced.contracted.low, priced.source) == (Amount(), 3, "contract")
 
 
 def test_rounding_happens_once_after_the_sum() -> None:

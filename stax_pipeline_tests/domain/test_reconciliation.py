@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from stax_pipeline.domain.contract_rates import ContractRate, ContractRates
 from stax_pipeline.domain.cost import CostLine
-from stax_pipeline.domain.reconciliation import Cell, Reconciliation, reconcile, within_tolerance
+from stax_pipeline.domain.prices import Usage
+from stax_pipeline.domain.reconciliation import Cell, Change, Reconciliation, reconcile, within_tolerance
 from stax_pipeline.domain.terms import Terms
 from stax_pipeline.domain.usage import UsageLine
 from stax_pipeline_tests.domain.builders import (
     DAY,
+    INPUT,
     MILLION,
     OPUS,
     OUTPUT,
@@ -55,7 +57,7 @@ def test_batch_is_priced_at_half_and_stands_apart() -> None:
 
 def test_a_discount_shows_as_a_ratio_above_one() -> None:
     found = row(cost("3.2"), usage(MILLION))
-    assert (found.ratio, found.cause) == (Decimal("1.25"), "unexplained")
+    assert (found.ratio, found.cause) == (Decimal("1.25"), "contract discount")
 
 
 def test_tokens_without_a_bill_are_named_once_the_day_is_settled() -> None:
@@ -75,7 +77,8 @@ def test_a_day_without_any_cost_yet_is_left_out() -> None:
 
 
 def test_an_unbilled_model_shows_beside_a_billed_one() -> None:
-    found = {r.model: r.cause for r in rows(cost("4"), usage(MILLION), usage(MILLION, model="claude-opus-5"))}
+    lines = cost("4"), usage(MILLION), usage(MILLION, model="claude-opus-5")
+    found = {r.model: r.cause for r in rows(*lines, settled=SETTLED)}
     assert found == {OPUS: "", "claude-opus-5": "unbilled tokens"}
 
 
@@ -136,8 +139,36 @@ class TestCauses:
         assert found.cause == "one token type"
 
     def test_what_was_billed_agrees_and_the_rest_was_not_billed(self) -> None:
-        found = row(cost("4"), usage(MILLION, output_tokens=MILLION))
+        lines = cost("4"), usage(MILLION, output_tokens=MILLION)
+        found = row(*lines, settled=SETTLED)
         assert (found.ratio, found.cause) == (6, "unbilled tokens")
+        assert row(*lines).cause == "cost not arrived"
+
+    def test_a_model_whose_cost_has_not_arrived_is_not_unbilled(self) -> None:
+        found = {r.model: r.cause for r in rows(cost("4"), usage(MILLION), usage(MILLION, model="claude-opus-5"))}
+        assert found == {OPUS: "", "claude-opus-5": "cost not arrived"}
+
+    @pytest.mark.parametrize("settled", [SETTLED, frozenset[date]()])
+    def test_a_cost_row_of_zero_is_a_bill(self, settled: frozenset[date]) -> None:
+        assert row(cost("0"), usage(MILLION), settled=settled).cause == "billed at zero"
+        lines = cost("4"), cost("0", OUTPUT), usage(MILLION, output_tokens=MILLION)
+        assert row(*lines, settled=settled).cause == "billed at zero"
+
+    def test_a_bill_under_another_model_id(self) -> None:
+        lines = cost("4", model="claude-opus-next"), usage(MILLION)
+        found = {r.model: (r.cause, r.reported_usd) for r in rows(*lines, settled=SETTLED)}
+        assert found == {OPUS: ("another model id", 0), "claude-opus-next": ("another model id", 4)}
+
+    @pytest.mark.parametrize(
+        "other", [cost("7", model="claude-opus-next"), cost("4", model="claude-opus-next", service_tier="batch")]
+    )
+    def test_dollars_that_the_tokens_do_not_explain_are_not_theirs(self, other: CostLine) -> None:
+        found = {r.model: r.cause for r in rows(other, usage(MILLION), settled=SETTLED)}
+        assert found == {OPUS: "unbilled tokens", "claude-opus-next": "dollars without usage"}
+
+    def test_a_discount_that_one_token_type_shows(self) -> None:
+        assert row(cost("3.4"), usage(MILLION)).cause == "contract discount"
+        assert row(cost("4.6"), usage(MILLION)).cause == "unexplained"
 
     def test_fast_tokens_billed_as_standard(self) -> None:
         found = row(cost("8"), usage(MILLION), usage(MILLION, speed="fast"))
@@ -148,11 +179,24 @@ class TestCauses:
         assert found.cause == "fast mode"
 
     def test_a_restated_day_is_named_where_nothing_better_is_known(self) -> None:
-        restated = frozenset({Cell(DAY, OPUS, "standard")})
+        cell = Cell(DAY, OPUS, "standard")
+        restated = {cell: [Change(Decimal(1), ())]}
         both = [cost("5")], [usage(MILLION)], terms(), frozenset[date]()
         assert reconcile(*both, restated)[0].cause == "restated day"
         assert reconcile(*both)[0].cause == "unexplained"
         assert reconcile([cost("4")], [usage(MILLION)], terms(), frozenset(), restated)[0].cause == ""
+
+    def test_tokens_that_came_later_are_taken_back_too(self) -> None:
+        later = Usage(DAY, OPUS, INPUT, "standard", "0-200k", "global", "standard")
+        restated = {Cell(DAY, OPUS, "standard"): [Change(Decimal(0), ((later, MILLION),))]}
+        found = reconcile([cost("4")], [usage(2 * MILLION)], terms(), frozenset(), restated)
+        assert found[0].cause == "restated day"
+
+    @pytest.mark.parametrize("changes", [("1",), ("0.5", "0.5"), ("-1", "2")])
+    def test_a_wrong_price_on_a_day_restated_long_ago_is_not_its_restatement(self, changes: tuple[str, ...]) -> None:
+        """The bill was off before each of the changes as well."""
+        restated = {Cell(DAY, OPUS, "standard"): [Change(Decimal(usd), ()) for usd in changes]}
+        assert reconcile([cost("9")], [usage(MILLION)], terms(), frozenset(), restated)[0].cause == "unexplained"
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from stax_pipeline.domain.contract_rates import ContractRate, ContractRates
 from stax_pipeline.domain.cost import CostLine
 from stax_pipeline.domain.spend import CostSource, SpendLine, decide, spend_lines
+from stax_pipeline.domain.terms import Terms
 from stax_pipeline.domain.usage import UsageLine
 from stax_pipeline_tests.domain.builders import (
     DAY,
@@ -70,10 +72,12 @@ def test_the_labels_are_what_people_query_for() -> None:
         ("standard", False, True, False, "usage-estimated", 3),
         ("batch", False, True, False, "usage-estimated", 3),
         ("standard", False, False, False, "unpriced", None),
-        ("flex", False, True, True, "unpriced", None),
-        ("flex_discount", False, True, False, "unpriced", None),
-        ("priority_on_demand", False, True, True, "unpriced", None),
-        ("brand_new", False, True, False, "unpriced", None),
+        ("flex", False, False, True, "unpriced", None),
+        ("flex_discount", False, False, False, "unpriced", None),
+        ("priority_on_demand", False, False, True, "unpriced", None),
+        ("brand_new", False, False, False, "unpriced", None),
+        ("flex", False, True, True, "usage-estimated", 3),
+        ("priority_on_demand", False, True, False, "usage-estimated", 3),
     ],
 )
 def test_first_match_wins(tier: str, billed: bool, priced: bool, settled: bool, source: str, usd: int | None) -> None:
@@ -95,6 +99,24 @@ def test_priority_is_reconstructed_and_says_so() -> None:
     line = one(usage(MILLION // 2, service_tier="priority"), settled=SETTLED)
     assert line.cost_source == "priority-reconstructed"
     assert line.cost_usd == line.effective_cost_usd == line.list_cost_usd == line.contracted_cost_usd == 2
+
+
+@pytest.mark.parametrize("tier", ["flex", "flex_discount", "priority_on_demand", "brand_new", "standard", "priority"])
+@pytest.mark.parametrize("model", [OPUS, "claude-nobody-knows"])
+def test_an_absolute_contract_price_is_a_known_price(tier: str, model: str) -> None:
+    rate = ContractRate("claude-*", tier, INPUT, DAY, None, None, Decimal("1.5"))
+    own = Terms(book(), ContractRates.of([rate]))
+    (line,) = spend_lines([], [usage(2 * MILLION, service_tier=tier, model=model)], own, frozenset())
+    assert line.cost_source == ("priority-reconstructed" if tier == "priority" else "usage-estimated")
+    assert line.cost_usd == line.effective_cost_usd == line.contracted_cost_usd == 3
+    assert (line.contracted_unit_price_usd, line.price_source) == (Decimal("1.5"), "contract")
+
+
+def test_a_discount_on_no_known_price_is_none() -> None:
+    rate = ContractRate("claude-*", "flex", INPUT, DAY, None, Decimal("0.5"), None)
+    own = Terms(book(), ContractRates.of([rate]))
+    (line,) = spend_lines([], [usage(MILLION, service_tier="flex")], own, frozenset())
+    assert (line.cost_source, line.cost_usd) == ("unpriced", None)
 
 
 def test_a_cost_on_priority_beats_the_reconstruction() -> None:

@@ -157,6 +157,42 @@ class TestInvoiceDifferences:
             ),
         ]
 
+    def test_the_same_tokens_are_told_once(self, warehouse: Warehouse) -> None:
+        """Of $10 by the price book $6 was billed: the other tokens are unbilled, and no price is off."""
+        warehouse.cover(DAY)
+        warehouse.add_spend("6", quantity=6, contracted_cost_usd="6", list_cost_usd="6")
+        warehouse.add_spend("0", "unbilled", quantity=4, contracted_cost_usd="4", list_cost_usd="4")
+        self.reconciled(warehouse, "10", "6", "unbilled tokens")
+        query = "select kind, usd from stax.invoice_differences where kind <> 'day missing'"
+        assert [tuple(row.values()) for row in warehouse.rows(query)] == [("unbilled", 4)]
+
+    def test_what_is_estimated_is_no_price_difference_either(self, warehouse: Warehouse) -> None:
+        """And the billed tokens are still held against their own price."""
+        warehouse.cover(DAY)
+        warehouse.add_spend("5", quantity=6, contracted_cost_usd="6", list_cost_usd="6")
+        warehouse.add_spend("4", "usage-estimated", quantity=4, contracted_cost_usd="4", list_cost_usd="4")
+        self.reconciled(warehouse, "10", "5", "contract discount")
+        query = "select kind, usd, note from stax.invoice_differences where kind <> 'day missing' order by 1"
+        assert [tuple(row.values()) for row in warehouse.rows(query)] == [
+            ("price difference", -1, "standard, priced ÷ reported 1.200000, contract discount"),
+            ("usage-estimated", 4, "4 tokens, the cost has not arrived"),
+        ]
+
+    def test_a_bill_under_another_model_id_explains_no_difference(self, warehouse: Warehouse) -> None:
+        warehouse.cover(DAY)
+        warehouse.add_spend("0", "unbilled", quantity=4, contracted_cost_usd="4", list_cost_usd="4")
+        warehouse.add_spend("4", model="claude-opus-next")
+        self.reconciled(warehouse, "4", "0", "another model id")
+        self.reconciled(warehouse, "0", "4", "another model id", model="claude-opus-next")
+        assert warehouse.rows("select * from stax.invoice_differences where kind <> 'day missing'") == []
+
+    def reconciled(
+        self, warehouse: Warehouse, priced: str, reported: str, cause: str, model: str = "claude-opus-4-8"
+    ) -> None:
+        warehouse.add("reconciliation", model=model, service_tier="standard", priced_usd=priced, priced_low_usd=priced,
+                      priced_high_usd=priced, reported_usd=reported, cause=cause,
+                      ratio=ratio(Decimal(priced), Decimal(reported)))  # fmt: skip
+
     def test_a_run_of_missing_days_is_one_row_and_comes_first(self, warehouse: Warehouse) -> None:
         for n in (*range(22, 25), *range(27, 31)):
             warehouse.cover(OCTOBER + timedelta(days=n))
@@ -220,6 +256,20 @@ class TestCommitmentUtilisation:
         committed.cover(DAY, "open", data_through=datetime(2026, 11, 10, 11, 55, 59, tzinfo=UTC))
         self.used(committed, "2000", "9", "12")
         assert committed.row(self.QUERY, period="day")["committed_units"] == 2 * 715
+
+    def test_a_day_read_before_five_past_midnight_has_no_minutes(self, committed: Warehouse) -> None:
+        committed.cover(DAY, "open", data_through=datetime(2026, 11, 9, 23, 58, tzinfo=UTC))
+        self.used(committed, "48286", "9", "12")
+        found = committed.row(self.QUERY, period="day")
+        assert (found["committed_units"], found["used_units"], found["utilisation_ratio"]) == (0, 48286, None)
+
+    def test_a_provisional_day_counts_the_minutes_of_its_fee(self, committed: Warehouse) -> None:
+        committed.cover(DAY, "provisional", data_through=datetime(2026, 11, 10, 23, 58, tzinfo=UTC))
+        self.used(committed, "4314", "9", "12")
+        found = committed.row(self.QUERY, period="day")
+        assert (found["committed_units"], found["utilisation_ratio"]) == (2 * 1438, Decimal("1.5"))
+        month = committed.row(self.QUERY, period="month")
+        assert (month["committed_units"], month["utilisation_ratio"]) == (2 * 1438, Decimal("1.5"))
 
     def test_nobody_used_it(self, committed: Warehouse) -> None:
         self.unused(committed, "2880", "6", "output_tokens")

@@ -178,6 +178,29 @@ class TestTierMix:
         ]  # fmt: skip
 
 
+class TestWorkspaces:
+    @pytest.mark.parametrize(
+        ("view", "table"),
+        [("spend_daily", "spend"), ("spend_monthly", "spend"), ("spend_by_key_daily", "spend_by_key"),
+         ("cache_savings", "usage_lines")],
+    )  # fmt: skip
+    def test_those_that_share_a_name_stay_apart(self, warehouse: Warehouse, view: str, table: str) -> None:
+        for number in (1, 2, 3):
+            warehouse.add("workspaces", workspace_id=f"wrkspc_{number}", name="Prod" if number < 3 else "Dev")
+        for workspace in ("default", "wrkspc_1", "wrkspc_2", "wrkspc_3", "wrkspc_gone"):
+            more = {} if table == "usage_lines" else {"cost_source": "reported", "cost_usd": "1"}
+            warehouse.add(table, workspace_id=workspace, model="claude-opus-4-8", **more)
+        found = warehouse.rows(f"select workspace_id, workspace from stax.{view} group by 1, 2")  # noqa: S608
+        assert {row["workspace_id"]: row["workspace"] for row in found} == {
+            "default": "Default", "wrkspc_1": "Prod (wrkspc_1)", "wrkspc_2": "Prod (wrkspc_2)", "wrkspc_3": "Dev",
+            "wrkspc_gone": "wrkspc_gone",
+        }  # fmt: skip
+
+    def test_the_unused_part_of_a_commitment_has_none(self, warehouse: Warehouse) -> None:
+        warehouse.add_spend("0", "commitment-unused", workspace_id="")
+        assert warehouse.row("select workspace from stax.spend_daily")["workspace"] is None
+
+
 class TestSpendSummary:
     def test_billed_reconstructed_and_estimated_are_told_apart_and_credits_are_not_added_again(
         self, warehouse: Warehouse
@@ -210,6 +233,18 @@ class TestSpendSummary:
         warehouse.add_spend("5", "usage-estimated")
         found = warehouse.rows(f"select cost_source, cost_usd from stax.{view} order by 1")  # noqa: S608
         assert [tuple(row.values()) for row in found] == [("reported", 2), ("usage-estimated", 5)]
+
+
+class TestFocus:
+    def test_a_tier_with_a_contract_price_alone_costs_it(self, warehouse: Warehouse) -> None:
+        warehouse.add_spend(
+            "3", "usage-estimated", service_tier="flex", quantity=2_000_000, pricing_quantity="2",
+            pricing_unit="1M tokens", contracted_cost_usd="3", contracted_unit_price_usd="1.5", price_source="contract",
+        )  # fmt: skip
+        columns = ("BilledCost", "EffectiveCost", "ContractedCost", "ContractedUnitPrice", "ListCost", "x_IsEstimated")
+        query = ", ".join(f'"{name}"' for name in columns)
+        found = warehouse.row(f"select {query} from stax.focus_cost_and_usage")  # noqa: S608
+        assert tuple(found.values()) == (0, 3, 3, Decimal("1.5"), 3, True)
 
 
 class TestEffectivePrices:

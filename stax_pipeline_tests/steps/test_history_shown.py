@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from stax_pipeline.domain.commitments import Commitment
-from stax_pipeline.domain.extraction import Window
+from stax_pipeline.domain.extraction import Report, Window
+from stax_pipeline.resources.warehouse.shown import now
+from stax_pipeline.resources.warehouse.tenants import get_tenant
 from stax_pipeline.simulator import Simulator, truth
 from stax_pipeline.steps.checks import examine
+from stax_pipeline.steps.export import Dataset, Wanted, columns_of, rows_as_of
 from stax_pipeline.steps.rule import Rule
 from stax_pipeline.steps.view_rules import COMMITMENTS_TIE_TO_FEE, RESTATEMENTS_TIE_TO_COST_LINES, VIEWS_TIE_TO_TABLES
 from stax_pipeline_tests.conftest import Installation
@@ -69,6 +72,32 @@ def test_the_fee_is_shown_once_in_every_view(made: Installation) -> None:
     effective = "select sum(effective_cost_usd) as usd from stax.{} where slug = 'acme'"
     totals = {query(made, effective.format(view))[0].usd for view in ("spend_daily", "tier_mix", "spend_by_key_daily")}
     assert len(totals) == 1
+
+
+def test_an_export_as_of_then_shows_the_names_of_then(made: Installation) -> None:
+    acme, globex = (made.simulator.organizations[name] for name in ("acme", "globex"))
+    with made.engine.connect() as connection:
+        then = now(connection)
+    before = names_as_of(made, then)
+    renamed = replace(acme, workspaces=tuple(replace(one, name=f"New {one.name}") for one in acme.workspaces))
+    with Simulator([renamed, globex], clock=made.clock) as later, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("STAX_ANTHROPIC_BASE_URL", later.base_url)
+        assert sync(made, reports=(Report.ORGANIZATION,)).failures == {}
+    assert names_as_of(made, then) == before
+    with made.engine.connect() as connection:
+        after = names_as_of(made, now(connection))
+    assert after == {key: name and f"New {name}" for key, name in before.items()} != before
+
+
+def names_as_of(made: Installation, instant: datetime) -> dict[str, str | None]:
+    with made.engine.connect() as connection:
+        wanted = Wanted(Dataset.SPEND, get_tenant(connection, "acme"))
+        names = [column.name for column in columns_of(connection, wanted)]
+        rows = [
+            dict(zip(names, row, strict=True))
+            for row in rows_as_of(connection, made.lake, wanted, instant, made.settings)
+        ]
+    return {str(row["workspace_id"]): row["workspace_name"] for row in rows}
 
 
 def test_more_and_less_burned_than_committed_on_the_open_day(made: Installation) -> None:

@@ -9,18 +9,21 @@ import click
 
 from stax_pipeline.settings import read_settings
 
-HEADINGS = ("commitment", "tenant", "model", "input/min", "output/min", "fee $", "from", "to", "used")
+USED = ("input used", "output used")
+HEADINGS = ("commitment", "tenant", "model", "input/min", "output/min", "fee $", "from", "to", *USED)
 _ON_RECORD = """
 select c.commitment_id, t.slug, c.model, c.input_tokens_per_minute, c.output_tokens_per_minute, c.fee_usd, c.starts_on,
-       c.ends_on, s.burned, s.units
+       c.ends_on, u.input_used, u.output_used
 from stax.commitments c
 join stax.tenants t using (tenant_id)
 left join lateral (
-    select coalesce(sum(burndown_units) filter (where cost_source <> 'commitment-unused'), 0) as burned,
-           sum(burndown_units) as units
-    from stax.spend s
-    where s.tenant_id = c.tenant_id and s.commitment_id = c.commitment_id
-) s on true
+    select max(used) filter (where direction = 'input') as input_used,
+           max(used) filter (where direction = 'output') as output_used
+    from (select direction, 1 - sum(unused_units) / nullif(sum(committed_units), 0) as used
+          from stax.commitment_utilisation d
+          where d.tenant_id = c.tenant_id and d.commitment_id = c.commitment_id and d.period = 'day'
+          group by direction) by_direction
+) u on true
 where c.superseded_at is null
 order by c.starts_on, t.slug, c.commitment_id
 """
@@ -29,7 +32,10 @@ order by c.starts_on, t.slug, c.commitment_id
 @click.group(invoke_without_command=True)
 @click.pass_context
 def commitments(context: click.Context) -> None:
-    """Show the commitments on record, with the share of their units that was burned on the days built so far."""
+    """Show the commitments on record, and which share of the committed units was used on the days built so far.
+
+    Input and output apart; what was burned beyond the committed units of a day is not in the share.
+    """
     import sqlalchemy as sa
 
     from stax_pipeline.cli.database import analyst, reading
@@ -40,7 +46,7 @@ def commitments(context: click.Context) -> None:
     settings = read_settings()
     with reading(settings), analyst(settings) as connection:
         rows = [_shown(row) for row in connection.execute(sa.text(_ON_RECORD))]
-    right = ("input/min", "output/min", "fee $", "used")
+    right = ("input/min", "output/min", "fee $", *USED)
     click.echo(table(HEADINGS, rows, right=right) if rows else "No commitments are recorded.")
 
 
@@ -84,9 +90,9 @@ def _shown(row: Any) -> tuple[str, ...]:
     return (
         row.commitment_id, row.slug, row.model, whole(row.input_tokens_per_minute),
         whole(row.output_tokens_per_minute), usd(row.fee_usd), f"{row.starts_on}", f"{row.ends_on}",
-        _share(row.burned, row.units),
+        _share(row.input_used), _share(row.output_used),
     )  # fmt: skip
 
 
-def _share(burned: Decimal, units: Decimal | None) -> str:
-    return f"{100 * burned / units:.1f} %" if units else "-"
+def _share(used: Decimal | None) -> str:
+    return "-" if used is None else f"{100 * used:.1f} %"

@@ -14,19 +14,26 @@ from stax_pipeline.settings import Settings, read_settings
 if TYPE_CHECKING:
     from stax_pipeline.resources.warehouse.tenants import Tenant
 
+MATCHES_USD = Decimal("0.005")
 _CHECK = """
-select invoice_usd, reported_usd, estimated_usd, reconstructed_usd, commitment_fee_usd, difference_usd, status, closing
+select invoice_usd, reported_usd, credits_usd, reconstructed_usd, estimated_usd, commitment_fee_usd, difference_usd,
+       status, closing
 from stax.invoice_check where slug = :slug and month = :month
 """
 _FIRST = "select min(usage_date) from stax.completeness where slug = :slug"
 _DIFFERENCES = """
-select case when min(usage_date) = max(usage_date) then cast(min(usage_date) as text)
-            else concat(min(usage_date), ' to ', max(usage_date)) end as days,
+select case when min(usage_date) = max(last_date) then cast(min(usage_date) as text)
+            else concat(min(usage_date), ' to ', max(last_date)) end as days,
        model, kind, sum(usd) as usd,
-       (array_agg(note order by abs(usd) desc nulls first))[1]
-       || case when count(*) > 1 then concat(' (the largest of ', count(*), ')') else '' end as note
-from stax.invoice_differences where slug = :slug and month = :month
-group by kind, model
+       concat_ws(', ', concat_ws(' ', sum(quantity), case when kind = 'day missing' then 'days without a complete cost '
+                 'report' when kind = 'restated' then 'changes' else max(unit) end),
+                 case when kind = 'day missing' then string_agg(distinct split_part(detail, ': ', 2), ' or ')
+                      when kind = 'restated' then max(detail) else string_agg(distinct detail, ' and ') end,
+                 'priced ÷ reported ' || round(sum(priced_usd) / nullif(sum(reported_usd), 0), 6),
+                 string_agg(distinct cause, ' or ')) as note
+from (select *, usage_date + days - 1 as last_date
+      from stax.invoice_differences where slug = :slug and month = :month) of_month
+group by kind, model, case when kind in ('day missing', 'restated') then '' else unit end
 order by sum(usd) is null desc, abs(sum(usd)) desc, kind, model limit 10
 """
 
@@ -129,13 +136,14 @@ def _show_check(settings: Settings, slug: str, month: date) -> None:
     chosen = {"slug": slug, "month": month}
     with analyst(settings) as connection:
         checks = [row._asdict() for row in connection.execute(sa.text(_CHECK), chosen)]
-        differences = list(connection.execute(sa.text(_DIFFERENCES), chosen))
+        differs = any(abs(check["difference_usd"] or 0) > MATCHES_USD for check in checks)
+        differences = list(connection.execute(sa.text(_DIFFERENCES), chosen)) if differs else []
         warn_of_stale_days(connection, settings, slug)
     for check in checks:
         for name, value in check.items():
             click.echo(f"  {name.removesuffix('_usd').replace('_', ' '):<15} {_told(value)}")
     if differences:
-        click.echo("What could explain a difference (invoice - expected), by kind and model:")
+        click.echo("What could explain the difference (invoice - expected), over the whole month by kind and model:")
         click.echo(differences_table(differences))
 
 

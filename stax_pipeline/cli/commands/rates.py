@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stax_pipeline.domain.words import count_of
 from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def suggest(slugs: Sequence[str], out: str | None) -> None:
     from stax_pipeline.cli.database import reading
     from stax_pipeline.cli.imports import require_folder, write_new
     from stax_pipeline.cli.render import table
+    from stax_pipeline.domain.contract_rates import ANY
     from stax_pipeline.domain.imports.rates import rates_csv
 
     settings = read_settings()
@@ -112,6 +114,9 @@ def suggest(slugs: Sequence[str], out: str | None) -> None:
     if not found:
         return
     click.echo(table(EVIDENCE, [_evidence(*one) for one in found], right=EVIDENCE[3:4] + EVIDENCE[-4:]), err=True)
+    for slug, suggestion in found:
+        if suggestion.rate.service_tier == ANY:
+            click.echo(_how_thin(slug, suggestion), err=True)
     text = rates_csv((slug, suggestion.rate) for slug, suggestion in found)
     if out is None:
         click.echo(text, nl=False)
@@ -149,6 +154,15 @@ def _contradiction(slug: str, found: Contradiction) -> str:
         f"{_percent(rate.discount)}, billed {billed} on {found.days} days ({seen}; "
         f"list $ {usd(found.list_usd)}, reported $ {usd(found.reported_usd)}): "
         "withdraw or correct it"
+    )
+
+
+def _how_thin(slug: str, found: Suggestion) -> str:
+    """A rate for every tier holds for Priority too, where no bill can show it."""
+    return (
+        f"{slug}: tier * covers Priority too, which no bill shows. The evidence is {count_of(found.days, 'day')} of "
+        f"{' and '.join(found.tiers)} tokens of {count_of(len(found.models), 'model')}; blocked tokens, the same share "
+        "of every token type, would look the same. Compare with the contract before you import it."
     )
 
 

@@ -53,7 +53,8 @@ spend = table(
     number("contracted_unit_price_usd", "The same after the contract rate", null=True),
     number("pricing_quantity", "quantity in pricing units", null=True),
     text("pricing_unit", "1M tokens, 1k requests or hour"),
-    text("price_source", "Where the list price comes from; band-lower for the lower bound of an unseen step"),
+    text("price_source", "Where the price comes from; contract for an absolute contract price, band-lower for the "
+         "lower bound of an unseen step"),
     text("price_book_version", "Digest of the price book, and of the tenant's rates and commitments where it has any"),
     text("commitment_id", "The commitment the line burns; '' without one"),
     number("burndown_units", "Units of a Priority commitment burned, or left unused; NULL elsewhere", null=True),
