@@ -151,6 +151,27 @@ def test_a_login_is_dropped_with_its_tenants_and_its_password(made: Installation
         drop_login(made.settings, READER)
 
 
+def test_default_privileges_that_a_login_set_keep_nobody_from_being_dropped(made: Installation) -> None:
+    other = "globex_reader"
+    for role in (READER, other):
+        grant(made.settings, role, ["acme"])
+    try:
+        with Session(reader_of(made.settings)) as reader:
+            reader.done(
+                "alter default privileges grant select on tables to public",
+                f"alter default privileges grant select on tables to {other}",
+                "alter default privileges revoke execute on functions from public",
+            )
+        drop_login(made.settings, other)
+        with Session(logins(made.settings).admin) as admin:
+            admin.done(f"alter default privileges for role stax_owner grant usage on types to {READER}")
+        drop_login(made.settings, READER)
+        with Session(logins(made.settings).admin) as admin:
+            assert admin.rows("select * from pg_default_acl") == []
+    finally:
+        drop(made.settings, other)
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [

@@ -69,11 +69,14 @@ select exists (
     select from pg_shdepend d
     where d.refclassid = cast('pg_authid' as regclass)
       and d.refobjid = (select oid from pg_roles where rolname = :role)
-      and not (d.deptype = 'a' and d.dbid = (select oid from pg_database where datname = current_database())
-               and (d.objid = cast('stax' as regnamespace) or d.objid in
-                    (select oid from pg_class where relnamespace = cast('stax' as regnamespace))))
+      and not (d.dbid = (select oid from pg_database where datname = current_database())
+               and (d.classid = cast('pg_default_acl' as regclass)
+                    or d.deptype = 'a' and (d.objid = cast('stax' as regnamespace) or d.objid in
+                        (select oid from pg_class where relnamespace = cast('stax' as regnamespace)))))
 )
 """
+"""Whether anything but its tenants hangs on a login. Default privileges do not count: any login may set its own, and name
+another in them."""
 
 
 def exists(connection: sa.Connection, role: str) -> bool:
@@ -163,8 +166,16 @@ def require_droppable(admin: sa.Connection, role: str) -> None:
 
 
 def drop_login(admin: sa.Connection, role: str) -> None:
-    """Drop a login that has no right any more; its open sessions see nothing from then on."""
-    admin.connection.cursor().execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
+    """Drop a login that has no right any more, and default privileges that it set or that name it.
+
+    Its open sessions see nothing from then on. Raises WrongUse where it owns something by now.
+    """
+    require_droppable(admin, role)
+    cursor, name = admin.connection.cursor(), sql.Identifier(role)
+    if not is_superuser(admin):
+        cursor.execute(sql.SQL("grant {} to current_user").format(name))
+    cursor.execute(sql.SQL("drop owned by {}").format(name))
+    cursor.execute(sql.SQL("drop role {}").format(name))
 
 
 def granted_login(settings: Settings, role: str) -> str:
