@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg2")
-AUTHENTICATION = "scram-sha-256"
+AUTHENTICATION, NOT_IN_CLEAR = "scram-sha-256", "!password"
 BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, Arch
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, Red Hat
@@ -43,30 +43,35 @@ def parsed(text: str) -> str:
 
 
 def secured(url: str, authorities: Path | None = None) -> str:
-    """A parsed URL that demands TLS with a proven server, and a way to log in that shows it no password.
+    """A parsed URL that shows its password to nobody: off this machine the server proves itself by TLS and asks for
+    SCRAM, on loopback and sockets it must not ask for the password in clear, since another may listen there while it is
+    down. What the URL says itself wins.
 
-    Loopback and sockets are left as they are, and so is whatever the URL says itself. `authorities` is a file of
-    certificates, in place of the system's. Raises ValueError where there is neither.
+    `authorities` is a file of certificates, in place of the system's. Raises ValueError where there is neither.
     """
     found = _AFTER_SCHEME.fullmatch(url.partition("://")[2])
     assert found is not None
     said = parse_qs(found["query"] or "", keep_blank_values=True)
     places = list(_places(found["ipv6"] or found["host"], said))
     is_default_socket = not places and "service" not in said
-    bundle = authorities or _bundle()
-    if places and all(map(_is_on_this_machine, places)) or is_default_socket and bundle is None:
-        return url
-    added: dict[str, str] = {}
-    if "sslmode" not in said:
-        added["sslmode"] = "verify-full"  # a socket does not mind, and PGHOST may make it none
-    if added.get("sslmode", said.get("sslmode", [""])[-1]).startswith("verify-") and "sslrootcert" not in said:
-        if bundle is None:
-            raise ValueError(_NO_BUNDLE)
-        added["sslrootcert"] = str(bundle)
-    if "require_auth" not in said and not is_default_socket:  # where the server may ask the system who we are
-        added["require_auth"] = AUTHENTICATION
+    is_here = is_default_socket or bool(places) and all(map(_is_on_this_machine, places))
+    added = {} if "require_auth" in said else {"require_auth": NOT_IN_CLEAR if is_here else AUTHENTICATION}
+    if not is_here or is_default_socket:  # a socket does not mind TLS, and PGHOST may make it none
+        added |= _tls(said, authorities or _bundle(), is_needed=not is_here)
     separator = "?" if found["query"] is None else "&" if found["query"] else ""
     return f"{url}{separator}{urlencode(added)}" if added else url
+
+
+def _tls(said: dict[str, list[str]], bundle: Path | None, *, is_needed: bool) -> dict[str, str]:
+    added = {} if "sslmode" in said else {"sslmode": "verify-full"}
+    mode = said["sslmode"][-1] if "sslmode" in said else "verify-full"
+    if mode.startswith("verify-") and "sslrootcert" not in said:
+        if bundle is None:
+            if is_needed:
+                raise ValueError(_NO_BUNDLE)
+            return {}
+        added["sslrootcert"] = str(bundle)
+    return added
 
 
 def _places(host: str, said: dict[str, list[str]]) -> Iterator[str]:

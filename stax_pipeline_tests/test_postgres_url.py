@@ -52,17 +52,24 @@ def test_whatever_leaves_this_machine_is_secured(rest: str, authorities: Path) -
     ["localhost/d", "127.0.0.1:5433/d", "127.8.9.1/d", "[::1]/d", "/d?host=/var/run/postgresql", "/d?host=@abstract",
      "localhost/d?hostaddr=127.0.0.1"],
 )  # fmt: skip
-def test_loopback_and_sockets_are_left_as_they_are(rest: str, authorities: Path) -> None:
-    assert not query(f"postgresql://u:p@{rest}", authorities).keys() & {"sslmode", "require_auth", "sslrootcert"}
+def test_loopback_and_sockets_need_no_tls_but_show_no_password(rest: str, authorities: Path) -> None:
+    """Another account may listen there while the server is down."""
+    found = query(f"postgresql://u:p@{rest}", authorities)
+    assert not found.keys() & {"sslmode", "sslrootcert"} and found["require_auth"] == "!password"
+    joined = f"postgresql://u:p@{rest}{'&' if '?' in rest else '?'}require_auth=password"
+    assert query(joined, authorities)["require_auth"] == "password"
 
 
 def test_without_a_host_tls_is_demanded_and_the_socket_may_ask_who_we_are(
     authorities: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """libpq takes PGHOST then; over a socket it does not mind the TLS."""
-    assert query("postgresql:///d", authorities) == {"sslmode": "verify-full", "sslrootcert": str(authorities)}
+    bare = {"require_auth": "!password"}
+    assert query("postgresql:///d", authorities) == {
+        **bare, "sslmode": "verify-full", "sslrootcert": str(authorities)
+    }  # fmt: skip
     monkeypatch.setattr(postgres_url, "BUNDLES", ())
-    assert postgres_url.secured("postgresql+psycopg2:///d") == "postgresql+psycopg2:///d"
+    assert sa.make_url(postgres_url.secured("postgresql+psycopg2:///d")).query == bare
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlencode
 
-from stax_pipeline.postgres_url import AUTHENTICATION
+from stax_pipeline.postgres_url import AUTHENTICATION, NOT_IN_CLEAR
 from stax_pipeline.settings import Settings
 
 SEARCH_PATH = "-csearch_path=stax"
@@ -31,7 +31,10 @@ def _for_libpq(url: str) -> str:
     made = sa.make_url(url)
     given = made.normalized_query.get("options", ())
     query = {**made.query, "options": " ".join([*given, SEARCH_PATH])}
-    if query.get("require_auth") == AUTHENTICATION:  # a psql before 16 knows no such word; TLS stays demanded
+    if query.get("require_auth") in (
+        AUTHENTICATION,
+        NOT_IN_CLEAR,
+    ):  # not known to a psql before 16
         del query["require_auth"]
     address = made.set(drivername="postgresql", query={}).render_as_string(hide_password=False)
     return f"{address}?{urlencode(query, doseq=True, quote_via=quote)}"  # libpq takes a + for a +, not for a space

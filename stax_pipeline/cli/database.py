@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stax_pipeline.domain.plain_text import plain
 from stax_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def migrate(settings: Settings) -> None:
     with plain_faults("opening the database"):
         left_open = upgrade(settings)
     for what in left_open:
-        click.echo(f"Warning: {what}", err=True)
+        click.echo(f"Warning: {plain(what)}", err=True)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from stax_pipeline.resources.dagster_storage import PooledPostgresStorage
 from stax_pipeline.resources.warehouse.engine import connect_engine
 from stax_pipeline.resources.warehouse.migrate import upgrade
 from stax_pipeline.resources.warehouse.roles import DAGSTER_SCHEMA, logins
-from stax_pipeline.settings import Settings
+from stax_pipeline.settings import CHECKOUT, Settings
 from stax_pipeline.tenants.grant import drop, grant
 from stax_pipeline_tests.resources.granted import Session, operators_postgres, reader_of
 
@@ -114,3 +115,17 @@ def test_a_schema_that_the_url_names_is_dagsters(own: Settings) -> None:
         PooledPostgresStorage(url.render_as_string(hide_password=False))
         assert admin.rows("select schemaname from pg_tables where tablename = 'runs' and schemaname = 'elsewhere'")
         admin.done("drop schema elsewhere cascade")
+
+
+def test_no_connection_is_made_elsewhere() -> None:
+    """Whoever needs another engine gives it a path too, and is named here."""
+    making = re.compile(r"\b(create_engine|psycopg2\.connect)\(")
+    found = {
+        str(file.relative_to(CHECKOUT / "stax_pipeline"))
+        for file in (CHECKOUT / "stax_pipeline").rglob("*.py")
+        if making.search(file.read_text())
+    }
+    assert found == {
+        "resources/warehouse/engine.py", "resources/dagster_storage.py", "cli/commands/sql.py",
+        "resources/embedded_postgres/client.py",  # asks nothing
+    }  # fmt: skip

@@ -99,10 +99,17 @@ def test_a_server_that_asks_for_the_password_itself_is_refused_unless_the_url_sa
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("query", ["", "sslmode=prefer", "sslmode=disable"])
-def test_a_false_server_hears_no_password(name: str, query: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("host", "query"),
+    [
+        (NAME, "hostaddr=127.0.0.1"), (NAME, "hostaddr=127.0.0.1&sslmode=prefer"),
+        (NAME, "hostaddr=127.0.0.1&sslmode=disable"),
+        ("127.0.0.1", ""), ("localhost", "hostaddr=127.0.0.1&sslmode=prefer"),
+    ],
+)  # fmt: skip
+def test_a_false_server_hears_no_password(name: str, host: str, query: str) -> None:
     with false_server() as (port, heard):
-        url = f"postgresql://u:canary@{NAME}:{port}/d?hostaddr=127.0.0.1&{query}"
+        url = f"postgresql://u:canary@{host}:{port}/d?{query}"
         found = read_settings({name: url, "STAX_DATABASE_CA_FILE": __file__})
         given = getattr(found, name.removeprefix("STAX_").lower())
         with pytest.raises(sa.exc.OperationalError):

@@ -13,7 +13,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from stax_pipeline.domain.errors import CannotStart
-from stax_pipeline.resources.warehouse import readers, roles
+from stax_pipeline.resources.warehouse import readers, roles, strangers
 from stax_pipeline.resources.warehouse.engine import connect_engine
 from stax_pipeline.resources.warehouse.grants import open_what_the_analyst_reads
 from stax_pipeline.resources.warehouse.pooler import refuse_transaction_pooler
@@ -54,11 +54,12 @@ def upgrade(settings: Settings) -> list[str]:
                     roles.require_named_logins(settings)
                     admin.exec_driver_sql("create schema if not exists stax")
                     admin.exec_driver_sql(f"create schema if not exists {roles.DAGSTER_SCHEMA}")
+                strangers.refuse_foreign_schemas(admin)
         _run(roles.logins(settings))
         with engine.begin() as admin:
             roles.take_turns(admin)
             readers.quiet_granted(admin)
-            return roles.left_open(admin)
+            return strangers.left_open(admin)
     finally:
         engine.dispose()
 

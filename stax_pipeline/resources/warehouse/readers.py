@@ -21,6 +21,7 @@ from stax_pipeline.resources.warehouse.roles import (
     name_in,
     new_password,
     password_file,
+    unreadable,
 )
 from stax_pipeline.settings import Settings
 
@@ -75,8 +76,8 @@ select exists (
                         (select oid from pg_class where relnamespace = cast('stax' as regnamespace)))))
 )
 """
-"""Whether anything but its tenants hangs on a login. Default privileges do not count: any login may set its own, and name
-another in them."""
+"""Whether anything but its tenants hangs on a login. Default privileges do not count: any login may set its own, and
+name another in them."""
 
 
 def exists(connection: sa.Connection, role: str) -> bool:
@@ -106,7 +107,7 @@ def create_login(settings: Settings, connection: sa.Connection, role: str) -> No
     password = new_password(password_file(settings, role))
     connection.connection.cursor().execute(
         sql.SQL("create role {} login nosuperuser nobypassrls nocreaterole nocreatedb password {}").format(
-            sql.Identifier(role), sql.Literal(password)
+            sql.Identifier(role), sql.Literal(unreadable(connection, role, password))
         )
     )
     connection.connection.cursor().execute(

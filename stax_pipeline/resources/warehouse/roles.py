@@ -11,9 +11,11 @@ import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from psycopg2 import sql
+from psycopg2.extensions import encrypt_password
 
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.resources import embedded_postgres
@@ -89,7 +91,7 @@ def create_roles(settings: Settings, connection: sa.Connection) -> None:
         verb = sql.SQL("alter" if known else "create")
         cursor.execute(
             sql.SQL("{} role {} login {} password {}").format(
-                verb, sql.Identifier(role), sql.SQL(powerless), sql.Literal(password)
+                verb, sql.Identifier(role), sql.SQL(powerless), sql.Literal(unreadable(connection, role, password))
             )
         )
         forget_settings(connection, role)
@@ -161,26 +163,6 @@ $$
 """  # noqa: S608 our own role names
 
 
-def left_open(connection: sa.Connection) -> list[str]:
-    """Who else may create in `public`, as everybody may in a database from before Postgres 15, and how to end it."""
-    others = connection.exec_driver_sql(_CREATE_IN_PUBLIC, (list(PRODUCTS),)).scalars().all()
-    return [
-        f"{'everybody' if name is None else f'login {name}'} may create tables and functions in schema public of this "
-        "database. The product looks nothing up there; other tools may. To close it: revoke create on schema public "
-        f"from {'public' if name is None else connection.dialect.identifier_preparer.quote_identifier(name)};"
-        for name in others
-    ]
-
-
-_CREATE_IN_PUBLIC = """
-select r.rolname from pg_namespace n cross join aclexplode(n.nspacl) acl left join pg_roles r on r.oid = acl.grantee
-where n.nspname = 'public' and acl.privilege_type = 'CREATE' and acl.grantee <> n.nspowner
-  and (acl.grantee = 0 or r.rolname <> all(%s) and r.rolname <> current_user
-       and r.rolname <> 'pg_database_owner' and not r.rolsuper)
-order by r.rolname nulls first
-"""
-
-
 def may_create_roles(connection: sa.Connection) -> bool:
     query = "select rolsuper or rolcreaterole from pg_roles where rolname = current_user"
     return bool(connection.exec_driver_sql(query).scalar())
@@ -235,6 +217,13 @@ def new_password(file: Path) -> str:
         os.fsync(out.fileno())
     temporary.rename(file)
     return password
+
+
+def unreadable(connection: sa.Connection, role: str, password: str) -> str:
+    """What Postgres keeps of a password: the statement that sets it may be logged, or shown to who watches."""
+    cursor: Any = connection.connection.cursor()
+    made = encrypt_password(password, role, cursor, "scram-sha-256")
+    return made.decode() if isinstance(made, bytes) else made
 
 
 def login_url(url: str, role: str, password: str) -> str:
