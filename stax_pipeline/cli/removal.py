@@ -15,7 +15,7 @@ from stax_pipeline.settings import Settings
 
 OURS = frozenset(
     ("postgres", "lake", "dagster", "passwords", "master.key", "first_day", "stax.log")
-    + ("up.json", "up.json.new", ".tmp")
+    + ("up.json", "up.json.new", "login_suffix", ".tmp")
 )
 HALF_WRITTEN = (".master.key.", ".first_day.")  # how files begin that a kill left behind
 

@@ -56,7 +56,7 @@ def grant(settings: Settings, role: str, slugs: Sequence[str]) -> Reads:
                 grants.forget_grants(loader, role)
         with _as(logins.owner) as owner:
             roles.take_turns(owner)
-            grants.open_to(owner, role, roles.name_in(logins.analyst))
+            grants.open_to(owner, role, logins.role_in(logins.analyst))
         with _as(logins.loader) as loader:
             grants.add_grants(loader, role, tenant_ids)
             now = _slugs(loader, role)

@@ -46,6 +46,7 @@ def upgrade(settings: Settings) -> list[str]:
             _refuse_old_server(admin)
             with admin.begin():
                 roles.take_turns(admin)
+                roles.note_suffix(settings, admin)
                 if roles.may_create_roles(admin):
                     roles.create_roles(settings, admin)
                     if settings.embedded:
@@ -111,8 +112,8 @@ def upgrade_within(connection: sa.Connection, logins: roles.Logins, revision: st
     """Migrate up to `revision` on the owner's connection; inside its transaction, where one is under way."""
     config = Config(attributes={"logins": logins, "connection": connection})
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # it is interpolated
-    config.attributes["loader"] = roles.name_in(logins.loader)
-    config.attributes["analyst"] = roles.name_in(logins.analyst)
+    config.attributes["loader"] = logins.role_in(logins.loader)
+    config.attributes["analyst"] = logins.role_in(logins.analyst)
     command.upgrade(config, revision)
     if revision == HEAD:
         open_what_the_analyst_reads(connection, config.attributes["analyst"])

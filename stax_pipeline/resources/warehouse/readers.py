@@ -18,7 +18,6 @@ from stax_pipeline.resources.warehouse.roles import (
     login_url,
     logins,
     may_create_roles,
-    name_in,
     new_password,
     password_file,
     unreadable,
@@ -136,7 +135,7 @@ def quiet_granted(connection: sa.Connection) -> None:
 
 def require_harmless(loader: sa.Connection, role: str, logins: Logins) -> None:
     """Raise WrongUse for a login that row-level security would not hold, or that can become one it does not hold."""
-    ours = [name_in(url) for url in (logins.admin, logins.owner, logins.loader, logins.analyst, logins.dagster)]
+    ours = [logins.role_in(url) for url in (logins.admin, logins.owner, logins.loader, logins.analyst, logins.dagster)]
     if role in ours:
         raise WrongUse(f"{role} is one of the product's own logins: it reads all tenants already.")
     found = loader.execute(sa.text(_POWERS_OF), {"role": role}).one_or_none()
@@ -184,4 +183,5 @@ def granted_login(settings: Settings, role: str) -> str:
     file = password_file(settings, role)
     if not file.exists():
         raise WrongUse(f"The password of {role} is not known here: `stax grant` did not make that login.")
-    return login_url(logins(settings).admin, role, file.read_text())
+    found = logins(settings)
+    return login_url(found.admin, role + found.suffix, file.read_text())

@@ -39,22 +39,32 @@ RESERVING = 160_000  # the version of Postgres that keeps connections for whoeve
 
 @dataclass(frozen=True, slots=True)
 class Logins:
-    """Connection URLs by purpose (SQLAlchemy form, psycopg2 spelled out). They hold passwords."""
+    """Connection URLs by purpose (SQLAlchemy form, psycopg2 spelled out). They hold passwords.
+
+    `suffix` is what a pooler wants behind the name of every role, such as `.project`; '' for the server itself.
+    """
 
     admin: str = field(repr=False)
     owner: str = field(repr=False)
     loader: str = field(repr=False)
     analyst: str = field(repr=False)
     dagster: str = field(repr=False)
+    suffix: str = ""
+
+    def role_in(self, url: str) -> str:
+        """The role that a connection URL logs in as, by its name in the server."""
+        return (sa.make_url(url).username or "").removesuffix(self.suffix)
 
 
 def logins(settings: Settings) -> Logins:
     """The URLs of this installation. Raises CannotStart when the database was never set up."""
     admin = settings.database_url or embedded_postgres.connection_url(settings.postgres_home)
+    kept = _suffix_file(settings)
+    suffix = kept.read_text() if kept.exists() else ""
 
     def derived(role: str) -> str:
         file = password_file(settings, role)
-        return login_url(admin, role, file.read_text()) if file.exists() else admin
+        return login_url(admin, role + suffix, file.read_text()) if file.exists() else admin
 
     return Logins(
         admin=admin,
@@ -62,12 +72,26 @@ def logins(settings: Settings) -> Logins:
         loader=settings.loader_url or derived(LOADER),
         analyst=settings.analyst_url or derived(ANALYST),
         dagster=settings.dagster_url or derived(DAGSTER),
+        suffix=suffix,
     )
 
 
-def name_in(url: str) -> str:
-    """The user of a connection URL."""
-    return sa.make_url(url).username or ""
+def note_suffix(settings: Settings, connection: sa.Connection) -> None:
+    """Keep what the URL has behind the name that the server knows its user by: other logins go the same way in.
+
+    A role may have a dot in its own name; the server says which it is.
+    """
+    user, role = connection.engine.url.username or "", connection.exec_driver_sql("select current_user").scalar_one()
+    file = _suffix_file(settings)
+    if user.startswith(f"{role}."):
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.write_text(user.removeprefix(role))
+    else:
+        file.unlink(missing_ok=True)
+
+
+def _suffix_file(settings: Settings) -> Path:
+    return settings.home / "login_suffix"
 
 
 def take_turns(connection: sa.Connection) -> None:
