@@ -4,8 +4,7 @@ raw_cost_report ──► cost_lines ──────────┐
 raw_usage_report ─► usage_lines ─────────┼─► spend ──► spend_by_key
                  └► usage_by_key         └─► reconciliation
 raw_organization ─► organization    price_book ─► cost_lines, spend, reconciliation
-
-With STAX_SOURCE=both also raw_analytics and source_comparison, with STAX_SOURCE=analytics source_comparison.
+raw_analytics, cost_lines, usage_lines ─► source_comparison
 """
 
 import dagster as dg
@@ -25,12 +24,13 @@ ASSETS = [
     analytics.spend,
     analytics.spend_by_key,
     analytics.reconciliation,
-    *comparison.assets(),
+    raw.raw_analytics,
+    comparison.source_comparison,
 ]
 
 defs = dg.Definitions(
     assets=ASSETS,
-    asset_checks=[*checks.CHECKS, *comparison.checks(), verdict.all_tenants_extracted(ASSETS)],
+    asset_checks=[*checks.CHECKS, comparison.set_aside_ties_to_report, verdict.all_tenants_extracted(ASSETS)],
     jobs=[automation.sync, automation.watch, retention.purge_history],
     schedules=automation.schedules(),
     sensors=[automation.new_tenant_backfill, automation.catch_up, alerts.alerts],

@@ -51,7 +51,7 @@ def raw_analytics(
     context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake, secrets: TenantSecrets,
     anthropic: AnthropicAdminApi,
 ) -> dg.MaterializeResult:  # fmt: skip
-    """Cost and usage of the newer source, for comparison with the reports (`STAX_SOURCE=both`). Completed days only."""
+    """Cost and usage of the newer source, of tenants that are read from both, for comparison. Completed days only."""
     window = window_of(list(context.partition_keys))
     outcome = _fetch(context, Report.ANALYTICS, window, scope, warehouse, lake, secrets, anthropic)
     return dg.MaterializeResult(metadata=outcome_metadata(outcome, scope))

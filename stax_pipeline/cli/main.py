@@ -26,7 +26,7 @@ COMMANDS = {
     "connect": ("keys", "Connect a tenant by its Anthropic admin key, and fetch its first 30 days"),
     "sync": ("sync", "Fetch and rebuild a window of days, as one run"),
     "status": ("status", "How far each tenant's data reaches, and what went wrong last"),
-    "tenants": ("status", "List the tenants"),
+    "tenants": ("tenants", "List the tenants, and set which source one is read from"),
     "sql": ("sql", "One read-only query as the analyst"),
     "url": ("addresses", "The analyst's connection string, in the form psql takes"),
     "env": ("addresses", 'Exports for other tools: eval "$(stax env)", then dagster dev'),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from stax_pipeline.domain.alert_causes import Kind
 from stax_pipeline.domain.alerts import Alert, Due
 from stax_pipeline.domain.plain_text import plain
+from stax_pipeline.domain.reasons import key_of, together
 
 SHOWN, SHOWN_OF_TENANT = 40, 10  # alerts written out in one message
 TENANTS = 200  # named in one message; the others wait for the next one
@@ -66,8 +67,9 @@ def digest(found: Due) -> Message:
     """The one message for everything that is due; each alert is written out or counted beside its tenant."""
     new = in_turn(found.new)[:SHOWN]
     gone = in_turn(found.gone)[: SHOWN - len(new)]
+    new, gone = new + alike(found.new, new), gone + alike(found.gone, gone)
     more = counted(found, Due(new, gone))
-    new, gone = sorted(new, key=worst_first), sorted(gone, key=worst_first)
+    new, gone = (sorted(shown, key=worst_first) for shown in (new, gone))
     text = "\n".join([*_opened(new), *_ended(gone), *map(str, more), "`stax alerts` shows what is open."])
     return Message(_title(found), plain(text, keep="\n"), list(map(_item, new)), list(map(_item, gone)), more)
 
@@ -79,6 +81,16 @@ def in_turn(alerts: Sequence[Alert]) -> list[Alert]:
         of_tenant[alert.slug].append(alert)
     turns = [(turn, alert) for own in of_tenant.values() for turn, alert in enumerate(own[:SHOWN_OF_TENANT])]
     return [alert for _, alert in sorted(turns, key=lambda one: (one[0], *worst_first(one[1])))]
+
+
+def alike(alerts: Sequence[Alert], shown: Sequence[Alert]) -> list[Alert]:
+    """Alerts that are not shown, but say of another tenant what one that is shown says: they take no line."""
+    known = {_said(alert) for alert in shown}
+    return [alert for alert in alerts if alert not in shown and _said(alert) in known][:TENANTS]
+
+
+def _said(alert: Alert) -> tuple[str, ...]:
+    return alert.kind, alert.subject, *key_of(alert.slug, alert.what, alert.todo)
 
 
 def worst_first(alert: Alert) -> tuple[int, str, str]:
@@ -111,19 +123,22 @@ def _title(found: Due) -> str:
 
 
 def _opened(alerts: Sequence[Alert]) -> Iterator[str]:
-    for alert in alerts:
-        yield f"{alert.slug}: {TITLES[alert.kind]}"
-        yield f"  {alert.what}"
-        yield f"  What to do: {alert.todo}"
+    for told in together((alert.slug, f"{TITLES[alert.kind]}\n  {alert.what}", alert.todo) for alert in alerts):
+        yield f"{told.who}: {told.reason}"
+        yield f"  What to do: {told.step}"
         yield ""
 
 
 def _ended(alerts: Sequence[Alert]) -> Iterator[str]:
-    for alert in alerts:
-        yield f"{alert.slug}: gone: {TITLES[alert.kind]}{f' ({alert.subject})' if alert.subject else ''}"
-        yield f"  Open from {alert.opened_at:%Y-%m-%d %H:%M} to {alert.resolved_at:%Y-%m-%d %H:%M} UTC."
-        yield f"  It was: {alert.what}"
+    for told in together((alert.slug, _end_of(alert), "") for alert in alerts):
+        yield f"{told.who}: gone: {told.reason}"
         yield ""
+
+
+def _end_of(alert: Alert) -> str:
+    subject = f" ({alert.subject})" if alert.subject else ""
+    span = f"Open from {alert.opened_at:%Y-%m-%d %H:%M} to {alert.resolved_at:%Y-%m-%d %H:%M} UTC."
+    return f"{TITLES[alert.kind]}{subject}\n  {span}\n  It was: {alert.what}"
 
 
 def _item(alert: Alert) -> Item:

@@ -20,6 +20,7 @@ from stax_pipeline.domain.envelope import RestatedWhileReading, day_of, envelope
 from stax_pipeline.domain.errors import ContractBroken
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.json_strict import excerpt
+from stax_pipeline.domain.rows import text
 
 Params = tuple[tuple[str, str], ...]
 
@@ -68,6 +69,12 @@ def parse_analytics_page(body: str, window: Window, dimensions: tuple[str, ...])
         except ContractBroken as fault:
             raise ContractBroken(f"row {number}: {fault}") from None
     return AnalyticsPage(rows, next_page(envelope), _refreshed_at(envelope.get("data_refreshed_at")))
+
+
+def organizations_on(body: str, window: Window) -> set[str]:
+    """The organizations of a page grouped by them alone, '' where a row names none. Raises ContractBroken."""
+    rows = parse_analytics_page(body, window, ("organization_id",)).rows
+    return {text(row.content["group"], "organization_id") for row in rows}
 
 
 def _row(entry: dict[str, object], window: Window, dimensions: tuple[str, ...]) -> AnalyticsRow:

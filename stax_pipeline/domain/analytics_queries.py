@@ -1,6 +1,6 @@
 """What is asked of the newer source, `/v1/organizations/analytics/{cost,usage}`: queries, and the days it answers for.
 
-Parameter names and limits are those of Anthropic's SDK (2.12.0, `analytics.cost.list` and `analytics.usage.list`).
+Parameter names and limits are those of Anthropic's SDK (2.14.0, `analytics.cost.list` and `analytics.usage.list`).
 """
 
 from __future__ import annotations
@@ -42,12 +42,13 @@ def out_of_reach(window: Window, server_now: datetime) -> str:
     last = min(first, window.end) - timedelta(days=1)
     return (
         f"{window.start} to {last} were not asked for: the analytics source answers from {FIRST_DAY} and for the last "
-        "365 days only; STAX_SOURCE=reports reaches further back"
+        "365 days only; `stax tenants set` with `--source reports` reaches further back"
     )
 
 
 def analytics_cost_queries(window: Window, report: Report = Report.COST) -> Iterator[Query]:
     """Cost by the dimensions in which usage is read. `window.end` must not be later than the last UTC midnight."""
+    yield from _split(report, Reading.ANALYTICS_ORGANIZATIONS, COST_PATH, ("organization_id",), window)
     yield from workspace_queries(report)
     yield from _split(report, Reading.ANALYTICS_COST, COST_PATH, (*USAGE_DIMENSIONS, *_FREE_DIMENSIONS), window)
 
@@ -55,6 +56,7 @@ def analytics_cost_queries(window: Window, report: Report = Report.COST) -> Iter
 def analytics_usage_queries(window: Window) -> Iterator[Query]:
     """The readings `analytics_all`, `analytics_fast` and `analytics_by_key`, each with the reports' counterpart."""
     report = Report.USAGE
+    yield from _split(report, Reading.ANALYTICS_ORGANIZATIONS, USAGE_PATH, ("organization_id",), window)
     yield from workspace_queries(report)
     yield from _split(report, Reading.ANALYTICS_ALL, USAGE_PATH, USAGE_DIMENSIONS, window)
     yield from _split(report, Reading.ANALYTICS_FAST, USAGE_PATH, USAGE_DIMENSIONS, window, (("speeds[]", "fast"),))

@@ -51,6 +51,7 @@ class Reading(StrEnum):
     NAMED_WORKSPACES = "named_workspaces"
     API_KEYS = "api_keys"
     MEMBERS = "members"
+    ANALYTICS_ORGANIZATIONS = "analytics_organizations"
     ANALYTICS_COST = "analytics_cost"
     ANALYTICS_ALL = "analytics_all"
     ANALYTICS_FAST = "analytics_fast"

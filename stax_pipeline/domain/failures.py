@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
-IN_PASSING = re.compile(r" to GET \S+?(?=[:;. ]|$)| \(request [^)]*\)| after \d+ tr(?:y|ies)|(?<= until )[\d: -]+ UTC")
-"""What differs between two tellings of one reason: the path that was asked for, ids, counts, instants."""
+from stax_pipeline.domain.reasons import gist
 
 
 @dataclass(slots=True)
@@ -19,12 +17,8 @@ class Failure:
 
 def add_failure(known: list[Failure], reason: str, where: str) -> None:
     """Add to a tenant's failures one that happened in `where`, unless the same reason is known: then only the place."""
-    same = next((one for one in known if _gist(one.reason) == _gist(reason)), None)
+    same = next((one for one in known if gist(one.reason) == gist(reason)), None)
     if same is None:
         known.append(Failure(reason, [where]))
     elif where not in same.where:
         same.where.append(where)
-
-
-def _gist(reason: str) -> str:
-    return IN_PASSING.sub("", reason)

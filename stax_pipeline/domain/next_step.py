@@ -9,6 +9,7 @@ from collections.abc import Collection
 from datetime import date
 
 UNIT_MISMATCH, SHRUNK = "unit mismatch", "shrunk"  # what the reasons of the guards begin with
+NO_NEWER_SOURCE = "does not have Anthropic's newer source"  # what a reason says of an organization it is not offered to
 LACKS_SCOPE = "lacks the scope"  # what a reason says where one list or source is not open to the key
 
 
@@ -28,6 +29,11 @@ def next_step(slug: str, reason: str, *, key_rejected: bool = False) -> str:
         return "Compare these days with the Console; if they are right, publish them by that command."
     if reason.startswith(UNIT_MISMATCH):
         return "Compare a day with the Console; if the Console is right, a price is wrong: docs/prices.md."
+    if NO_NEWER_SOURCE in reason:
+        return (
+            f"`stax tenants set {slug} --source reports` reads the reports alone. No comparison is tried again before "
+            f"`stax tenants set {slug} --source both`."
+        )
     if LACKS_SCOPE in reason:
         without = f", or `stax tenants set {slug} --source reports` to do without it" if "/analytics/" in reason else ""
         return f"Ask for an Admin key with that scope, then `stax rotate-key {slug}`{without}. All else is fetched."

@@ -78,7 +78,7 @@ class Who(NamedTuple):
     claude_tag_user_id: None = None
     deployment_id: None = None
     environment_id: None = None
-    organization_id: None = None
+    organization_id: str | None = None
     rbac_group_id: None = None
     session_id: None = None
     slack_channel_id: None = None
@@ -137,6 +137,8 @@ def ask(
     if BETA not in betas:
         raise bad_request(f"this endpoint is in beta: send the anthropic-beta header {BETA}")
     parameters = Parameters(items, _SCALARS, _LISTS)
+    if parameters.many("organization_ids[]") and not organization.children:
+        raise bad_request("organization_ids[] requires an API key created at the parent organization level")
     group_by = tuple(sorted(set(parameters.choices("group_by[]", (*DIMENSIONS, *free_groups)))))
     if len(set(group_by) - set(free_groups)) > MOST_GROUPS:
         raise bad_request(f"group_by[]: at most {MOST_GROUPS} dimensions")
@@ -207,17 +209,24 @@ def _days_of(span: Span, now: datetime) -> Iterator[tuple[date, int, int]]:
         day += _DAY
 
 
-def who(organization: Organization, row: UsageRow | HourlyRow) -> Who:
-    """The values of one row of use. The default workspace has its real id here."""
+def family(organization: Organization) -> tuple[Organization, ...]:
+    """Whose use a key of this organization is told: its own, and that of its children."""
+    return (organization, *organization.children)
+
+
+def who(organization: Organization, row: UsageRow | HourlyRow, *, in_family: bool = False) -> Who:
+    """The values of one row of use. The default workspace has its real id here; organizations are told in families."""
     workspace_id = row.workspace_id or organization.default_workspace.id
+    organization_id = organization.id if in_family else None
     if isinstance(row, HourlyRow):
-        return Who(workspace_id, product="managed_agents_api" if row.cost_type == "session_usage" else None)
+        product = "managed_agents_api" if row.cost_type == "session_usage" else None
+        return Who(workspace_id, product=product, organization_id=organization_id)
     actor_id = row.account_id or row.service_account_id or row.api_key_id
     kinds = {row.account_id: "user_actor", row.service_account_id: "service_account_actor"}
     geo = None if row.inference_geo in _NO_GEO else row.inference_geo
     return Who(
         workspace_id, row.api_key_id, actor_id, actor_id and kinds.get(actor_id, "api_actor"), row.model,
-        row.service_tier, row.context_window, geo, row.speed, _product(row),
+        row.service_tier, row.context_window, geo, row.speed, _product(row), organization_id=organization_id,
     )  # fmt: skip
 
 
@@ -246,7 +255,8 @@ def shown_group(organization: Organization, one: Who, query: Query, shape: Seque
 
 def _actor(organization: Organization, one: Who) -> dict[str, object]:
     if one.actor_type == "user_actor":
-        member = next(member for member in organization.members if member.id == one.actor_id)
+        members = (member for each in family(organization) for member in each.members)
+        member = next(member for member in members if member.id == one.actor_id)
         told = {"user_id": member.id, "name": member.name, "email_address": member.email, "deleted": False}
         return {"type": "user_actor", **told}
     name = "service_account_id" if one.actor_type == "service_account_actor" else "api_key_id"

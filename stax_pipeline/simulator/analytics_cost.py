@@ -20,6 +20,7 @@ from stax_pipeline.simulator.analytics import (
     Who,
     ask,
     days_of,
+    family,
     group_key,
     rows_page,
     shown_group,
@@ -52,8 +53,9 @@ def _rows(organization: Organization, span: Span, query: Query, days: Days) -> t
     parts: dict[tuple[str | None, ...], dict[_Part, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     groups: dict[tuple[str | None, ...], Who] = {}
     for day, first, last in days:
-        for charge in charges(organization, day, first, last):
-            one = who(organization, charge.row)
+        billed = ((each, charge) for each in family(organization) for charge in charges(each, day, first, last))
+        for member, charge in billed:
+            one = who(member, charge.row, in_family=bool(organization.children))
             part = _part(charge, query)
             if part is not None and query.takes(one):
                 key = key_of(one)

@@ -19,6 +19,7 @@ from stax_pipeline.simulator.analytics import (
     Who,
     ask,
     days_of,
+    family,
     group_key,
     rows_page,
     shown_group,
@@ -50,8 +51,8 @@ def _rows(organization: Organization, span: Span, query: Query, days: Days) -> t
     sums: dict[tuple[str | None, ...], tuple[int, ...]] = {}
     groups: dict[tuple[str | None, ...], Who] = {}
     for day, first, last in days:
-        for used in _used(organization, day, first, last):
-            one = who(organization, used)
+        for member, used in ((each, row) for each in family(organization) for row in _used(each, day, first, last)):
+            one = who(member, used, in_family=bool(organization.children))
             if query.takes(one):
                 key = key_of(one)
                 groups[key] = one

@@ -146,6 +146,7 @@ class Organization:
     `discount` reduces billed amounts, never list amounts. `blocked_rate` is the chance that all requests of a
     standard habit were blocked on a day (tokens without cost). `long_prompt_rate` is the share of tokens above the
     100k band of models that have one. `priority_in_analytics` lets Priority Tier money appear in the newer cost source.
+    `children` are organizations of which this one is the parent: the newer source tells it their use too.
     `cost_delay` is how long after its end a day comes into the cost report.
     """
 
@@ -165,6 +166,7 @@ class Organization:
     blocked_rate: float = 0.0
     long_prompt_rate: float = 0.0
     priority_in_analytics: bool = False
+    children: tuple[Organization, ...] = ()
     cost_delay: timedelta = timedelta(0)
     credits: tuple[Credit, ...] = ()
     corrections: tuple[Correction, ...] = ()

@@ -14,13 +14,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from stax_pipeline.domain.extraction import DataSource, Window
+from stax_pipeline.domain.extraction import Window
 from stax_pipeline.resources.warehouse.agreements import read_terms
 from stax_pipeline.resources.warehouse.prices import read_book
 from stax_pipeline.resources.warehouse.tables import commitments, contract_rates
 from stax_pipeline.settings import Settings
 from stax_pipeline.steps.rule import Rule
-from stax_pipeline.steps.rules import RULES, SOURCES_AGREE
+from stax_pipeline.steps.rules import RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ def examine(
         "end": window.end,
         "now": now,
         "refresh": settings.refresh_minutes,
+        "source": settings.source.value,
         "recent": now.date() - timedelta(days=max(settings.lookback_days, 35)),
     }
     if ":versions" in rule.query:
@@ -98,7 +99,6 @@ def _versions(connection: sa.Connection) -> dict[str, str]:
 
 
 def examine_all(connection: sa.Connection, window: Window, now: datetime, settings: Settings) -> Iterator[Finding]:
-    """Every rule in turn; that the sources agree only where both are read."""
-    compared = (SOURCES_AGREE,) if settings.source is DataSource.BOTH else ()
-    for rule in (*RULES, *compared):
+    """Every rule in turn."""
+    for rule in RULES:
         yield examine(connection, rule, window, now, settings)

@@ -1,7 +1,8 @@
 """Put the newer source beside the reports: the rows of `source_comparison`.
 
-With `STAX_SOURCE=both` every day that is complete in both is compared with what the normalised tables hold. With
-`STAX_SOURCE=analytics` there is nothing to compare, and only the dollars kept out of `cost_lines` are shown.
+Of a tenant that is read from both, every day that is complete in both is compared with what the normalised tables
+hold. Of one that is read from the newer source alone there is nothing to compare, and only the dollars kept out of
+`cost_lines` are shown.
 """
 
 from __future__ import annotations
@@ -59,10 +60,13 @@ def publish_comparison(
     engine: sa.Engine, lake: Lake, reads: DataSource, tenants: Sequence[Tenant], window: Window,
     progress: Progress = no_progress,
 ) -> Outcome:  # fmt: skip
-    """Rewrite the tenants' comparable days; a day that cannot be compared now keeps the rows it has."""
+    """Rewrite the tenants' comparable days; a day that cannot be compared now keeps the rows it has.
+
+    `reads` is the source of tenants that have no setting of their own.
+    """
     outcome = Outcome(tenants=len(tenants))
-    find: Callable[[Archive, Tenant, Window], Iterable[Part]] = _compared if reads is DataSource.BOTH else _set_aside
     for done, tenant in enumerate(tenants, start=1):
+        find = FINDERS[tenant.reads(reads)]
         try:
             with plain_faults(f"tenant {tenant.slug}: comparing sources"), engine.begin() as connection:
                 lock_tenant(connection, tenant.tenant_id)
@@ -72,6 +76,10 @@ def publish_comparison(
             outcome.failures[tenant.slug] = reason(fault, "comparing sources")
         progress(done, len(tenants))
     return outcome
+
+
+def _nothing(_archive: Archive, _tenant: Tenant, _window: Window) -> Iterable[Part]:
+    return ()
 
 
 def _write(connection: sa.Connection, tenant: Tenant, part: Part) -> int:
@@ -137,3 +145,10 @@ def _reports(connection: sa.Connection, tenant: Tenant, days: list[date]) -> Sid
 def _on(days: list[date], lines: Iterable[T]) -> list[T]:
     chosen = set(days)
     return [line for line in lines if line.usage_date in chosen]
+
+
+FINDERS: dict[DataSource, Callable[[Archive, Tenant, Window], Iterable[Part]]] = {
+    DataSource.REPORTS: _nothing,
+    DataSource.ANALYTICS: _set_aside,
+    DataSource.BOTH: _compared,
+}

@@ -25,7 +25,7 @@ USAGE_READINGS_AGREE = Rule(
     join stax.tenants t using (tenant_id)
     join stax.coverage c using (tenant_id, usage_date)
     where c.report = 'usage_report' and c.state <> 'open'
-      and (tenant_id, usage_date) in (select tenant_id, usage_date from k)
+      and (c.by_key or (tenant_id, usage_date) in (select tenant_id, usage_date from k))
       and ({", ".join(f"coalesce(a.{n}, 0)" for n in _COUNTS)})
           is distinct from ({", ".join(f"coalesce(k.{n}, 0)" for n in _COUNTS)})
     order by 1, 2

@@ -11,15 +11,16 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from stax_pipeline import __version__
-from stax_pipeline.domain.errors import CannotStart
+from stax_pipeline.domain.errors import CannotStart, KeyRejected
 from stax_pipeline.domain.extraction import RawPage, Reading, Report, Window
 from stax_pipeline.domain.readings import COSTS, UsageReader
 from stax_pipeline.domain.time import day_end
+from stax_pipeline.resources.admin_api import NoNewerSource
 from stax_pipeline.resources.lake.raw import RawHeader, RawWriter, store_raw
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse.engine import WarehouseFault, plain_faults
 from stax_pipeline.resources.warehouse.extractions import Extraction, record
-from stax_pipeline.resources.warehouse.tenants import Tenant, note_accepted, note_rejected
+from stax_pipeline.resources.warehouse.tenants import Tenant, note_accepted, note_no_newer_source, note_rejected
 from stax_pipeline.steps.isolation import Tally
 
 
@@ -27,8 +28,10 @@ from stax_pipeline.steps.isolation import Tally
 class Fetched:
     """The pages of one extraction while it runs.
 
-    `refused` has the reasons of lists, by path, that are missing; `excerpt` is the beginning of the answer that ended
-    the extraction as no page; `read` are the days read, where they are not those of the window.
+    `found` counts rows by reading. `children` are organizations of a parent's, whose use is left out; `has_own_use`
+    says whether the parent was seen beside them. `refused` has the reasons of lists, by path, that are missing;
+    `excerpt` is the beginning of the answer that ended the extraction as no page; `read` are the days read, where they
+    are not those of the window.
     """
 
     window: Window
@@ -38,7 +41,9 @@ class Fetched:
     readings: list[Reading] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
-    rows: int = 0
+    found: Counter[Reading] = field(default_factory=Counter)
+    children: frozenset[str] = frozenset()
+    has_own_use: bool = False
     rounded: int = 0
     excerpt: str = ""
     tally: Tally | None = None
@@ -68,7 +73,7 @@ class Fetched:
             self.tally.step()
         self.moment = min(self.moment or page.server_date, page.server_date)
         self.raw.add(page)
-        self.rows += page.rows
+        self.found[page.reading] += page.rows
         if page.reading in COSTS:
             self.rounded += sum(line.is_rounded for line in self.proof.cost(page))
         else:
@@ -103,11 +108,11 @@ def _unknown(unknown: Counter[str]) -> list[str]:
 
 
 class Verdict(NamedTuple):
-    """How one tenant's extraction ended, with which generation of its key."""
+    """How one tenant's extraction ended: the fault and its kind, if any, and which generation of the key was used."""
 
-    fault: str | None
-    rejected: bool
-    generation: int
+    fault: str | None = None
+    kind: type[Exception] | None = None
+    generation: int = 0
 
 
 def keep(
@@ -126,7 +131,9 @@ def keep(
             record(connection, extraction)
             if fetched.refused and not verdict.fault:
                 record(connection, _without_pages(extraction, fetched.missing))
-            if verdict.rejected:
+            if verdict.kind is NoNewerSource and report is Report.ANALYTICS:
+                note_no_newer_source(connection, tenant.tenant_id)
+            if verdict.kind and issubclass(verdict.kind, KeyRejected):
                 note_rejected(connection, tenant.tenant_id, verdict.generation)
             elif not verdict.fault:
                 note_accepted(connection, tenant.tenant_id, verdict.generation, run_id)
@@ -169,5 +176,5 @@ def _store(lake: Lake, run_id: str, report: Report, tenant: Tenant, fetched: Fet
             raise CannotStart(f"The lake cannot be written: {broken.strerror}. Check STAX_LAKE_URL.") from None
     return Extraction(
         extraction_id, tenant.tenant_id, report, fetched.window.start, answered_end, moment, fetched.raw.pages,
-        fetched.rows, digest, path, run_id, fault, asked_end=asked_end if answered_end < asked_end else None,
+        fetched.found.total(), digest, path, run_id, fault, asked_end=asked_end if answered_end < asked_end else None,
     )  # fmt: skip

@@ -6,7 +6,7 @@ The past is read from the raw pages that were kept, and priced by what was recor
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -214,14 +214,16 @@ def read_usages(lake: Lake, extraction: Extraction, days: Iterable[date]) -> Usa
 
 
 def coverage_of(
-    extraction: Extraction, days: Iterable[date], rows: dict[date, int], settle: timedelta
-) -> list[Covered]:
+    extraction: Extraction, days: Iterable[date], rows: dict[date, int], settle: timedelta,
+    keyed: Collection[date] | None = None,
+) -> list[Covered]:  # fmt: skip
     """What the extraction says of these days, with the number of rows by day."""
     moment = extraction.extracted_at
     return [
         Covered(
             extraction.tenant_id, extraction.report, day, extraction.extraction_id, moment, data_through(day, moment),
             is_old_enough_to_settle(day, moment, settle), day_state(day, moment), rows.get(day, 0),
+            keyed is None or day in keyed,
         )
         if day in extraction.window
         else not_reported(extraction, day)

@@ -201,7 +201,7 @@ def _publish_usage(stores: Stores, tenant: Tenant, extraction: Extraction, days:
         written = replace_days(connection, tenant.tenant_id, days, [rows])
         written += replace_days(connection, tenant.tenant_id, key_days, [keyed])
         report = Report(extraction.report)
-        covering = coverage_of(extraction, days, count_by_day(fresh), stores.settle)
+        covering = coverage_of(extraction, days, count_by_day(fresh), stores.settle, key_days)
         cover(connection, tenant.tenant_id, report, days, covering)
         add_publication(connection, tenant.tenant_id, report, Publication(moment, extraction.extraction_id, days))
     return written

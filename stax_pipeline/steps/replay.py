@@ -100,14 +100,13 @@ class _Replayed:
 
 
 def replay(books: Books, reads: DataSource, tenants: Sequence[Tenant], window: Window, tell: Tell) -> Iterator[Outcome]:
-    """Rebuild every table over the window, step by step; the comparison of sources where the setting asks for one."""
+    """Rebuild every table over the window, step by step; `reads` as in `publish_comparison`."""
     yield replay_lines(books, tenants, window, tell("replaying reports"))
     yield replay_organization(books.engine, books.lake, tenants, tell("replaying names", "tenants"))
     yield publish_spend(books, tenants, window, tell("building spend"))[0]
     yield publish_spend_by_key(books, tenants, window, tell("building spend by key"))
     yield publish_reconciliation(books, tenants, window, tell("reconciling"))
-    if reads is not DataSource.REPORTS:
-        yield publish_comparison(books.engine, books.lake, reads, tenants, window, tell("comparing sources", "tenants"))
+    yield publish_comparison(books.engine, books.lake, reads, tenants, window, tell("comparing sources", "tenants"))
 
 
 def replay_lines(books: Books, tenants: Sequence[Tenant], window: Window, progress: Progress) -> Outcome:
@@ -167,7 +166,7 @@ def _go_through(
         by_day.update({day: [] for day in whole})
         for line in lines:
             by_day[line.usage_date].append(line)
-    covering = coverage_of(extraction, days, count_by_day(fresh[0].lines), books.settle)
+    covering = coverage_of(extraction, days, count_by_day(fresh[0].lines), books.settle, fresh[-1].days)
     found.current.update((row.usage_date, row) for row in covering)
 
 

@@ -9,7 +9,8 @@ WINDOW = "usage_date >= :start and usage_date < :end"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`query` selects violations, the tenant's slug first; it may use :start, :end, :now, :refresh, :recent, :version.
+    """`query` selects violations, the tenant's slug first; it may use :start, :end, :now, :refresh, :recent, :source,
+    :version.
 
     `asset` is the asset the rule is about; `severe_share` is the share of tenants above which it is an error. A rule
     that `looks_back` tells of days that the run is not about, and says so in its description.

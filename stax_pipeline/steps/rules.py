@@ -236,15 +236,16 @@ PRICE_BOOK_MATCHES_BILL = Rule(
     0.2,
 )
 
-SOURCES_AGREE = Rule(  # not among RULES: it holds only where both sources are read
+SOURCES_AGREE = Rule(
     "sources_agree",
     "source_comparison",
-    "The reports and the newer source tell the same dollars and tokens on every day that is complete in both.",
+    "The reports and the newer source tell the same dollars and tokens on every day that is complete in both, of "
+    "tenants that are read from both.",
     ("tenant", "usage_date", "reports_usd", "analytics_usd", "difference_usd", "difference_tokens"),
     f"""
     select slug, usage_date, reports_usd, analytics_usd, difference_usd, difference_tokens
-    from stax.source_differences
-    where {WINDOW} and (difference_usd <> 0 or difference_tokens <> 0)
+    from stax.source_differences d join stax.tenants t using (slug)
+    where {WINDOW} and coalesce(t.source, :source) = 'both' and (difference_usd <> 0 or difference_tokens <> 0)
     order by 1, 2
     """,
     1.0,
@@ -281,6 +282,7 @@ RULES = (
     EVERY_TOKEN_PRICED,
     EVERY_USAGE_BILLED,
     PRICE_BOOK_MATCHES_BILL,
+    SOURCES_AGREE,
     GRANTED_LOGINS_ONLY_READ,
     *VIEW_RULES,
 )

@@ -18,7 +18,7 @@ from stax_pipeline.resources.warehouse.tenants import KEY_REJECTED
 
 COLUMNS = ("tenant", "assets", "reason", "mend")
 REJECTED_BEFORE = "left out: Anthropic rejected the key in an earlier run"
-NAMES_ALONE = frozenset({Report.ORGANIZATION})
+NO_FIGURES = frozenset({Report.ORGANIZATION, Report.ANALYTICS})  # names, and what is only compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,8 @@ def _told_once(found: Iterable[tuple[str, str]]) -> list[Failure]:
 
 
 def arrived(connection: sa.Connection, run_id: str, reports: Collection[Report]) -> set[str]:
-    """Slugs that got one of `reports` in that run. Names alone do not count beside a report of dollars or tokens."""
-    wanted = set(reports) - NAMES_ALONE or reports
+    """Slugs that got one of `reports` in that run. Names and comparisons do not count beside dollars or tokens."""
+    wanted = set(reports) - NO_FIGURES or reports
     query = (
         sa.select(tenants.c.slug)
         .join(extractions, extractions.c.tenant_id == tenants.c.tenant_id)

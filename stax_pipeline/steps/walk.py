@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from itertools import groupby
 
-from stax_pipeline.domain.errors import KeyRejected, RequestRejected, TenantStopped
+from stax_pipeline.domain.errors import RequestRejected, TenantStopped
 from stax_pipeline.domain.extraction import Query, Reading, Report, Window
 from stax_pipeline.domain.readings import BUCKETED
 from stax_pipeline.domain.time import may_be_late
@@ -22,6 +22,7 @@ from stax_pipeline.resources.admin_api import (
     RestatedWhileReading,
     StrangeAnswer,
 )
+from stax_pipeline.steps.family import own_alone, require_own
 from stax_pipeline.steps.fetched import Fetched
 from stax_pipeline.steps.isolation import reason
 
@@ -36,12 +37,12 @@ _DAY = timedelta(days=1)
 
 
 class Partial(Exception):
-    """A fault, with the pages that came before it; `refused` where the source answered 400 to a window of days."""
+    """A fault of this kind, with the pages that came before; `refused` where a window of days was answered with 400."""
 
-    def __init__(self, fault: str, fetched: Fetched, rejected: bool = False, refused: bool = False) -> None:
+    def __init__(self, fault: str, fetched: Fetched, kind: type[Exception], refused: bool = False) -> None:
         super().__init__(fault)
         self.fetched = fetched
-        self.rejected = rejected
+        self.kind = kind
         self.refused = refused
 
 
@@ -90,22 +91,26 @@ async def _read_window(
     session: OrganizationSession, queries: Sequence[Query], fetched: Fetched, passed_on: tuple[type[TenantStopped], ...]
 ) -> Fetched:
     """All readings of the window, parsed once to prove them readable; faults other than `passed_on` keep the pages."""
+    fault: str
+    kind: type[Exception]
     try:
+        queries = await own_alone(session, queries, fetched)
         for reading, parts in groupby(queries, key=lambda query: query.reading):
             if any([await _read_query(session, query, fetched) for query in parts]):
                 fetched.readings.append(reading)
+        require_own(fetched)
         fetched.finish()
     except passed_on:
         raise
     except TenantStopped as error:
-        fault, rejected = reason(error, "walking"), isinstance(error, KeyRejected)
+        fault, kind = reason(error, "walking"), type(error)
         refused = _is_of_the_window(error, queries[0], fetched)
         fetched.excerpt = excerpt_of(error)
     else:
         if fetched.readings:
             return fetched
-        fault, rejected, refused = fetched.missing, False, False
-    raise Partial(fault, fetched, rejected, refused)
+        fault, kind, refused = fetched.missing, RequestRejected, False
+    raise Partial(fault, fetched, kind, refused)
 
 
 def _is_of_the_window(error: TenantStopped, first: Query, fetched: Fetched) -> bool:

@@ -13,6 +13,7 @@ GRAPH = {
     "raw_cost_report": ("raw", set(), True),
     "raw_usage_report": ("raw", set(), True),
     "raw_organization": ("raw", set(), False),
+    "raw_analytics": ("raw", set(), True),
     "cost_lines": ("normalized", {"raw_cost_report", "usage_lines", "price_book"}, True),
     "usage_lines": ("normalized", {"raw_usage_report"}, True),
     "usage_by_key": ("normalized", {"raw_usage_report"}, True),
@@ -21,6 +22,7 @@ GRAPH = {
     "spend": ("analytics", {"cost_lines", "usage_lines", "price_book"}, True),
     "spend_by_key": ("analytics", {"spend", "usage_by_key"}, True),
     "reconciliation": ("analytics", {"cost_lines", "usage_lines", "price_book"}, True),
+    "source_comparison": ("analytics", {"cost_lines", "usage_lines", "raw_analytics"}, True),
 }
 CHECKS = {
     "spend": {
@@ -35,6 +37,7 @@ CHECKS = {
     "reconciliation": {"price_book_matches_bill", "reconciliation_ties_to_cost_lines"},
     "cost_lines": {"cost_lines_tie_to_report", "restatements_tie_to_cost_lines"},
     "usage_lines": {"usage_lines_tie_to_report"},
+    "source_comparison": {"sources_agree", "set_aside_ties_to_report"},
 }  # fmt: skip
 ASSETS = defs.resolve_asset_graph()
 SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}

@@ -134,6 +134,26 @@ def test_sync_reads_a_range_again_and_changes_nothing_while_readers_hold_every_c
 
 
 @pytest.mark.usefixtures("connected")
+def test_one_outage_is_one_line_for_all_tenants_and_names_the_host(
+    stax: Stax, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stax("connect", "globex", "--key-file", "-", "--no-sync", typed=simulator.keys["globex"]).code == 0
+    monkeypatch.setenv("STAX_ANTHROPIC_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("stax_pipeline.resources.admin_api.retry.BASE_SECONDS", 0.0)
+    ended = stax("sync", "--days", "1")
+    assert ended.code == 1
+    [line] = re.findall(r"^failed: .*Admin API.*$", ended.err, re.MULTILINE)
+    assert line.startswith("failed: 2 tenants (acme, globex): cost_report, organization, usage_report: ")
+    assert "Admin API at 127.0.0.1:9 did not answer to GET /v1/organizations/me: no connection" in line
+    assert line.endswith("The next sync tries again; `stax sync SLUG` does so now.")
+    assert re.search(r"^Run \S+ failed for 2 of 2 tenants\.$", ended.err, re.MULTILINE)
+    shown = stax("status").out
+    assert len(re.findall(r"^last error of 2 tenants \(acme, globex\): .*127\.0\.0\.1:9", shown, re.MULTILINE)) == 1
+    assert shown.count("did not answer") == 1
+    assert "what to do about 2 tenants (acme, globex): " in shown
+
+
+@pytest.mark.usefixtures("connected")
 def test_a_failed_tenant_is_named_with_its_reason_and_the_others_go_on(
     stax: Stax, simulator: Simulator, engine: sa.Engine
 ) -> None:

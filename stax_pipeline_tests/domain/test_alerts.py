@@ -296,7 +296,8 @@ class TestMessage:
         written = [one["tenant"] for one in (*message.new, *message.gone)]
         heard = [*written, *(more.tenant for more in message.more for _ in range(more.new + more.gone))]
         assert sorted(map(str, heard)) == sorted(alert.slug for part in found for alert in part)
-        assert len(written) <= SHOWN and len(set(heard)) <= TENANTS
+        paragraphs = message.text.count("  What to do: ") + message.text.count("  It was: ")
+        assert paragraphs <= SHOWN and len(written) <= SHOWN + 2 * TENANTS and len(set(heard)) <= TENANTS
         assert len(set(heard)) == min(TENANTS, len({alert.slug for alert in alerts}))
         assert all(f"of {more.tenant}" in message.text for more in message.more)
 
@@ -337,3 +338,31 @@ def test_no_name_in_a_message_draws_on_a_screen() -> None:
         said = [message.title, *message.text.split("\n"), *(value for value in item.values() if value)]
         assert all(line.isprintable() for line in said)
         assert "\\u009b1m" in message.text
+
+
+class TestOneOutage:
+    """What many tenants met at once is one paragraph, and takes no other tenant's place."""
+
+    def late(self, number: int) -> Cause:
+        tenant = UUID(int=number)
+        what = "The cost_report of 2026-11-21 is late: not complete yet."
+        todo = f"`stax sync tenant-{number}` fetches again."
+        return Cause(tenant, f"tenant-{number}", Kind.TENANT_LATE, "", None, what, todo)
+
+    def test_it_is_told_once_for_all(self) -> None:
+        causes = [self.late(number) for number in range(10, 10 + SHOWN + 30)]
+        other = Cause(UUID(int=5), "apart", Kind.KEY_REJECTED, "", None, "Rejected.", "Ask.")
+        message = digest(Due(advance([], [*causes, other], EVERY, START), []))
+        assert message.text.count("is late: not complete yet.") == 1
+        assert f"{SHOWN + 30} tenants (tenant-10, " in message.text
+        assert "What to do: `stax sync SLUG` fetches again." in message.text
+        assert "apart: admin key rejected" in message.text
+        assert message.more == []
+        assert {item["tenant"] for item in message.new} == {"apart", *(cause.slug for cause in causes)}
+
+    def test_its_end_too(self) -> None:
+        causes = [self.late(number) for number in (10, 11)]
+        gone = [alert._replace(resolved_at=START + TICK) for alert in advance([], causes, EVERY, START)]
+        text = digest(Due([], gone)).text
+        assert text.count("gone: data is late") == 1
+        assert "2 tenants (tenant-10, tenant-11): gone: data is late" in text

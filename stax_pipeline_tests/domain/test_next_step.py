@@ -20,6 +20,21 @@ from stax_pipeline.domain.next_step import accept_shrink, next_step
         ),
         ("unit mismatch: far apart", False, "Compare a day with the Console; if the Console is right, a price"),
         ("shrunk: 2026-11-20: 9.00 → 0.00 dollars", False, "Compare these days with the Console; if they are right,"),
+        (
+            "Anthropic answered 403 to GET /v1/organizations/users; the key is valid but lacks the scope read:x",
+            False,
+            "Ask for an Admin key with that scope, then `stax rotate-key acme`. All else is fetched.",
+        ),
+        (
+            "Anthropic answered 403 to GET /v1/organizations/analytics/cost; the key is valid but lacks the scope x",
+            False,
+            "Ask for an Admin key with that scope, then `stax rotate-key acme`, or `stax tenants set acme --source",
+        ),
+        (
+            "this organization does not have Anthropic's newer source",
+            False,
+            "`stax tenants set acme --source reports` reads the reports alone.",
+        ),
         ("another organisation; `stax rotate-key acme` with the right one", False, ""),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from dagster._utils.error import serializable_error_info_from_exc_info
 
-from stax_pipeline.domain.errors import StaxError
+from stax_pipeline.domain.errors import CannotStart, StaxError
 from stax_pipeline.resources.warehouse.engine import connect_engine, plain_faults
 from stax_pipeline.resources.warehouse.roles import logins
 from stax_pipeline.resources.warehouse.tables import admin_keys
@@ -106,3 +106,26 @@ def test_postgres_tells_the_loader_no_row_of_a_table_with_policies(engine: sa.En
 def test_the_embedded_server_logs_no_statement(engine: sa.Engine, setting: str, value: str) -> None:
     with engine.connect() as connection:
         assert connection.exec_driver_sql(f"show {setting}").scalar_one() == value
+
+
+@pytest.mark.parametrize("change", [{"password": "wrong"}, {"username": "nobody_here"}, {"database": "nowhere"}])
+def test_a_login_that_is_refused_is_not_called_out_of_reach(stax_home: Path, change: dict[str, str]) -> None:
+    url = sa.make_url(logins(read_settings({"STAX_HOME": str(stax_home)})).loader).set(**change)
+    refused = connect_engine(url.render_as_string(hide_password=False))
+    with pytest.raises(CannotStart) as told, plain_faults("reading"), refused.connect():
+        pass
+    refused.dispose()
+    assert "the database does not let this login in (" in str(told.value)
+    assert "not reachable" not in str(told.value)
+
+
+def test_a_server_that_is_not_there_is_named() -> None:
+    refused = connect_engine("postgresql+psycopg2://u:secretword@127.0.0.1:1/stax")
+    with (
+        pytest.raises(CannotStart, match="the database is not reachable") as told,
+        plain_faults("x"),
+        refused.connect(),
+    ):
+        pass
+    assert "127.0.0.1" in str(told.value)
+    assert "secretword" not in str(told.value)

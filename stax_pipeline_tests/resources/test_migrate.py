@@ -249,7 +249,7 @@ class TestWithoutCreaterole:
         return {"STAX_HOME": str(home), "STAX_DATABASE_URL": plain.render_as_string(hide_password=False), **more}
 
     def test_the_missing_variables_are_named(self, plain: sa.URL, tmp_path: Path) -> None:
-        with pytest.raises(CannotStart, match="STAX_LOADER_URL and STAX_ANALYST_URL is not set"):
+        with pytest.raises(CannotStart, match="roles, and STAX_LOADER_URL and STAX_ANALYST_URL are not set"):
             upgrade(read_settings(self.environment(plain, tmp_path)))
 
     def test_with_named_logins_it_migrates(self, plain: sa.URL, tmp_path: Path) -> None:

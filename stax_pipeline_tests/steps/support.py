@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from stax_pipeline.domain.extraction import DataSource, Report, Window
+from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.domain.prices import shipped_prices
 from stax_pipeline.resources.admin_api import Limits, admin_api
 from stax_pipeline.resources.tenant_secrets import master_keys, open_key
@@ -85,15 +85,14 @@ def sync(
     reports: Iterable[Report] = REPORTS,
 ) -> Ran:  # fmt: skip
     """Every step of a run over `window`, in the order of the graph; `reports` are those that are extracted, the newer
-    source beside them where the settings say so.
+    source beside them for tenants that are read from both.
     """
     ran = Ran()
-    reads = made.settings.source
     with made.engine.begin() as connection:
         record_prices(connection, shipped_prices())
         tenants = tenants_to_sync(connection, slugs)
     run_id = f"run-{uuid4()}"
-    for report in (*reports, *([Report.ANALYTICS] if reads is DataSource.BOTH else [])):
+    for report in (*reports, Report.ANALYTICS):
         ran.steps[report] = fetch(made, report, tenants, window, run_id)
     settle = made.settings.settle
     stores, books = Stores(made.engine, made.lake, settle, accept_shrink), Books(made.engine, made.lake, settle)
@@ -103,8 +102,7 @@ def sync(
     ran.steps["spend"] = publish_spend(books, tenants, window)[0]
     ran.steps["by_key"] = publish_spend_by_key(books, tenants, window)
     ran.steps["reconciliation"] = publish_reconciliation(books, tenants, window)
-    if reads is not DataSource.REPORTS:
-        ran.steps["comparison"] = publish_comparison(made.engine, made.lake, reads, tenants, window)
+    ran.steps["comparison"] = publish_comparison(made.engine, made.lake, made.settings.source, tenants, window)
     return ran
 
 

@@ -15,6 +15,7 @@ from stax_pipeline.settings import Settings, read_settings
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
+    from stax_pipeline.domain.alerts import Alert
     from stax_pipeline.resources.warehouse.alerts import Failing
 
 TWO_TICKS = timedelta(minutes=10)
@@ -82,10 +83,10 @@ def test() -> None:
 
 
 def _print_open(settings: Settings) -> None:
-    from stax_pipeline.cli import render
     from stax_pipeline.cli.database import analyst
     from stax_pipeline.domain.alert_message import counted, in_turn, worst_first
     from stax_pipeline.domain.alerts import Due
+    from stax_pipeline.domain.reasons import together
     from stax_pipeline.resources.warehouse.alerts import read_alerts, read_failing
 
     with analyst(settings) as connection:
@@ -94,13 +95,18 @@ def _print_open(settings: Settings) -> None:
     if not found:
         click.echo("No alert is open.")
     shown = sorted(in_turn(found), key=worst_first)
-    for alert in shown:
-        told = f"told {render.instant(alert.notified_at)}" if alert.notified_at else "not told yet"
-        click.echo(f"{alert.slug}: {alert.kind}, open since {render.instant(alert.opened_at)}, {told}")
-        click.echo(f"  {alert.what}\n  What to do: {alert.todo}")
+    for told in together((alert.slug, _open(alert), alert.todo) for alert in shown):
+        click.echo(f"{told.who}: {told.reason}\n  What to do: {told.step}")
     for more in counted(Due(found, []), Due(shown, [])):
         click.echo(f"{more}: `stax sql` has them, in table alerts.")
     _print_channels(settings, failing)
+
+
+def _open(alert: Alert) -> str:
+    from stax_pipeline.cli import render
+
+    told = f"told {render.instant(alert.notified_at)}" if alert.notified_at else "not told yet"
+    return f"{alert.kind}, open since {render.instant(alert.opened_at)}, {told}\n  {alert.what}"
 
 
 def _print_last_look(settings: Settings) -> None:

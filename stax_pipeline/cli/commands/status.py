@@ -1,4 +1,4 @@
-"""`stax status` and `stax tenants`: what an operator looks at first."""
+"""`stax status`: what an operator looks at first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SUMMED_DAYS = 30
 _KEYS = """
-select t.slug, t.name, t.status, t.created_at, k.key_hint, k.validated_at
+select t.slug, t.name, t.status, t.created_at, k.key_hint, k.validated_at, t.source
 from stax.tenants t
 left join stax.admin_keys k on k.tenant_id = t.tenant_id and k.revoked_at is null
 order by t.slug
@@ -66,7 +66,7 @@ class Status(NamedTuple):
 
 
 class Known(NamedTuple):
-    """One tenant and the hint of its key in use."""
+    """One tenant, the hint of its key in use, and what it is read from where that was set."""
 
     slug: str
     name: str
@@ -74,6 +74,7 @@ class Known(NamedTuple):
     created_at: datetime
     key_hint: str | None
     validated_at: datetime | None
+    source: str | None
 
 
 @click.command()
@@ -94,33 +95,14 @@ def status(as_json: bool) -> None:
     elif found:
         _print_status(found)
     else:
-        _print_none()
+        print_none()
 
 
-@click.command()
-def tenants() -> None:
-    """List the tenants: name, state, since when, key hint."""
-    from stax_pipeline.cli.database import reading
-    from stax_pipeline.cli.render import table
-
-    settings = read_settings()
-    with reading(settings):
-        found = _known(settings)
-    if not found:
-        _print_none()
-        return
-    rows = [
-        (one.slug, one.name, one.status, f"{one.created_at:%Y-%m-%d}", f"…{one.key_hint}" if one.key_hint else "none")
-        for one in found
-    ]
-    click.echo(table(("tenant", "name", "status", "since", "key"), rows))
-
-
-def _print_none() -> None:
+def print_none() -> None:
     click.echo("There is no tenant yet. `stax connect acme` connects one.", err=True)
 
 
-def _known(settings: Settings) -> list[Known]:
+def known(settings: Settings) -> list[Known]:
     """As the loader, who alone may look at keys; hints leave, ciphertexts do not."""
     import sqlalchemy as sa
 
@@ -147,7 +129,7 @@ def _status(settings: Settings) -> list[Status]:
             one.slug, one.status, one.key_hint, row.usage_data_through, row.cost_data_through, row.complete_through,
             row.lowest, row.highest, _last_error(row), _next_step(one, row.error), dollars[one.slug],
         )
-        for one in _known(settings) if (row := reached.get(one.slug))
+        for one in known(settings) if (row := reached.get(one.slug))
     ]  # fmt: skip
 
 
@@ -170,6 +152,7 @@ def _print_status(found: Sequence[Status]) -> None:
     from stax_pipeline.cli import render
     from stax_pipeline.cli.summary import DOLLARS
     from stax_pipeline.domain.plain_text import plain
+    from stax_pipeline.domain.reasons import together
 
     rows = [
         (
@@ -184,11 +167,11 @@ def _print_status(found: Sequence[Status]) -> None:
     click.echo(f"\nThe last {SUMMED_DAYS} complete days and today (USD):")
     dollars = [(one.tenant, *one.dollars.shown) for one in found]
     click.echo(render.table(("tenant", *DOLLARS), dollars, right=DOLLARS))
-    for one in found:
-        if one.last_error:
-            click.echo(f"last error of {one.tenant}: {plain(one.last_error)}")
-        if one.next_step:
-            click.echo(f"what to do about {one.tenant}: {plain(one.next_step)}")
+    for told in together((one.tenant, one.last_error or "", one.next_step or "") for one in found):
+        if told.reason:
+            click.echo(f"last error of {told.who}: {plain(told.reason)}")
+        if told.step:
+            click.echo(f"what to do about {told.who}: {plain(told.step)}")
 
 
 def _error_bar(one: Status) -> str:

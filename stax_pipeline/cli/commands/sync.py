@@ -51,6 +51,7 @@ def report(settings: Settings, ran: object, slugs: Sequence[str]) -> bool:
     from stax_pipeline.cli.summary import summarize, summary_table
     from stax_pipeline.domain.next_step import next_step
     from stax_pipeline.domain.plain_text import plain
+    from stax_pipeline.domain.reasons import together
 
     assert isinstance(ran, Ran)
     stale = set(ran.failures) if ran.success else set(slugs)
@@ -59,11 +60,19 @@ def report(settings: Settings, ran: object, slugs: Sequence[str]) -> bool:
         rejected = set(connection.execute(sa.text(_REJECTED)).scalars())
     for warning in ran.warnings:
         click.echo(f"check: {plain(warning)}", err=True)
-    for slug, failures in sorted(ran.failures.items()):
-        for failure in failures:
-            step = next_step(slug, failure.reason, key_rejected=slug in rejected)
-            told = f"{', '.join(sorted(failure.where))}: {failure.reason.rstrip('.')}. {step}"
-            click.echo(f"failed: tenant {slug}: {plain(told.rstrip())}", err=True)
+    failed = (
+        (
+            slug,
+            f"{', '.join(sorted(failure.where))}: {failure.reason}",
+            next_step(slug, failure.reason, key_rejected=slug in rejected),
+        )
+        for slug, failures in sorted(ran.failures.items())
+        for failure in failures
+    )
+    for told in together(failed):
+        words = f"{told.reason.rstrip('.')}. {told.step}".rstrip()
+        tenant = "tenant " if len(told.slugs) == 1 else ""
+        click.echo(f"failed: {tenant}{told.who}: {plain(words)}", err=True)
     for step, reason in ran.broken.items():
         click.echo(f"failed: step {step}: {reason}", err=True)
     if ran.reason:

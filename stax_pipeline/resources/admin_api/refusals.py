@@ -20,7 +20,7 @@ from stax_pipeline.domain.errors import (
 )
 from stax_pipeline.domain.extraction import ANALYTICS_ROOT, COST_PATH, ME_PATH, USAGE_PATH
 from stax_pipeline.domain.json_strict import loads
-from stax_pipeline.domain.next_step import LACKS_SCOPE
+from stax_pipeline.domain.next_step import LACKS_SCOPE, NO_NEWER_SOURCE
 from stax_pipeline.resources.admin_api.headers import asked_wait, request_id_of, server_date_of, word
 from stax_pipeline.resources.admin_api.retry import Kind, Trouble
 from stax_pipeline.resources.admin_api.scrubber import Scrubber
@@ -104,7 +104,7 @@ def _final(refusal: _Refusal) -> TenantStopped:
         return _forbidden(refusal)
     is_newer = refusal.path.startswith(ANALYTICS_ROOT)
     if refusal.status == 400 and is_newer and (refusal.error_code in NOT_OFFERED or "HIPAA" in refusal.message):
-        return _rejected(NoNewerSource, refusal, "this organization does not have Anthropic's newer source")
+        return _rejected(NoNewerSource, refusal, f"this organization {NO_NEWER_SOURCE}")
     if (refusal.status, refusal.path) == (404, ME_PATH) or (not is_newer and refusal.error_code == NOT_FOR_THIS_TYPE):
         return _rejected(NoOrganization, refusal, "individual accounts have no Admin API; set up an organization")
     return _rejected(RequestRejected, refusal)

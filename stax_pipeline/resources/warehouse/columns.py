@@ -70,8 +70,8 @@ def json(name: str, comment: str) -> sa.Column[Any]:
     return sa.Column(name, JSONB, nullable=False, server_default="{}", comment=comment)
 
 
-def flag(name: str, comment: str) -> sa.Column[Any]:
-    return sa.Column(name, sa.Boolean, nullable=False, comment=comment)
+def flag(name: str, comment: str, **options: Any) -> sa.Column[Any]:
+    return sa.Column(name, sa.Boolean, nullable=False, comment=comment, **options)
 
 
 def binary(name: str, comment: str) -> sa.Column[Any]:

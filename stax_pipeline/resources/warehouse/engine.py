@@ -38,8 +38,10 @@ def search_in(path: str, connection: Any) -> None:
 
 
 _ALL_TAKEN = ("too many connections", "too many clients", "connection slots are reserved")
-
-
+_SHUT_OUT = (
+    "authentication failed", "no password supplied", "no pg_hba.conf entry", "is not permitted to log in",
+    "does not exist", "permission denied for database", "User does not have CONNECT",
+)  # fmt: skip
 _UNPROVEN = ("SSL", "certificate", "authentication method requirement")
 
 
@@ -79,6 +81,10 @@ def _plain(doing: str, fault: object) -> StaxError:
             f"{doing}: the database's server did not prove itself ({said}). Off this machine it must: by TLS, with a "
             "certificate that STAX_DATABASE_CA_FILE or the system's bundle vouches for, and by asking for "
             "scram-sha-256. sslmode= and require_auth= in the URL say otherwise; docs/security.md tells which."
+        )
+    if gone and any(words in said for words in _SHUT_OUT):
+        return CannotStart(
+            f"{doing}: the database does not let this login in ({said}). Check user, password and database in the URL."
         )
     if gone or state.startswith(("08", "57P")):
         return CannotStart(f"{doing}: the database is not reachable ({said}). Check STAX_DATABASE_URL or `stax up`.")

@@ -216,6 +216,7 @@ class Covered(NamedTuple):
     old_enough_to_settle: bool
     state: str
     rows: int
+    by_key: bool = True
 
 
 def covered(connection: sa.Connection, tenant_id: UUID, report: Report, window: Window) -> dict[date, Covered]:

@@ -212,7 +212,8 @@ def require_named_logins(settings: Settings) -> None:
     ]
     if missing:
         raise CannotStart(
-            f"The user of STAX_DATABASE_URL may not create roles and {' and '.join(missing)} is not set. "
+            f"The user of STAX_DATABASE_URL may not create roles, and {' and '.join(missing)} "
+            f"{'are' if len(missing) > 1 else 'is'} not set. "
             "Grant it CREATEROLE, or create the loader and analyst logins yourself and name them."
         )
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.extraction import DataSource
 from stax_pipeline.domain.slug import parse_slug
 from stax_pipeline.resources.key_encryption import SealedKey, StoredKeyDamaged
 from stax_pipeline.resources.warehouse.tables import admin_keys, coverage, extractions, tenants
@@ -25,6 +26,12 @@ class Tenant(NamedTuple):
     status: str
     created_at: datetime
     first_sync_run_id: str | None
+    source: DataSource | None = None
+    newer_source_refused_at: datetime | None = None
+
+    def reads(self, default: DataSource) -> DataSource:
+        """What this tenant is read from; `default` where nothing was set for it."""
+        return DataSource(self.source) if self.source else default
 
 
 class StoredKey(NamedTuple):
@@ -82,6 +89,19 @@ def add_tenant(connection: sa.Connection, tenant: Tenant) -> None:
 
 def set_status(connection: sa.Connection, tenant_id: UUID, status: str) -> None:
     connection.execute(tenants.update().where(tenants.c.tenant_id == tenant_id).values(status=status))
+
+
+def set_source(connection: sa.Connection, tenant_id: UUID, source: DataSource | None) -> None:
+    """Read the tenant from there, from STAX_SOURCE when None; a newer source that was refused is asked again."""
+    connection.execute(
+        tenants.update().where(tenants.c.tenant_id == tenant_id).values(source=source, newer_source_refused_at=None)
+    )
+
+
+def note_no_newer_source(connection: sa.Connection, tenant_id: UUID) -> None:
+    connection.execute(
+        tenants.update().where(tenants.c.tenant_id == tenant_id).values(newer_source_refused_at=sa.func.now())
+    )
 
 
 def note_rejected(connection: sa.Connection, tenant_id: UUID, generation: int) -> None:

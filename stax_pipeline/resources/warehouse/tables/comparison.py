@@ -7,7 +7,7 @@ from stax_pipeline.resources.warehouse.tables.shared import dimensions, loaded
 
 source_comparison = table(
     "source_comparison",
-    "The reports and the newer analytics source beside each other; with STAX_SOURCE=analytics only what is set aside",
+    "The reports and the newer source beside each other; for tenants read from the newer one alone what is set aside",
     usage_date(),
     tenant(),
     *dimensions(

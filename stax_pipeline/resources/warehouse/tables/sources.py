@@ -36,6 +36,13 @@ tenants = table(
         "The run that made the first backfill, NULL before it",
         null=True,
     ),
+    text("source", "reports, analytics or both: what this tenant is read from; NULL for STAX_SOURCE", null=True),
+    instant(
+        "newer_source_refused_at",
+        "When Anthropic said that this organisation has no newer source; it is not compared from then on",
+        null=True,
+    ),
+    sa.CheckConstraint("source in ('reports', 'analytics', 'both')", name="source"),
     sa.CheckConstraint("status in ('connected', 'key_rejected', 'disconnected')", name="status"),
 )
 
@@ -125,6 +132,7 @@ coverage = table(
     ),
     text("state", "open, provisional, complete, or not reported yet: over, and asked for in vain"),
     count("rows", "Rows of the day in that extraction"),
+    flag("by_key", "Whether that extraction read usage by key for the day; true for cost", server_default=sa.true()),
     sa.CheckConstraint("state in ('open', 'provisional', 'complete', 'not reported yet')", name="state"),
 )
 
