@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -84,7 +85,7 @@ def restore_rows_and_raw(reader: ArchiveReader, owner: sa.Engine, logins: Logins
                 done.raw_objects += 1
         if loaded != reader.rows or loaded.keys() != expected.keys():
             raise BackupRefused("This backup does not hold the rows that its manifest counts. No row was changed.")
-        _refuse_bad_names(connection)
+        _refuse_bad_names(connection, loaded)
         close_after_loading(connection, logins, opened)
     done.rows, done.absent = sum(loaded.values()), reader.absent
     return done
@@ -116,17 +117,19 @@ def _expected(words: dict[str, Any], opened: list[Dumped]) -> dict[str, Dumped]:
     return {f"postgres/{name}.copy": Dumped(name, columns) for name, columns in written.items()}
 
 
-def _refuse_bad_names(connection: sa.Connection) -> None:
+def _refuse_bad_names(connection: sa.Connection, loaded: Collection[str]) -> None:
     """What was loaded passed through neither `stax connect` nor `stax grant`: only a forged backup holds such names,
     and commands to type are shown with them.
     """
-    slugs = connection.exec_driver_sql("select slug from stax.tenants").scalars().all()
-    roles = connection.exec_driver_sql("select role_name from stax.tenant_grants").scalars().all()
-    for parse, name in [*((parse_slug, slug) for slug in slugs), *((parse_role, role) for role in roles)]:
-        try:
-            parse(name)
-        except WrongUse as fault:
-            raise BackupRefused(f"This backup was not made by stax: {fault} No row was changed.") from None
+    for table, column, parse in (("tenants", "slug", parse_slug), ("tenant_grants", "role_name", parse_role)):
+        if f"postgres/{table}.copy" not in loaded:  # it came with a later schema
+            continue
+        query = sa.select(sa.column(column, sa.Text)).select_from(sa.table(table, schema="stax"))
+        for name in connection.execute(query).scalars():
+            try:
+                parse(name)
+            except WrongUse as fault:
+                raise BackupRefused(f"This backup was not made by stax: {fault} No row was changed.") from None
 
 
 def _holds(lake: Lake, path: str, sha256: str) -> bool:
