@@ -7,10 +7,11 @@ and never change. Parquet is left out, since it is made of the rows, and so is D
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -21,7 +22,6 @@ from stax_pipeline.resources.lake.store import Lake, ObjectMissing, ObjectUnread
 from stax_pipeline.resources.warehouse.dump import begin_snapshot, dump
 from stax_pipeline.resources.warehouse.engine import plain_faults
 from stax_pipeline.resources.warehouse.migrate import revision_of
-from stax_pipeline.resources.warehouse.tenants import Tenant, all_tenants
 from stax_pipeline.steps.isolation import Progress
 
 NOT_ASKED_FOR = "left out on request"
@@ -59,8 +59,8 @@ def back_up(sources: Sources, path: Path, *, with_raw: bool, progress: Progress)
         with plain_faults("reading the warehouse"), sources.loader.connect() as connection:
             snapshot = connection.execution_options(**options)
             _write_rows(snapshot, archive, path.parent, revision, done)
-            for number, tenant in enumerate(tenants := all_tenants(snapshot), start=1):
-                for entry in _raw_objects(snapshot, sources.lake, tenant):
+            for number, tenant_id in enumerate(tenants := _tenant_ids(snapshot), start=1):
+                for entry in _raw_objects(snapshot, sources.lake, tenant_id):
                     _write_raw(sources.lake, archive, entry, with_raw, done)
                 progress(number, len(tenants))
             done.tenants = len(tenants)
@@ -92,11 +92,16 @@ def _write_rows(
             done.rows += count
 
 
-def _raw_objects(snapshot: sa.Connection, lake: Lake, tenant: Tenant) -> Iterator[Entry]:
+def _tenant_ids(snapshot: sa.Connection) -> Sequence[UUID]:
+    """Of whatever version the schema is: a backup is taken before an upgrade too."""
+    return snapshot.exec_driver_sql("select tenant_id from stax.tenants order by slug").scalars().all()
+
+
+def _raw_objects(snapshot: sa.Connection, lake: Lake, tenant_id: UUID) -> Iterator[Entry]:
     """What the tenant's extractions name, with its recorded hash, and what else lies in its folders, without one."""
     query = "select raw_uri, sha256 from stax.extractions where tenant_id = :id and raw_uri is not null"
-    named = {row.raw_uri: row.sha256 for row in snapshot.execute(sa.text(query), {"id": tenant.tenant_id})}
-    held = {path for report in Report for path in lake.paths(f"raw/{report}/tenant={tenant.tenant_id}")}
+    named = {row.raw_uri: row.sha256 for row in snapshot.execute(sa.text(query), {"id": tenant_id})}
+    held = {path for report in Report for path in lake.paths(f"raw/{report}/tenant={tenant_id}")}
     for path in sorted(named.keys() | set(filter(is_usable_name, held))):
         yield Entry(path, named.get(path, ""), 0)
 
