@@ -160,6 +160,8 @@ def refused_in_one_line(ended: Ended, words: str) -> None:
         ("“" + SECRET + "”", "character that no key has"),
         ("", "No key was given"),
         (SECRET * 3000, "too long"),
+        ("hello", "This is not an Anthropic key"),
+        ("sk-ant-api01-" + "Zq7vNeverToBeSeen" * 3, "this is a Claude Enterprise key"),
     ],
 )
 @pytest.mark.usefixtures("settings")
@@ -169,6 +171,13 @@ def test_a_refused_key_is_exit_code_4_and_never_shown(stax: Stax, typed: str, wo
     assert words in ended.err
     assert "NeverToBeSeen" not in ended.said
     assert stax("tenants").out == ""
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize("typed", ["hello", "sk-ant-api01-x", "sk-ant-api03-x", "sk-ant-oat01-x"])
+def test_what_is_no_admin_key_is_never_sent(stax: Stax, simulator: Simulator, typed: str) -> None:
+    assert stax("connect", "acme", "--key-file", "-", typed=typed).code == 4
+    assert list(simulator.requests) == []
 
 
 def test_a_key_file_and_an_odd_prefix(stax: Stax, settings: Settings, simulator: Simulator, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_a_failed_tenant_is_named_with_its_reason_and_the_others_go_on(
     ended = stax("sync", "--days", "1")
     assert ended.code == 1
     [told] = re.findall(r"^failed: tenant acme: .*$", ended.err, re.MULTILINE)
-    assert told.startswith("failed: tenant acme: cost_report: Anthropic answered 401")
+    assert told.startswith("failed: tenant acme: cost_report, organization, usage_report: Anthropic answered 401")
     assert "then `stax rotate-key acme`." in told
     assert "tries again" not in ended.err
     assert re.search(r"^acme \*", ended.out, re.MULTILINE) and re.search(r"^globex  ", ended.out, re.MULTILINE)

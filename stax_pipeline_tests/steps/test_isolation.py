@@ -98,9 +98,9 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
         lambda s, key: s.faults.add(faults.status(403), key=key, path=COST, times=None), "403", "key_rejected",
     ),
     "NaN": (lambda s, key: s.faults.add(faults.nan_amount(), key=key, path=COST, times=None), "NaN", "connected"),
-    "19 decimals": (
-        lambda s, key: s.faults.add(faults.amounts(lambda _: "0.12345678901234567"), key=key, path=COST, times=None),
-        "decimals", "connected",
+    "23 whole digits": (
+        lambda s, key: s.faults.add(faults.amounts(lambda _: "9" * 23), key=key, path=COST, times=None),
+        "20 whole digits", "connected",
     ),
     "euros": (lambda s, key: s.faults.add(faults.currency(), key=key, path=COST, times=None), "EUR", "connected"),
     "missing amount": (

@@ -157,6 +157,22 @@ class TestOneScope:
         assert status(made, "acme") == "key_rejected"
 
 
+class TestTheOrganizationItself:
+    def test_an_account_that_lost_its_organization_is_told_so(self, made: Installation) -> None:
+        refuse(made, faults.status(404), "organizations/me")
+        sync(made)
+        assert all("individual accounts have no Admin API; set up an organization" in e for e in errors(made, "acme"))
+        assert status(made, "acme") == "connected"
+
+    def test_a_spend_limit_of_its_contract_is_asked_about_once_a_report(self, made: Installation) -> None:
+        limit = faults.error_envelope("rate_limit_error", 429, "contract_spend_limit_reached")
+        refuse(made, limit, "cost_report")
+        sync(made)
+        assert asked(made, COST) == 1
+        assert "paused by the provider until that limit is raised" in errors(made, "acme")[0]
+        assert days_of(made, "usage_lines") == DAYS.days
+
+
 class TestOldDaysOfOneQuery:
     MONTH = Window(DAYS.end - timedelta(days=31), DAYS.end)
 

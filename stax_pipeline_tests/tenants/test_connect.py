@@ -142,6 +142,23 @@ def test_a_refused_key_is_not_stored_and_the_good_one_stays(
     assert stored_key(engine, settings, "acme") == good
 
 
+@pytest.mark.parametrize(
+    ("fault", "path"),
+    [
+        (faults.status(404), "organizations/me"),
+        (faults.error_envelope("invalid_request_error", 400, "organization_type_not_supported"), "organizations/me"),
+        (faults.error_envelope("invalid_request_error", 400, "organization_type_not_supported"), "cost_report"),
+    ],
+)
+def test_an_individual_account_is_told_to_set_up_an_organization(
+    settings: Settings, engine: sa.Engine, simulator: Simulator, fault: Fault, path: str
+) -> None:
+    simulator.faults.add(fault, path=path, times=None)
+    with pytest.raises(KeyRefused, match="Individual accounts have no Admin API; set up an organization"):
+        connect(settings, engine, "acme", None, key_of(simulator, "acme"))
+    assert count(engine, "tenants") == 0
+
+
 TRIALS: dict[str, tuple[Fault, type[StaxError], str]] = {
     "401": (faults.status(401), KeyRefused, "does not accept this key"),
     "403": (faults.status(403), KeyRefused, "does not let it read"),
