@@ -81,10 +81,11 @@ def _places(host: str, said: dict[str, list[str]]) -> Iterator[str]:
 
 
 def _is_on_this_machine(place: str) -> bool:
-    if place.startswith(("/", "@")) or place == "localhost":
+    if place.startswith(("/", "@")):
         return True
+    name = re.sub(r"^([^:]*):[0-9]*$", r"\1", place).lower()  # SQLAlchemy takes a port behind one of several hosts
     try:
-        return ip_address(place).is_loopback
+        return name == "localhost" or ip_address(name).is_loopback
     except ValueError:
         return False
 

@@ -41,6 +41,7 @@ def test_all_four_urls_demand_the_same(name: str, authorities: Path) -> None:
         "db.example.org/d", "10.0.0.5/d", "[2001:db8::1]/d", "0.0.0.0/d", "localhost.example.org/d", "1.127.0.0/d",
         "/d?host=db.example.org", "/d?host=localhost,db", "localhost/d?host=db", "/d?host=/run/pg&host=db",
         "localhost/d?hostaddr=10.0.0.5", "db.example.org/d?hostaddr=127.0.0.1", "/d?service=prod",
+        "/d?host=localhost:1&host=db:2", "/d?host=db:127.0.0.1",
     ],
 )  # fmt: skip
 def test_whatever_leaves_this_machine_is_secured(rest: str, authorities: Path) -> None:
@@ -50,7 +51,7 @@ def test_whatever_leaves_this_machine_is_secured(rest: str, authorities: Path) -
 @pytest.mark.parametrize(
     "rest",
     ["localhost/d", "127.0.0.1:5433/d", "127.8.9.1/d", "[::1]/d", "/d?host=/var/run/postgresql", "/d?host=@abstract",
-     "localhost/d?hostaddr=127.0.0.1"],
+     "localhost/d?hostaddr=127.0.0.1", "LOCALHOST/d", "/d?host=localhost:1&host=127.0.0.1:2"],
 )  # fmt: skip
 def test_loopback_and_sockets_need_no_tls_but_show_no_password(rest: str, authorities: Path) -> None:
     """Another account may listen there while the server is down."""

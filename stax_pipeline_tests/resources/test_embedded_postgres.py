@@ -368,6 +368,15 @@ def test_the_log_is_bounded_while_the_server_runs(home: Path) -> None:
     assert kept.stat().st_uid == home.stat().st_uid
 
 
+def test_a_log_that_cannot_be_kept_stops_no_server(home: Path) -> None:
+    """As on a full disk, where the log is what has to go."""
+    (home / "server.log.1").mkdir()
+    with embedded_postgres.running(home) as url:
+        ask(url, f"do $$ begin raise log '%', repeat('x', {server.LARGEST_LOG}); end $$")
+        eventually(lambda: (home / "server.log").stat().st_size < 1_000_000)
+        assert ask(url, "select 1") == [(1,)]
+
+
 def test_core_dumps_are_off_and_no_secret_is_inherited(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAX_MASTER_KEY", "canary")
     monkeypatch.setenv("PGPORT", "9")

@@ -163,6 +163,14 @@ def test_the_account_goes_with_the_last_home(another_name: str, tmp_path: Path) 
     assert not release(second)
 
 
+def test_an_installation_that_is_removed_uses_the_account_no_more(empty_home: Path) -> None:
+    with embedded_postgres.running(empty_home):
+        notes = account.SHARED_STATE / "homes"
+        assert str(empty_home) in [note.read_text() for note in notes.iterdir()]
+    embedded_postgres.remove(empty_home)
+    assert str(empty_home) not in [note.read_text() for note in notes.iterdir()]
+
+
 def test_an_account_of_that_name_that_an_administrator_made_stays(another_name: str, tmp_path: Path) -> None:
     subprocess.run(["useradd", "--system", another_name], check=True)
     home = made(tmp_path / "home")

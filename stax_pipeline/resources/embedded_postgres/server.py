@@ -184,15 +184,20 @@ def _predecessor_in_the_way(log: Path) -> bool:
 
 
 def bound_log(log: Path) -> None:
-    """Keep the end of a log that grew too large beside it, and empty it: whoever writes to it appends."""
+    """Empty a log that grew too large: whoever writes to it appends. Its end is kept beside it where there is room."""
     with suppress(FileNotFoundError):
         size = log.stat().st_size
         if size > LARGEST_LOG:
-            kept = open_private(log.with_name(f"{log.name}.1"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            with log.open("rb") as full, os.fdopen(kept, "wb") as out:
-                full.seek(size - LARGEST_LOG)
-                out.write(full.read(LARGEST_LOG))
+            with suppress(OSError, CannotStart):
+                _keep_end(log, size)
             os.truncate(log, 0)
+
+
+def _keep_end(log: Path, size: int) -> None:
+    kept = open_private(log.with_name(f"{log.name}.1"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    with log.open("rb") as full, os.fdopen(kept, "wb") as out:
+        full.seek(size - LARGEST_LOG)
+        out.write(full.read(LARGEST_LOG))
 
 
 def log_tail(log: Path, lines: int = 12) -> str:
