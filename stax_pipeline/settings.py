@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from stax_pipeline import postgres_url
+from stax_pipeline import handed_over, postgres_url
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import DataSource
 from stax_pipeline.domain.pasted_key import refuse_keys_in_settings
@@ -273,11 +273,13 @@ def _first_day(home: Path) -> date:
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process. Raises WrongUse with the variable's name and what it may be."""
-    found = os.environ if environment is None else environment
+    given = os.environ if environment is None else environment
+    secrets = handed_over.secrets_of(given)
+    found = {**secrets, **given}
     refuse_keys_in_settings(found)
 
     def read(name: str, parse: Callable[[str], T], default: T) -> T:
-        text = found.get(name, "").strip()
+        text = (given.get(name, "") or secrets.get(name, "")).strip()
         if not text:
             return default
         try:

@@ -1,15 +1,17 @@
 """What Dagster's processes need in their environment, said once for `stax env`, `up`, `sync` and `demo`.
 
-Secrets: the address of Dagster's own storage is the only one made here. A master key that STAX_MASTER_KEY holds, and
-where alerts go, are inherited by the processes that `up` starts, which need them, and are never printed. Admin keys are
-in no environment.
+Secrets: the address of Dagster's own storage is the only one made here. All others go to the processes that `up` starts
+in a file that lives as long as they do (`handed_over`), and are never printed. Admin keys are in neither.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from stax_pipeline import handed_over
 from stax_pipeline.cli.misspelt import SETTINGS
 from stax_pipeline.homes import CHECKOUT
 from stax_pipeline.settings import Settings
@@ -39,6 +41,24 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
         "DAGSTER_DISABLE_TELEMETRY": "1",
         "DAGSTER_EVENT_BATCH_SIZE": os.environ.get("DAGSTER_EVENT_BATCH_SIZE", EVENTS_PER_BATCH),
     }
+
+
+@contextmanager
+def childrens_environment(settings: Settings) -> Iterator[dict[str, str]]:
+    """The environment of Dagster's processes while they run, this process's secrets in a file beside."""
+    file = secrets_file(settings.home)
+    made = dagster_environment(settings)
+    seen, secrets = handed_over.split(os.environ)
+    handed_over.write(file, secrets)
+    try:
+        yield {**seen, **made, handed_over.VARIABLE: str(file)}
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def secrets_file(home: Path) -> Path:
+    """The file of secrets of the processes that run in a home; none lies there when none run."""
+    return home / "dagster" / "secrets.json"
 
 
 def settings_that_are_set() -> dict[str, str]:

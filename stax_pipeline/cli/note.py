@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stax_pipeline.cli import processes
+from stax_pipeline.cli.environment import secrets_file
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.homes import default_home
 
@@ -61,6 +62,7 @@ def stop_left_running(home: Path, seconds: float = SECONDS_TO_END) -> int:
         if leader is None or leader == found["session_started"]:
             ended += processes.stop_session(found["session"])
     (home / _NOTE).unlink(missing_ok=True)
+    secrets_file(home).unlink(missing_ok=True)
     return ended
 
 

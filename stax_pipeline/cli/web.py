@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import socket
 import sys
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 import click
 
 from stax_pipeline.cli import dagster_dev, note, processes
-from stax_pipeline.cli.environment import dagster_environment, dagster_home
+from stax_pipeline.cli.environment import childrens_environment, dagster_home
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.settings import Settings
 
@@ -47,14 +46,17 @@ def running_ui(settings: Settings, port: int) -> Iterator[tuple[str, Callable[[]
     free = free_port(port, settings.host)
     if free != port:
         click.echo(f"Port {port} is taken; using {free}.", err=True)
-    environment = {**os.environ, **dagster_environment(settings)}
     home = dagster_home()
     command = [
         sys.executable, "-m", dagster_dev.MODULE, "-h", settings.host, "-p", str(free),
         "-w", str(home / "workspace.yaml"), "--log-level", "warning",
     ]  # fmt: skip
     log_file = settings.home / "dagster" / "dagster.log"
-    with log_file.open("wb") as log, processes.session(command, environment, log, home) as child:
+    with (
+        childrens_environment(settings) as environment,
+        log_file.open("wb") as log,
+        processes.session(command, environment, log, home) as child,
+    ):
         note.note_session(settings.home, child.pid)
         try:
             address = local_address(settings.host, free)

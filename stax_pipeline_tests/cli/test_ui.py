@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ class Ui:
     home: Path
     simulator: Simulator
     address: str = ""
+    more: dict[str, str] = field(default_factory=dict)
 
     def stax(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -61,7 +62,7 @@ class Ui:
 
     @property
     def settings(self) -> dict[str, str]:
-        return {"STAX_ANTHROPIC_BASE_URL": self.simulator.base_url, "STAX_REFRESH_MINUTES": "0"}
+        return {"STAX_ANTHROPIC_BASE_URL": self.simulator.base_url, "STAX_REFRESH_MINUTES": "0", **self.more}
 
     def ask(self, query: str, **variables: object) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
