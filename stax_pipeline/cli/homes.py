@@ -5,7 +5,10 @@ Stays out: where homes are (`stax_pipeline.homes`), removing one (`removal`).
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import sys
 from pathlib import Path
 
 from stax_pipeline.domain.errors import CannotStart
@@ -40,4 +43,17 @@ def known_homes(home: Path) -> list[Path]:
 def call(settings: Settings, home: Path, command: str) -> str:
     """How `stax COMMAND` is called for that home from a shell with the settings given."""
     without = "" if settings.embedded else "env -u STAX_DATABASE_URL "
-    return f"{without}STAX_HOME={shlex.quote(str(home))} stax {command}"
+    return f"{without}STAX_HOME={shlex.quote(str(home))} {called()} {command}"
+
+
+def called(program: str = "") -> str:
+    """How `stax` is called from this folder; `program` is what runs, as in sys.argv."""
+    found, on_path = shutil.which(program or sys.argv[0]), shutil.which("stax")
+    if found is None or Path(found).name != "stax" or (on_path and Path(found).samefile(on_path)):
+        return "stax"
+    return shlex.quote(near(Path(found)))
+
+
+def near(path: Path) -> str:
+    """The path as it is shortest to type in this folder."""
+    return min((os.path.relpath(path), str(path.absolute())), key=len)

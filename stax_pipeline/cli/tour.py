@@ -5,16 +5,15 @@ What is not there, such as the invoice of a month that was not fetched whole, is
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
-import sys
 from decimal import Decimal
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
 
+from stax_pipeline.cli.homes import called, near
 from stax_pipeline.cli.render import usd
+from stax_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -50,7 +49,8 @@ SIGHTS = (
         """,
         "A restated day: the bill of {slug} for {usage_date} said {old_usd} USD when it was first read, and says "
         "{new_usd} now. Both are kept, with the reason ({reasons}).",
-        "sql \"select subject, old_usd, new_usd, reasons from stax.restated_days where slug = '{slug}'\"",
+        'sql "select usage_date, round(old_usd, 2) as old_usd, round(new_usd, 2) as new_usd, reasons '
+        "from stax.restated_days where slug = '{slug}' and subject = 'cost'\"",
     ),
     Sight(
         """
@@ -61,7 +61,8 @@ SIGHTS = (
         """,
         "An invoice that matches: {slug} was invoiced {invoice_usd} USD for {month}, and {expected_usd} were expected: "
         "what was billed, credits taken off, and {commitment_fee_usd} for its commitment.",
-        'sql "select slug, month, invoice_usd, expected_usd, difference_usd, status from stax.invoice_check"',
+        'sql "select slug, month, invoice_usd, round(expected_usd, 2) as expected_usd, status '
+        'from stax.invoice_check where invoice_usd is not null"',
     ),
     Sight(
         """
@@ -73,7 +74,7 @@ SIGHTS = (
         """,
         "An invoice that does not: {slug} was invoiced {invoice_usd} USD for {month}, {difference_usd} more than "
         "expected. Its Priority Tier use, which is in no cost report, is worth {reconstructed_usd}.",
-        'sql "select kind, model, sum(usd) as usd from stax.invoice_differences '
+        'sql "select kind, model, round(sum(usd), 2) as usd from stax.invoice_differences '
         "where slug = '{slug}' and month = '{first_day}' group by 1, 2 order by 3 desc\"",
     ),
     Sight(
@@ -94,7 +95,7 @@ SIGHTS = (
             where s.tenant_id = c.tenant_id and s.usage_date = c.usage_date and s.cost_source = 'usage-estimated'
         ), 0) as estimated_usd
         from stax.completeness c
-        where usage_state = 'complete' and cost_state is distinct from 'complete'
+        where cost_state = 'not reported yet'
         order by usage_date desc, slug limit 1
         """,
         "A late day: {slug} has tokens for {usage_date}, and its cost is not reported yet. The day is estimated at "
@@ -105,15 +106,19 @@ SIGHTS = (
 )
 
 
-def tour(connection: sa.Connection, home: Path) -> str:
-    """What there is to see in the demo's home, asked as the analyst, and how the home is used."""
+def tour(connection: sa.Connection, home: Path, given: Settings) -> str:
+    """What there is to see in the demo's home, asked as the analyst, and how the home is used from a shell with the
+    settings `given`.
+    """
     import sqlalchemy as sa
 
     stax = called()
     lines = [
-        "What to look at. Type this in a second terminal, in this folder; it works after the demo has ended, too:",
-        f"\n{INDENT}export STAX_HOME={shlex.quote(near(home))}\n",
+        "What to look at. Type this in a second terminal, in this folder. It works after the demo has ended, too:\n"
     ]
+    if not given.embedded:
+        lines.append(f"{INDENT}unset STAX_DATABASE_URL")
+    lines.append(f"{INDENT}export STAX_HOME={shlex.quote(near(home))}\n")
     for sight in SIGHTS:
         row = connection.execute(sa.text(sight.found_by)).mappings().one_or_none()
         if row is not None:
@@ -121,23 +126,10 @@ def tour(connection: sa.Connection, home: Path) -> str:
             lines.append(fill(f"- {words}", WIDTH, subsequent_indent="  ", break_on_hyphens=False))
             lines.append(f"{INDENT}{stax} {sight.command.format_map(row)}\n")
     lines.append(
-        f"Everything else: {stax} --help, and docs/questions.md. These commands read. A sync asks the simulator, so it "
-        "works while the demo runs: from Dagster's UI."
+        f"More: {stax} --help, docs/questions.md. These commands read; a sync asks the simulator, so start one from "
+        f"Dagster's UI while the demo runs. To remove the demo: {stax} down --purge"
     )
     return "\n".join(lines)
-
-
-def called(program: str = "") -> str:
-    """How `stax` is called from this folder."""
-    found, on_path = shutil.which(program or sys.argv[0]), shutil.which("stax")
-    if found is None or Path(found).name != "stax" or (on_path and Path(found).samefile(on_path)):
-        return "stax"
-    return shlex.quote(near(Path(found)))
-
-
-def near(path: Path) -> str:
-    """The path as it is shortest to type in this folder."""
-    return min((os.path.relpath(path), str(path.absolute())), key=len)
 
 
 def _plain(value: object) -> str:

@@ -32,7 +32,7 @@ def story_organizations(today: date, seed: int = 0) -> tuple[Organization, Organ
             credits=(Credit(12, Decimal("250.00")),),
             corrections=(Correction(corrected_day(today), SHORT),),
         ),
-        globex,
+        replace(globex, cost_delay=timedelta(days=1)),
     )
 
 

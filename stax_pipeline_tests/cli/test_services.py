@@ -106,10 +106,10 @@ def test_demo_connects_fetches_sums_up_and_serves_until_it_is_interrupted(home: 
     for name in ("acme", "globex"):
         assert f"Stored for tenant {name}, encrypted with AES-256-GCM" in printed
         assert re.search(rf"^{name} +6 +[\d,]+ +{dollars} +\S+ +{dollars} ", printed, re.MULTILINE)
-    for sight in ("A commitment: acme paid", "A restated day: the bill of acme for"):
+    for sight in ("A commitment: acme paid", "A restated day: the bill of acme for", "A late day: globex has"):
         assert sight in printed
     commands = [shlex.split(line)[1:] for line in printed.splitlines() if line.startswith("   stax ")]
-    assert len(commands) >= 2
+    assert len(commands) >= 3
     for command in commands:
         shown = run(home / "demo", *command)
         assert shown.returncode == 0, shown.stderr
@@ -132,8 +132,8 @@ def test_demo_connects_fetches_sums_up_and_serves_until_it_is_interrupted(home: 
     assert "This is the key in use" in again.stdout
     assert "once before the source corrects it" in printed
     assert "once before the source corrects it" not in again.stdout
-    assert f"To look at it from another terminal: STAX_HOME={home / 'demo'} stax status\n" in again.stdout
-    assert f"To remove it: STAX_HOME={home / 'demo'} stax down --purge\n" in again.stdout
+    assert f"   export STAX_HOME={home / 'demo'}\n" in again.stdout
+    assert "To remove the demo: stax down --purge\n" in again.stdout
     missing = run(home, "status")
     assert (missing.returncode, f"STAX_HOME={home / 'demo'} stax status" in missing.stderr) == (3, True)
     assert processes_of(home) == []

@@ -73,7 +73,6 @@ def simulate(seed: int, port: int, organizations: tuple[str, ...]) -> None:
 def demo(leave: bool, days: int, port: int) -> None:
     """Everything on one machine with no key: simulator, database, two tenants, what happened to them, Dagster's UI."""
     from stax_pipeline.cli.database import database
-    from stax_pipeline.cli.homes import call
     from stax_pipeline.cli.note import only_one
     from stax_pipeline.cli.web import serve
 
@@ -91,11 +90,9 @@ def demo(leave: bool, days: int, port: int) -> None:
             _let_a_day_be_corrected(settings, simulated, days)
             clean = _sync(settings, days)
             _invoice(settings)
-            _show_around(settings)
+            _show_around(settings, given)
             if not clean:
                 raise click.exceptions.Exit(1)
-            click.echo(f"To look at it from another terminal: {call(given, home, 'status')}")
-            click.echo(f"To remove it: {call(given, home, 'down --purge')}")
             if not leave:
                 serve(settings, port)
 
@@ -206,12 +203,12 @@ def _invoice(settings: Settings) -> None:
             click.echo(f"Recorded {slug}'s invoice of {month}: {amount:,} USD.")
 
 
-def _show_around(settings: Settings) -> None:
+def _show_around(settings: Settings, given: Settings) -> None:
     from stax_pipeline.cli.database import analyst
     from stax_pipeline.cli.tour import tour
 
     with analyst(settings) as connection:
-        click.echo(f"\n{tour(connection, settings.home)}\n")
+        click.echo(f"\n{tour(connection, settings.home, given)}\n")
 
 
 def _sync(settings: Settings, days: int) -> bool:
