@@ -48,7 +48,11 @@ def examined(
         passed=found.holds,
         severity=ERROR if found.is_severe else WARN,
         description=None if found.holds else words,
-        metadata={**violations(rule.columns, found.rows, found.tenants), **reach},
+        metadata={
+            **violations(rule.columns, found.rows, found.tenants),
+            **({"accepted": found.accepted} if rule.acceptable else {}),
+            **reach,
+        },
     )
 
 

@@ -39,6 +39,7 @@ COMMANDS = {
     "rates": ("rates", "Show, import and suggest contract rates"),
     "commitments": ("commitments", "Show and import Priority Tier commitments"),
     "invoice": ("invoice", "Record what Anthropic invoiced for a month, and compare"),
+    "checks": ("checks", "Findings that are accepted for a tenant; stax checks accept accepts one"),
     "alerts": ("alerts", "What is wrong, and whether it could be told; stax alerts test sends a test message"),
     "replay": ("replay", "Rebuild every table from the raw pages, without the network"),
     "export": ("export", "FOCUS 1.4, spend or usage as one Parquet or CSV file"),

@@ -25,6 +25,7 @@ from stax_pipeline.domain.usage import UsageLine
 TOLERANCE = Decimal("0.01")
 ALIKE = Decimal("0.002")  # how far token types may differ in their share of the list price under one discount
 NO_DISCOUNT = Decimal("0.995")
+LEAST_BILLED = Decimal("0.5")  # no discount and no wrong price takes more off: the tokens were billed in part
 
 
 class Cause(StrEnum):
@@ -32,7 +33,7 @@ class Cause(StrEnum):
     BAND = "band"
     UNKNOWN_PRICE = "unknown price"
     NOT_ARRIVED = "cost not arrived"
-    UNBILLED = "unbilled tokens"
+    UNBILLED = "tokens without cost: blocked, or billed to another organization"
     NO_USAGE = "dollars without usage"
     BILLED_AT_ZERO = "billed at zero"
     OTHER_MODEL = "another model id"
@@ -194,11 +195,30 @@ def _cause(
     shares = list(_shares_of_list(evidence))
     if len(shares) > 1 and _is_discount(shares):
         return Cause.CONTRACT_DISCOUNT
+    agreed_before = _agreed_before(low, high, reported, terms, changes)
+    lowest, highest = _billed_shares(evidence)
+    short = not agreed_before and highest <= 1 + TOLERANCE
+    if short and lowest < LEAST_BILLED:
+        return Cause.UNBILLED if settled else Cause.NOT_ARRIVED
     if _is_one_token_type(evidence):
         return Cause.ONE_TOKEN_TYPE
-    if _agreed_before(low, high, reported, terms, changes):
+    if agreed_before:
         return Cause.RESTATED
-    return Cause.CONTRACT_DISCOUNT if _is_discount(shares) else Cause.UNEXPLAINED
+    if _is_discount(shares):
+        return Cause.CONTRACT_DISCOUNT
+    return Cause.UNBILLED if short and settled else Cause.UNEXPLAINED
+
+
+def _billed_shares(evidence: _Evidence) -> tuple[Decimal, Decimal]:
+    """The lowest and the highest share of its price that was billed for a kind of token, of a band's nearer bound."""
+    lowest, highest = Decimal(1), Decimal(0)
+    for key in evidence.used.keys() | evidence.paid.keys():
+        price, paid = evidence.priced.get(key, Pricing()).contracted, sum_usd(evidence.paid.get(key, ()))
+        if not price.low or not price.high:
+            return Decimal(0), Decimal("Infinity")
+        lowest = min(lowest, EXACT.divide(paid, price.low))
+        highest = max(highest, EXACT.divide(paid, price.high))
+    return lowest, highest
 
 
 def _without_dollars(evidence: _Evidence, settled: bool) -> Cause | None:

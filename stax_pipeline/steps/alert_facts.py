@@ -40,6 +40,7 @@ from stax_pipeline.domain.alert_figures import (
     spend_spikes,
 )
 from stax_pipeline.domain.extraction import Window
+from stax_pipeline.domain.reconciliation import Cause as BarCause
 from stax_pipeline.domain.rows import KNOWN_VALUES
 from stax_pipeline.resources.warehouse.engine import WarehouseFault, plain_faults
 from stax_pipeline.settings import Settings
@@ -93,6 +94,10 @@ join stax.tenants t using (tenant_id)
 where r.usage_date >= :recent and r.ratio is not null
   and r.cause not in ('', 'band', 'unknown price', 'cost not arrived')
   and t.status <> 'disconnected'
+  and not (r.cause = :unbilled and exists (
+      select 1 from stax.accepted_findings a
+      where a.tenant_id = r.tenant_id and a.check_name = 'every_usage_billed' and a.superseded_at is null
+        and r.usage_date between a.effective_from and coalesce(a.effective_to, r.usage_date)))
 """
 DAY_SPEND = """
 with complete as (
@@ -234,6 +239,7 @@ class _Facts:
         values = {
             "now": self.now,
             "recent": self.now.date() - timedelta(days=RECENT_DAYS),
+            "unbilled": BarCause.UNBILLED.value,
             "known": json.dumps({name: sorted(values) for name, values in KNOWN_VALUES.items()}),
             "spend_from": self.now.date() - timedelta(days=SPEND_DAYS),
         }

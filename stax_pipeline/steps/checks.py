@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Window
+from stax_pipeline.resources.warehouse.acceptances import read_acceptances
 from stax_pipeline.resources.warehouse.agreements import read_terms
 from stax_pipeline.resources.warehouse.prices import read_book
 from stax_pipeline.resources.warehouse.tables import commitments, contract_rates
@@ -25,12 +26,13 @@ from stax_pipeline.steps.rules import RULES
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule found: its violations, and the share of the run's tenants they touch."""
+    """What a rule found: its violations, the share of the run's tenants they touch, and how many were accepted."""
 
     rule: Rule
     rows: Sequence[tuple[Any, ...]]
     tenants: tuple[str, ...]
     connected: int
+    accepted: int = 0
 
     @property
     def holds(self) -> bool:
@@ -77,9 +79,22 @@ def examine(
         values |= _versions(connection)
     used = {name: value for name, value in values.items() if f":{name}" in rule.query}
     found = [tuple(row) for row in connection.execute(sa.text(rule.query), used)]
-    rows = [row for row in found if about.holds(rule, row)]
+    told = [row for row in found if about.holds(rule, row)]
+    rows = _without_accepted(connection, rule, told) if rule.acceptable else told
     connected = _connected(connection) if about.slugs is None else len(about.slugs)
-    return Finding(rule, rows, tuple(dict.fromkeys(str(row[0]) for row in rows)), connected)
+    return Finding(rule, rows, tuple(dict.fromkeys(str(row[0]) for row in rows)), connected, len(told) - len(rows))
+
+
+def _without_accepted(
+    connection: sa.Connection, rule: Rule, rows: Sequence[tuple[Any, ...]]
+) -> Sequence[tuple[Any, ...]]:
+    """Violations that no operator has accepted for their tenant, check and day."""
+    accepted, day = read_acceptances(connection), rule.columns.index("usage_date")
+    return [
+        row
+        for row in rows
+        if not any(one.check_name == rule.name and one.covers(row[day]) for one in accepted.get(row[0], ()))
+    ]
 
 
 def _connected(connection: sa.Connection) -> int:

@@ -49,7 +49,7 @@ SPEND_TIES_TO_COST_LINES = Rule(
 )
 
 _DATED = ", ".join(f"('{alias}', '{dated}')" for alias, dated in sorted(ALIASES.items()))
-_DATED_MODELS = f"dated (alias, id) as (values {_DATED})"
+DATED_MODELS = f"dated (alias, id) as (values {_DATED})"
 
 SPEND_TIES_TO_USAGE_LINES = Rule(
     "spend_ties_to_usage_lines",
@@ -58,7 +58,7 @@ SPEND_TIES_TO_USAGE_LINES = Rule(
     "once.",
     ("tenant", "usage_date", "model", "service_tier", "token_type", "usage", "spend"),
     f"""
-    with {_DATED_MODELS},
+    with {DATED_MODELS},
     u as (select tenant_id, usage_date, coalesce(id, model, '') as model, coalesce(service_tier, 'standard') as tier,
                  token_type, sum(tokens) as number
           from stax.usage_tokens left join dated on alias = model where {WINDOW} group by 1, 2, 3, 4, 5
@@ -85,7 +85,7 @@ SPEND_BY_KEY_TIES_TO_SPEND = Rule(
     ("tenant", "usage_date", "workspace_id", "model", "token_type", "cost_source", "spend_usd", "spend_by_key_usd",
      "spend_quantity", "spend_by_key_quantity"),
     f"""
-    with {_DATED_MODELS},
+    with {DATED_MODELS},
     s as (select tenant_id, usage_date, workspace_id, coalesce(id, model) as model, cost_type, token_type, cost_source,
                  sum(cost_usd) as usd from stax.spend left join dated on alias = model
           where {WINDOW} group by 1, 2, 3, 4, 5, 6, 7),

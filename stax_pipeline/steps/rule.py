@@ -13,7 +13,8 @@ class Rule:
     :version.
 
     `asset` is the asset the rule is about; `severe_share` is the share of tenants above which it is an error. A rule
-    that `looks_back` tells of days that the run is not about, and says so in its description.
+    that `looks_back` tells of days that the run is not about, and says so in its description. What an `acceptable` rule
+    finds, by tenant and `usage_date`, an operator may accept.
     """
 
     name: str
@@ -23,3 +24,4 @@ class Rule:
     query: str
     severe_share: float = 0.0
     looks_back: bool = False
+    acceptable: bool = False

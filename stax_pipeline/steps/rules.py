@@ -5,8 +5,10 @@ Belongs here: the rule, its words and its severity. Stays out: running one (`ste
 
 from __future__ import annotations
 
+from stax_pipeline.domain.reconciliation import Cause
 from stax_pipeline.resources.warehouse.readers import HARMFUL
 from stax_pipeline.steps.conservation import (
+    DATED_MODELS,
     FOCUS_TIES_TO_SPEND,
     SPEND_BY_KEY_TIES_TO_SPEND,
     SPEND_TIES_TO_COST_LINES,
@@ -205,32 +207,46 @@ EVERY_TOKEN_PRICED = Rule(
 
 EVERY_USAGE_BILLED = Rule(
     "every_usage_billed",
-    "spend",
-    "Standard and batch tokens that were never billed stay below 1 % of a tenant-day's reported dollars.",
-    ("tenant", "usage_date", "unbilled_list_usd", "reported_usd"),
+    "reconciliation",
+    "Standard and batch tokens without cost (blocked, or billed to another organization) stay below 1 % of a "
+    "tenant-day's reported dollars; `stax checks accept` accepts what is known.",
+    ("tenant", "usage_date", "without_cost_usd", "reported_usd"),
     f"""
-    select t.slug, s.usage_date, sum(s.list_cost_usd) filter (where s.cost_source = 'unbilled') as unbilled,
-           sum(s.cost_usd) filter (where s.cost_source = 'reported') as reported
-    from stax.spend s join stax.tenants t using (tenant_id)
-    where {WINDOW}
-    group by t.slug, s.usage_date
-    having coalesce(sum(s.list_cost_usd) filter (where s.cost_source = 'unbilled'), 0)
-           > 0.01 * greatest(coalesce(sum(s.cost_usd) filter (where s.cost_source = 'reported'), 0), 0)
+    with {DATED_MODELS},
+    found as (
+        select s.tenant_id, s.usage_date,
+               case when s.cost_source = 'unbilled' then s.list_cost_usd
+                    when s.cost_source = 'reported' and r.cause is not null then s.contracted_cost_usd - s.cost_usd
+               end as lost,
+               case when s.cost_source = 'reported' then s.cost_usd end as reported
+        from (select * from stax.spend where {WINDOW}) s
+        left join dated on alias = s.model
+        left join (select * from stax.reconciliation where {WINDOW} and cause = '{Cause.UNBILLED}') r
+          on s.cost_type = 'tokens' and r.tenant_id = s.tenant_id and r.usage_date = s.usage_date
+         and r.model = coalesce(dated.id, s.model) and r.service_tier = coalesce(nullif(s.service_tier, ''), 'standard')
+    )
+    select t.slug, usage_date, sum(greatest(lost, 0)), sum(reported)
+    from found join stax.tenants t using (tenant_id)
+    group by t.slug, usage_date
+    having coalesce(sum(greatest(lost, 0)), 0) > 0.01 * greatest(coalesce(sum(reported), 0), 0)
     order by 1, 2
     """,
     1.0,
+    acceptable=True,
 )
 
 PRICE_BOOK_MATCHES_BILL = Rule(
     "price_book_matches_bill",
     "reconciliation",
-    "Priced ÷ reported lies in [0.99, 1.01] per tenant, day, model and tier (for a banded price, within its bounds).",
+    "Priced ÷ reported lies in [0.99, 1.01] per tenant, day, model and tier (for a banded price, within its bounds), "
+    "where tokens without cost do not explain the difference.",
     ("tenant", "usage_date", "model", "service_tier", "priced_usd", "reported_usd", "ratio", "cause"),
     f"""
     select t.slug, r.usage_date, r.model, r.service_tier, r.priced_usd, r.reported_usd, r.ratio, r.cause
     from stax.reconciliation r join stax.tenants t using (tenant_id)
     where {WINDOW}
-      and (r.cause = 'unknown price' or (r.ratio is not null and r.cause not in ('', 'band', 'cost not arrived')))
+      and (r.cause = 'unknown price'
+           or (r.ratio is not null and r.cause not in ('', 'band', 'cost not arrived', '{Cause.UNBILLED}')))
     order by 1, 2, 3, 4
     """,
     0.2,

@@ -31,6 +31,7 @@ from stax_pipeline_tests.domain.builders import (
 )
 
 SETTLED = frozenset({DAY})
+UNBILLED = "tokens without cost: blocked, or billed to another organization"
 
 
 def rows(*lines: CostLine | UsageLine, settled: frozenset[date] = frozenset()) -> list[Reconciliation]:
@@ -62,7 +63,11 @@ def test_a_discount_shows_as_a_ratio_above_one() -> None:
 
 def test_tokens_without_a_bill_are_named_once_the_day_is_settled() -> None:
     found = row(usage(MILLION), settled=SETTLED)
-    assert (found.reported_usd, found.ratio, found.cause) == (0, None, "unbilled tokens")
+    assert (found.reported_usd, found.ratio, found.cause) == (
+        0,
+        None,
+        UNBILLED,
+    )
 
 
 def test_dollars_without_any_usage_are_named_and_compared_with_nothing() -> None:
@@ -79,7 +84,7 @@ def test_a_day_without_any_cost_yet_is_left_out() -> None:
 def test_an_unbilled_model_shows_beside_a_billed_one() -> None:
     lines = cost("4"), usage(MILLION), usage(MILLION, model="claude-opus-5")
     found = {r.model: r.cause for r in rows(*lines, settled=SETTLED)}
-    assert found == {OPUS: "", "claude-opus-5": "unbilled tokens"}
+    assert found == {OPUS: "", "claude-opus-5": UNBILLED}
 
 
 @pytest.mark.parametrize("changes", [{"model": ""}, {"token_type": ""}])
@@ -141,7 +146,7 @@ class TestCauses:
     def test_what_was_billed_agrees_and_the_rest_was_not_billed(self) -> None:
         lines = cost("4"), usage(MILLION, output_tokens=MILLION)
         found = row(*lines, settled=SETTLED)
-        assert (found.ratio, found.cause) == (6, "unbilled tokens")
+        assert (found.ratio, found.cause) == (6, UNBILLED)
         assert row(*lines).cause == "cost not arrived"
 
     def test_a_model_whose_cost_has_not_arrived_is_not_unbilled(self) -> None:
@@ -164,11 +169,45 @@ class TestCauses:
     )
     def test_dollars_that_the_tokens_do_not_explain_are_not_theirs(self, other: CostLine) -> None:
         found = {r.model: r.cause for r in rows(other, usage(MILLION), settled=SETTLED)}
-        assert found == {OPUS: "unbilled tokens", "claude-opus-next": "dollars without usage"}
+        assert found == {
+            OPUS: UNBILLED,
+            "claude-opus-next": "dollars without usage",
+        }
 
     def test_a_discount_that_one_token_type_shows(self) -> None:
         assert row(cost("3.4"), usage(MILLION)).cause == "contract discount"
         assert row(cost("4.6"), usage(MILLION)).cause == "unexplained"
+
+    @pytest.mark.parametrize(
+        ("billed", "cause"),
+        [
+            ({OUTPUT: "200"}, UNBILLED),  # 10M of 40M output tokens, and nothing else was used
+            ({OUTPUT: "200", INPUT: "4"}, UNBILLED),  # the input wholly billed
+            ({OUTPUT: "200", INPUT: "1.2"}, UNBILLED),  # both in part, each by another
+            ({OUTPUT: "600", INPUT: "3.8"}, UNBILLED),
+            ({OUTPUT: "200", INPUT: "1"}, "contract discount"),  # all kinds alike
+            ({OUTPUT: "600", INPUT: "4"}, "one token type"),
+            ({OUTPUT: "600"}, "contract discount"),
+            ({OUTPUT: "200", INPUT: "9"}, "unexplained"),  # one kind cost more than its price
+        ],
+    )
+    def test_tokens_that_were_billed_in_part(self, billed: dict[str, str], cause: str) -> None:
+        used = usage(MILLION if INPUT in billed else 0, output_tokens=40 * MILLION)
+        lines = [*(cost(usd, kind) for kind, usd in billed.items()), used]
+        assert row(*lines, settled=SETTLED).cause == cause
+
+    def test_a_cost_that_has_come_in_part_is_not_called_unbilled_before_the_day_settles(self) -> None:
+        found = row(cost("200", OUTPUT), cost("4"), usage(MILLION, output_tokens=40 * MILLION))
+        assert found.cause == "cost not arrived"
+
+    def test_a_band_is_short_only_below_half_of_its_lower_bound(self) -> None:
+        model = "claude-haiku-5-5"
+        listed = row(cost("1", model=model), usage(MILLION, model=model), settled=SETTLED)
+        low = listed.priced_low_usd
+        assert low is not None and listed.priced_low_usd != listed.priced_high_usd
+        for share, cause in (("0.4", UNBILLED), ("1.5", "band")):
+            found = row(cost(low * Decimal(share), model=model), usage(MILLION, model=model), settled=SETTLED)
+            assert found.cause == cause
 
     def test_fast_tokens_billed_as_standard(self) -> None:
         found = row(cost("8"), usage(MILLION), usage(MILLION, speed="fast"))

@@ -13,7 +13,7 @@ from stax_pipeline.domain.contract_rates import ContractRate, ContractRates
 from stax_pipeline.domain.contract_rates import overlapping as overlapping_rates
 from stax_pipeline.domain.imports.rates import rates_csv, read_rates
 from stax_pipeline.domain.money import EXACT, multiply
-from stax_pipeline.domain.reconciliation import Reconciliation
+from stax_pipeline.domain.reconciliation import Cause, Reconciliation
 from stax_pipeline.domain.suggestion import contradicted, suggest
 
 FIRST = date(2026, 11, 1)
@@ -64,7 +64,7 @@ def test_one_discount_everywhere_is_one_row_with_its_evidence() -> None:
         [row(day, ("0.15", "0.155")[day % 2]) for day in range(30)],
         [row(day, "0.15", usd=1) for day in range(30)],
         days(30, cause="unknown price"),
-        days(30, cause="unbilled tokens"),
+        days(30, cause=str(Cause.UNBILLED)),
         days(30, cause="fast mode"),
         days(30, high=110),
         days(30, model="other-model"),

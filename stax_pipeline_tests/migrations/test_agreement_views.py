@@ -162,7 +162,7 @@ class TestInvoiceDifferences:
         warehouse.cover(DAY)
         warehouse.add_spend("6", quantity=6, contracted_cost_usd="6", list_cost_usd="6")
         warehouse.add_spend("0", "unbilled", quantity=4, contracted_cost_usd="4", list_cost_usd="4")
-        self.reconciled(warehouse, "10", "6", "unbilled tokens")
+        self.reconciled(warehouse, "10", "6", "tokens without cost: blocked, or billed to another organization")
         query = "select kind, usd from stax.invoice_differences where kind <> 'day missing'"
         assert [tuple(row.values()) for row in warehouse.rows(query)] == [("unbilled", 4)]
 

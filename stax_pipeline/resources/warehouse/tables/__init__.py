@@ -3,7 +3,12 @@ schemas, Dagster's column schemas and `docs/tables.md`.
 """
 
 from stax_pipeline.resources.warehouse.columns import metadata
-from stax_pipeline.resources.warehouse.tables.agreements import commitments, contract_rates, invoices
+from stax_pipeline.resources.warehouse.tables.agreements import (
+    accepted_findings,
+    commitments,
+    contract_rates,
+    invoices,
+)
 from stax_pipeline.resources.warehouse.tables.alerts import alert_channels, alerts
 from stax_pipeline.resources.warehouse.tables.analytics import list_prices, reconciliation, spend, spend_by_key
 from stax_pipeline.resources.warehouse.tables.comparison import source_comparison
@@ -29,6 +34,7 @@ DAILY = (cost_lines, usage_lines, usage_by_key, spend, spend_by_key, reconciliat
 
 __all__ = [
     "DAILY",
+    "accepted_findings",
     "admin_keys",
     "alert_channels",
     "alerts",

@@ -49,6 +49,22 @@ commitments = table(
 )
 
 
+accepted_findings = table(
+    "accepted_findings",
+    "What a check finds of a tenant and the operator accepts, by date: it is not told again, and silences nothing else",
+    tenant(),
+    text("check_name", "The check, such as every_usage_billed", key=True),
+    day("effective_from", "First UTC day", key=True),
+    instant("recorded_at", "When the row was recorded", key=True),
+    day("effective_to", "Last UTC day; NULL without an end", null=True),
+    text("note", "Why it is accepted, in the operator's words"),
+    instant("superseded_at", "When a later row replaced it, or it was withdrawn; NULL while in force", null=True),
+    sa.ForeignKeyConstraint(["tenant_id"], ["stax.tenants.tenant_id"]),
+    sa.CheckConstraint("effective_to >= effective_from", name="dates"),
+    sa.CheckConstraint("note <> ''", name="note"),
+)
+
+
 invoices = table(
     "invoices",
     "What Anthropic invoiced a tenant for a month; the row recorded last holds",
