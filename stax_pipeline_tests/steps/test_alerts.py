@@ -50,6 +50,7 @@ class Rig:
     def __init__(self, made: Installation, server: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made, self.server = made, server
         monkeypatch.setenv("STAX_ALERT_WEBHOOK", server.url_for(f"/{CANARY}"))
+        monkeypatch.setenv("STAX_REFRESH_MINUTES", "0")  # hours pass here without a refresh of the open day
         self.answer(200)
         self.heard: list[Row] = []
 
