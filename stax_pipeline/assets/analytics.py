@@ -1,11 +1,9 @@
 """Group `analytics`: prices, spend with the source of every figure, spend by key, and the error bar."""
 
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-import sqlalchemy as sa
 
 from stax_pipeline.assets.metadata import OWNERS, lineage, outcome_metadata, table_metadata
 from stax_pipeline.assets.normalized import cost_lines
@@ -13,7 +11,6 @@ from stax_pipeline.assets.partitions import DAILY, SINGLE_RUN, window_of
 from stax_pipeline.assets.progress import progress
 from stax_pipeline.assets.raw import FRESH
 from stax_pipeline.domain.errors import CannotStart
-from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.prices import shipped_prices
 from stax_pipeline.domain.time import is_first_backfill
 from stax_pipeline.resources.dagster import Lake, Warehouse
@@ -65,16 +62,11 @@ def spend(context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehous
     if is_first_backfill(window, datetime.now(UTC), warehouse.settings.start_date):
         whole = [tenant for tenant in scope.tenants if tenant.slug not in scope.lacking["spend"]]
         note_first_sync(warehouse.engine, whole, context.run_id)
-    daily = dollars_by_day(warehouse.engine, window)
-    for day, dollars in daily.items():
-        context.add_asset_metadata(
-            {source: f"${usd:,.2f}" for source, usd in dollars.items()}, partition_key=day.isoformat()
-        )
+    usd = totals.usd if len(scope.tenants) > 1 else {}  # of one tenant it would outlive its purge
     return dg.MaterializeResult(
         metadata={
             **told,
-            **{f"usd_{source}": f"{usd:f}" for source, usd in sorted(totals.usd.items())},
-            "dollars_by_day": dollars_table(daily),
+            **{f"usd_{source}": f"{usd:f}" for source, usd in sorted(usd.items())},
             "dagster/column_lineage": lineage(
                 {
                     "cost_usd": {"cost_lines": ["amount_usd"], "price_book": ["usd_per_unit"]},
@@ -116,26 +108,3 @@ def books(warehouse: Warehouse, lake: Lake) -> Books:
     if not book.prices:
         raise CannotStart("The price book is empty. Materialise the asset price_book first, or run `stax sync`.")
     return Books(warehouse.engine, lake.store, warehouse.settings.settle)
-
-
-def dollars_by_day(engine: sa.Engine, window: Window) -> dict[date, dict[str, Decimal]]:
-    """All tenants' dollars by day and cost source, from the warehouse, so that a narrowed run tells the whole day."""
-    query = (
-        sa.select(tables.spend.c.usage_date, tables.spend.c.cost_source, sa.func.sum(tables.spend.c.cost_usd))
-        .where(tables.spend.c.usage_date >= window.start, tables.spend.c.usage_date < window.end)
-        .group_by(tables.spend.c.usage_date, tables.spend.c.cost_source)
-        .order_by(tables.spend.c.usage_date, tables.spend.c.cost_source)
-    )
-    days: dict[date, dict[str, Decimal]] = {day: {} for day in window.days}
-    with engine.connect() as connection:
-        for day, source, usd in connection.execute(query):
-            days[day][source] = usd or Decimal(0)
-    return days
-
-
-def dollars_table(days: dict[date, dict[str, Decimal]]) -> dg.MarkdownMetadataValue:
-    """Days down, cost sources across, for the Dagster UI."""
-    import pandas as pd
-
-    frame = pd.DataFrame.from_dict(days, orient="index", dtype=object).sort_index().sort_index(axis="columns")
-    return dg.MetadataValue.md(frame.map(lambda usd: f"{usd:,.2f}" if isinstance(usd, Decimal) else "").to_markdown())

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from stax_pipeline.assets.metadata import text_table
 from stax_pipeline.assets.partitions import named_window, window_of_check
+from stax_pipeline.domain.told import summed_up
 from stax_pipeline.domain.words import count_of
 from stax_pipeline.resources.dagster import Lake, Warehouse
 from stax_pipeline.resources.scope import InScope, Scope
@@ -67,11 +68,11 @@ def reached(connection: sa.Connection, about: About) -> dict[str, Any]:
 
 
 def violations(columns: tuple[str, ...], rows: Sequence[Any], tenants: Sequence[str]) -> dict[str, Any]:
-    """How many, which tenants, and the first of them."""
+    """How many, which tenants, and of which days; the figures are the warehouse's, where a purge forgets them."""
     told: dict[str, Any] = {"violations": len(rows)}
     if rows:
         told["tenants"] = ", ".join(tenants)
-        told["first"] = text_table(list(columns), list(rows))
+        told["first"] = text_table(*summed_up(columns, rows))
     return told
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
+from stax_pipeline.domain.told import without_figures
 from stax_pipeline.resources.scope import Scope
 from stax_pipeline.resources.warehouse.columns import SCHEMA
 from stax_pipeline.steps.isolation import Outcome
@@ -64,7 +65,7 @@ def outcome_metadata(outcome: Outcome, scope: Scope, asset: str | None = None) -
     upstream = (before.to_user_string() for before in context.assets_def.asset_deps[key])
     inherited = scope.note(key.to_user_string(), upstream, outcome.failures)
     told: dict[str, Any] = {
-        "tenants_ok": outcome.succeeded - len(inherited),
+        "tenants_ok": max(outcome.succeeded - len(inherited), 0),
         "tenants_failed": len(outcome.failures) + len(inherited),
         "dagster/row_count": outcome.rows,
     }
@@ -72,12 +73,16 @@ def outcome_metadata(outcome: Outcome, scope: Scope, asset: str | None = None) -
         told["requests_repeated"] = outcome.retries
     if outcome.failures:
         _tag_run(context, outcome.failures)
-        told["failures"] = text_table(["tenant", "reason"], sorted(outcome.failures.items()))
+        failed = [(slug, without_figures(why)) for slug, why in sorted(outcome.failures.items())]
+        told["failures"] = text_table(["tenant", "reason"], failed)
     if inherited:
         told["failed_upstream"] = text_table(
-            ["tenant", "asset", "reason"], [(slug, *missing) for slug, missing in sorted(inherited.items())]
+            ["tenant", "asset", "reason"],
+            [(slug, asset, without_figures(why)) for slug, (asset, why) in sorted(inherited.items())],
         )
-    found = [(slug, words) for slug, findings in sorted(outcome.findings.items()) for words in findings]
+    found = [
+        (slug, without_figures(words)) for slug, findings in sorted(outcome.findings.items()) for words in findings
+    ]
     if found:
         told["findings"] = text_table(["tenant", "finding"], found)
     return told

@@ -139,7 +139,14 @@ class TestOneOfTwoFailed:
                     assert told.metadata["tenants_ok"].value == 1
                     named = told.metadata.get("failures") or told.metadata["failed_upstream"]
                     assert [row["tenant"] for row in records(named)] == ["acme"]
-        assert lacking == {"raw_cost_report", "cost_lines", "spend", "spend_by_key", "reconciliation"}
+        assert lacking == {
+            "raw_cost_report",
+            "cost_lines",
+            "spend",
+            "spend_by_key",
+            "reconciliation",
+            "source_comparison",
+        }
 
 
 class TestOfThisRun:

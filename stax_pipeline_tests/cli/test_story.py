@@ -271,11 +271,40 @@ def test_purge_removes_one_tenant_and_leaves_the_other_as_it_was(
 
     assert ended.code == 0, ended.err
     assert "no row, no raw object and no Parquet row of tenant acme is left" in ended.out
+    assert re.search(r"hold none of [1-9][\d,]* workspaces, keys, models and amounts", ended.out)
     assert _content(engine, "globex") == globex
     assert not list(Path(settings.lake).glob(f"raw/*/tenant={tenant_id}*"))
     for file in Path(settings.lake).glob("spend/*/*.parquet"):
         assert str(tenant_id) not in pq.read_table(file).column("tenant_id").to_pylist()
     assert stax("verify").code == 0
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_purge_finds_what_dagster_s_history_and_logs_still_hold(
+    stax: Stax, settings: Settings, engine: sa.Engine
+) -> None:
+    """Planted as an event and a log line: each is named, and the purge is no success."""
+    with engine.connect() as connection:
+        mark = connection.exec_driver_sql(
+            "select workspace_id from stax.workspaces where length(workspace_id) > 8 limit 1"
+        ).scalar_one()
+    log = settings.home / "dagster" / "planted.log"
+    log.write_text(f"odd: {mark}")
+    admin = connect_engine(logins(settings).admin)
+    with admin.begin() as connection:
+        connection.exec_driver_sql(
+            f"insert into dagster.event_logs (run_id, event, timestamp) values ('planted', 'odd: {mark}', now())"
+        )
+    try:
+        ended = stax("disconnect", "acme", "--purge", "--yes")
+    finally:
+        log.unlink()
+        with admin.begin() as connection:
+            connection.exec_driver_sql("delete from dagster.event_logs where run_id = 'planted'")
+        admin.dispose()
+    assert ended.code == 1
+    assert "failed: tenant acme: 1 in Dagster's event_logs name its data." in ended.err
+    assert f"1 in {log} name its data." in ended.err
 
 
 @pytest.mark.usefixtures("connected")

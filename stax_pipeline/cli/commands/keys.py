@@ -115,8 +115,10 @@ def disconnect(slug: str, everything: bool, yes: bool) -> None:
     from stax_pipeline.cli.ask import confirm
     from stax_pipeline.cli.database import database, loader, owner
     from stax_pipeline.resources.lake.store import Lake
+    from stax_pipeline.resources.warehouse.roles import logins
     from stax_pipeline.resources.warehouse.tenants import get_tenant
     from stax_pipeline.tenants import disconnect as tenancy
+    from stax_pipeline.tenants import traces
 
     settings = read_settings()
     with database(settings), loader(settings) as engine, owner(settings) as of_tables:
@@ -129,13 +131,20 @@ def disconnect(slug: str, everything: bool, yes: bool) -> None:
             _sweep(of_tables, everything=False)
             click.echo(f"Tenant {slug} is disconnected: {count_of(destroyed, 'stored key')} destroyed, its data stays.")
             return
+        with engine.connect() as connection:
+            marks = traces.marks_of(engine, get_tenant(connection, slug))
         purged = tenancy.purge(engine, Lake(settings.lake, settings.home), slug, click.echo)
         _sweep(of_tables, everything=True)
+        history = traces.in_history(logins(settings).dagster, marks) | traces.in_files(settings.home, marks)
     for place, count in purged.left.items():
         click.echo(f"failed: tenant {slug}: {count} left in {place}; run the purge again.", err=True)
-    if purged.left:
+    for place, count in history.items():
+        click.echo(f"failed: tenant {slug}: {count} in {place} name its data.", err=True)
+    if purged.left or history:
         raise click.exceptions.Exit(1)
     click.echo(f"Looked again: no row, no raw object and no Parquet row of tenant {slug} is left.")
+    told = count_of(len(marks), "workspace, key, model or amount", "workspaces, keys, models and amounts")
+    click.echo(f"Dagster's history and the logs hold none of {told} of it; its name stays on its runs.")
 
 
 def _sweep(owner: sa.Engine, *, everything: bool) -> None:
