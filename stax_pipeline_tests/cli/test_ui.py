@@ -15,12 +15,13 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stax_pipeline.settings import first_day_file
 from stax_pipeline.simulator import Simulator, faults, realistic_organization
 from stax_pipeline_tests.cli.test_services import SECONDS, STAX, environment, start
 from stax_pipeline_tests.conftest import forget_outside
@@ -176,3 +177,14 @@ def test_a_run_in_which_nothing_arrived_is_red_and_is_not_tried_again(ui: Ui) ->
     time.sleep(3)
     runs = ui.ask(OF_JOB, pipeline=SYNC)["pipelineOrError"]["runs"]
     assert all(ui.run(run["runId"])["parentRunId"] != launched["run"]["runId"] for run in runs)
+
+
+def test_a_connection_that_asks_for_earlier_days_moves_the_first_day(ui: Ui) -> None:
+    kept = first_day_file(ui.home)
+    assert TODAY - date.fromisoformat(kept.read_text().strip()) == timedelta(days=62)
+    early = ui.stax("sync", "--from", str(TODAY - timedelta(days=64)), "--to", str(TODAY - timedelta(days=63)))
+    assert early.returncode == 2
+    assert "is before the first day of this installation" in early.stderr
+    done = ui.stax("connect", "acme", "--key-file", "-", "--days", "64", typed=ui.simulator.keys["acme"])
+    assert done.returncode == 0, done.stderr
+    assert TODAY - date.fromisoformat(kept.read_text().strip()) == timedelta(days=64)
