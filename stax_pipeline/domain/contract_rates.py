@@ -42,6 +42,12 @@ class ContractRate(NamedTuple):
             and _matches(self.model_pattern, dated_model(usage.model))
         )
 
+    def holds_on(self, day: date, model: str) -> bool:
+        """Whether it holds for some token of the model on that day."""
+        return self.effective_from <= day <= (self.effective_to or date.max) and _matches(
+            self.model_pattern, dated_model(model)
+        )
+
     def overlaps(self, other: ContractRate) -> bool:
         """Whether some token of some day would have both."""
         return (

@@ -40,6 +40,8 @@ def spread_fees(lines: Iterable[SpendLine], terms: Terms, minutes: Mapping[date,
     """
     if not terms.commitments:
         return list(lines)
+    lines = list(lines)
+    versions = {line.usage_date: line.price_book_version for line in lines}
     others: list[SpendLine] = []
     burning: dict[_Direction, list[SpendLine]] = defaultdict(list)
     for line in lines:
@@ -49,7 +51,8 @@ def spread_fees(lines: Iterable[SpendLine], terms: Terms, minutes: Mapping[date,
         for day in sorted(day for day in minutes if day in commitment):
             for direction, tokens_per_minute, fee in _fees(commitment, day, minutes[day], terms.book):
                 capacity = tokens_per_minute * minutes[day]
-                spread += _spread(commitment, burning.pop(direction, []), direction, capacity, fee, terms.version)
+                version = versions.get(day) or terms.version_of(day, frozenset())
+                spread += _spread(commitment, burning.pop(direction, []), direction, capacity, fee, version)
     uncommitted = [line for rest in burning.values() for line in rest]
     return sorted([*others, *uncommitted, *spread], key=lambda line: (line[:10], line.quantity or 0))
 

@@ -25,12 +25,13 @@ class Subject(StrEnum):
     COST = "cost"
     USAGE = "usage"
     PRICE = "price"
+    USAGE_DOLLARS = "usage-dollars"
 
 
 class Key(NamedTuple):
     """What one restatement is about; equal rows are summed under it.
 
-    Under new prices `description` names the figure of `spend` that changed.
+    Of dollars under new prices or of other usage `description` names the figure of `spend` that changed.
     """
 
     usage_date: date
@@ -166,9 +167,22 @@ class Repricing(NamedTuple):
 
 
 def restated_prices(old: Iterable[SpendLine], new: Iterable[SpendLine], change: Repricing) -> list[Restatement]:
-    """Dollars of the same usage and cost before and after new prices, rates or commitments.
+    """Dollars of the same usage and cost before and after new prices, rates or commitments."""
+    why = f"under {change.words}, {change.old_version} → {change.new_version}"
+    return _restated_figures(old, new, Subject.PRICE, change.recorded_at, why)
 
-    Each figure of `spend` that moved is told by itself, so that the differences of one figure sum to its change;
+
+def restated_dollars(old: Iterable[SpendLine], new: Iterable[SpendLine], recorded_at: datetime) -> list[Restatement]:
+    """Dollars at the same prices and of the same cost before and after the usage changed."""
+    return _restated_figures(
+        old, new, Subject.USAGE_DOLLARS, recorded_at, "of usage that changed at a later extraction"
+    )
+
+
+def _restated_figures(
+    old: Iterable[SpendLine], new: Iterable[SpendLine], subject: Subject, recorded_at: datetime, why: str
+) -> list[Restatement]:
+    """Each figure of `spend` that moved is told by itself, so that the differences of one figure sum to its change;
     figures are never added to each other.
     """
     before, after = _by_key(old), _by_key(new)
@@ -179,9 +193,9 @@ def restated_prices(old: Iterable[SpendLine], new: Iterable[SpendLine], change: 
             if _moved(then, now, figure):
                 found.append(
                     Restatement(
-                        *key._replace(description=figure), change.recorded_at,
+                        *key._replace(subject=subject, description=figure), recorded_at,
                         getattr(then, figure), getattr(now, figure), then.quantity, now.quantity,
-                        f"{figure} under {change.words}, {change.old_version} → {change.new_version}", None, None,
+                        f"{figure} {why}", None, None,
                     )
                 )  # fmt: skip
     return found

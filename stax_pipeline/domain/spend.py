@@ -26,7 +26,7 @@ from stax_pipeline.domain.meeting import (
 )
 from stax_pipeline.domain.money import round_usd, sum_usd
 from stax_pipeline.domain.prices.book import UNITS
-from stax_pipeline.domain.terms import Quote, Terms
+from stax_pipeline.domain.terms import Quote, Terms, uses_by_day
 from stax_pipeline.domain.usage import UsageLine
 
 
@@ -127,7 +127,12 @@ def spend_lines(
         for key in searched.keys() | searches.keys()
     ]
     lines += [_cost_only_line(same, terms) for same in others.values()]
-    return sorted(lines, key=lambda line: (line[:10], line.quantity or 0))
+    uses = uses_by_day(usage)
+    dated = (
+        line._replace(price_book_version=terms.version_of(line.usage_date, uses.get(line.usage_date, frozenset())))
+        for line in lines
+    )
+    return sorted(dated, key=lambda line: (line[:10], line.quantity or 0))
 
 
 def _texts(lines: Iterable[CostLine]) -> str:
@@ -180,7 +185,7 @@ def _token_line(
         pricing_quantity=_in_units(quantity, "1M tokens"),
         pricing_unit="1M tokens",
         price_source=priced.source,
-        price_book_version=terms.version,
+        price_book_version="",
         commitment_id="",
         burndown_units=burned(key.service_tier, key.token_type, key.inference_geo, quantity),
         cost_lines=len(costs),
@@ -268,7 +273,7 @@ def _service_line(
         pricing_quantity=_in_units(quantity, pricing_unit),
         pricing_unit=pricing_unit,
         price_source=priced.source,
-        price_book_version=terms.version,
+        price_book_version="",
         commitment_id="",
         burndown_units=None,
         cost_lines=len(costs),

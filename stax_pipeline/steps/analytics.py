@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from stax_pipeline.domain.prices import Usage
 from stax_pipeline.domain.reconciliation import Cell, Change, Reconciliation, cell_of, reconcile
 from stax_pipeline.domain.restatement import Restatement, Subject
 from stax_pipeline.domain.spend import SpendLine
+from stax_pipeline.domain.terms import Terms, uses_by_day
 from stax_pipeline.domain.usage import KeyUsageLine
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.resources.warehouse import tables
@@ -30,7 +32,7 @@ from stax_pipeline.resources.warehouse.publish import TableRows, lock_tenant, re
 from stax_pipeline.resources.warehouse.restatements import add_restatements
 from stax_pipeline.resources.warehouse.shown import Build, add_builds, builds_of, now
 from stax_pipeline.resources.warehouse.tenants import Tenant, set_first_sync
-from stax_pipeline.steps.history import Archive, Held, held_now, price_restatements, spend_of, terms_now
+from stax_pipeline.steps.history import Archive, Held, dollar_restatements, held_now, spend_of, terms_now
 from stax_pipeline.steps.isolation import Outcome, Progress, Tally, no_progress, reason
 
 Work = Callable[[sa.Connection, Tenant, Window], int]
@@ -70,7 +72,7 @@ def publish_spend(
         held = held_now(connection, tenant, part)
         terms, priced_at = terms_now(connection, tenant, books.book.read(connection))
         lines = spend_of(held, terms, books.settle)
-        _note_builds(Archive(connection, books.lake, books.settle), tenant, part, held, terms.version, priced_at)
+        _note_builds(Archive(connection, books.lake, books.settle), tenant, part, held, terms, priced_at)
         columns = ["usage_date", "line", *SpendLine._fields[1:], "cost_extraction_id", "usage_extraction_id"]
         rows = TableRows(tables.spend, columns, _numbered(lines, held))
         written = replace_days(connection, tenant.tenant_id, part.days, [rows])
@@ -152,22 +154,26 @@ def _rows(
 
 
 def _note_builds(
-    archive: Archive, tenant: Tenant, part: Window, held: Held, version: str, priced_at: datetime
+    archive: Archive, tenant: Tenant, part: Window, held: Held, terms: Terms, priced_at: datetime
 ) -> None:  # fmt: skip
     """Log what the days are built from, where it is not what they were built from before, and what that restates."""
     connection = archive.connection
     moment = now(connection)
     last = {day: known[-1] for day, known in builds_of(connection, tenant.tenant_id, part).items()}
+    uses = uses_by_day(held.usage)
     builds = [
-        Build(day, moment, version, priced_at, _id(held.cost_coverage, day), _id(held.usage_coverage, day))
+        Build(
+            day, moment, terms.version_of(day, uses.get(day, frozenset())), priced_at, _id(held.cost_coverage, day),
+            _id(held.usage_coverage, day), json.dumps(sorted(uses.get(day, ()))),
+        )
         for day in sorted(held.cost_coverage.keys() | held.usage_coverage.keys())
-    ]
+    ]  # fmt: skip
     changed = [
         build for build in builds if build.usage_date not in last or last[build.usage_date].made_of != build.made_of
     ]
     add_builds(connection, tenant.tenant_id, changed)
     repriced = [(last[build.usage_date], build) for build in changed if build.usage_date in last]
-    add_restatements(connection, tenant.tenant_id, price_restatements(archive, tenant, part, repriced))
+    add_restatements(connection, tenant.tenant_id, dollar_restatements(archive, tenant, part, repriced))
 
 
 def _id(coverage: dict[date, Covered], day: date) -> UUID | None:

@@ -11,14 +11,15 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Window
+from stax_pipeline.domain.terms import Terms
 from stax_pipeline.resources.warehouse.acceptances import read_acceptances
 from stax_pipeline.resources.warehouse.agreements import read_terms
 from stax_pipeline.resources.warehouse.prices import read_book
-from stax_pipeline.resources.warehouse.tables import commitments, contract_rates
 from stax_pipeline.settings import Settings
 from stax_pipeline.steps.rule import Rule
 from stax_pipeline.steps.rules import RULES
@@ -76,7 +77,7 @@ def examine(
         "recent": now.date() - timedelta(days=max(settings.lookback_days, 35)),
     }
     if ":versions" in rule.query:
-        values |= _versions(connection)
+        values["versions"] = _versions(connection)
     used = {name: value for name, value in values.items() if f":{name}" in rule.query}
     found = [tuple(row) for row in connection.execute(sa.text(rule.query), used)]
     told = [row for row in found if about.holds(rule, row)]
@@ -102,15 +103,26 @@ def _connected(connection: sa.Connection) -> int:
     return int(counted.scalar_one())
 
 
-def _versions(connection: sa.Connection) -> dict[str, str]:
-    """The version of the prices in force, and those of tenants with terms of their own as a JSON object."""
+_PRICED = """
+select distinct o.tenant_id, b.usage_date, b.uses
+from (select distinct on (tenant_id, usage_date) tenant_id, usage_date, uses
+      from stax.spend_builds order by tenant_id, usage_date, built_at desc) b
+left join (select tenant_id from stax.contract_rates union select tenant_id from stax.commitments) o using (tenant_id)
+where b.uses is not null
+"""
+
+
+def _versions(connection: sa.Connection) -> str:
+    """As JSON, the version of the terms in force for all that was priced on a day; by tenant where it has own terms."""
     book = read_book(connection)
-    own = sa.union(sa.select(contract_rates.c.tenant_id), sa.select(commitments.c.tenant_id))
-    terms = {str(tenant): read_terms(connection, tenant, book) for tenant in connection.execute(own).scalars()}
-    return {
-        "version": book.version,
-        "versions": json.dumps({tenant: found.version for tenant, found in terms.items()}),
-    }
+    terms: dict[UUID | None, Terms] = {None: Terms(book)}
+    found = []
+    for owner, day, uses in connection.execute(sa.text(_PRICED)):
+        if owner not in terms:
+            terms[owner] = read_terms(connection, owner, book)
+        version = terms[owner].version_of(day, frozenset(json.loads(uses)))
+        found.append({"owner": owner and str(owner), "usage_date": f"{day}", "uses": uses, "version": version})
+    return json.dumps(found)
 
 
 def examine_all(connection: sa.Connection, window: Window, now: datetime, settings: Settings) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ from stax_pipeline.domain.guards import settled_days
 from stax_pipeline.domain.organization import read_organization
 from stax_pipeline.domain.prices import PriceBook
 from stax_pipeline.domain.readings import read_cost, read_usage
-from stax_pipeline.domain.restatement import Later, Repricing, Restatement, restated_prices
+from stax_pipeline.domain.restatement import Later, Repricing, Restatement, restated_dollars, restated_prices
 from stax_pipeline.domain.spend import SpendLine, spend_lines
 from stax_pipeline.domain.terms import Terms
 from stax_pipeline.domain.time import State, data_through, day_state, is_old_enough_to_settle
@@ -35,6 +35,7 @@ from stax_pipeline.resources.warehouse.agreements import read_terms
 from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, covered, get_extractions, in_order
 from stax_pipeline.resources.warehouse.prices import read_book
 from stax_pipeline.resources.warehouse.publish import read_days
+from stax_pipeline.resources.warehouse.restatements import usage_changes
 from stax_pipeline.resources.warehouse.shown import Build, builds_of
 from stax_pipeline.resources.warehouse.tenants import Tenant
 
@@ -159,27 +160,58 @@ def _latest(table: sa.Table, column: sa.Column[datetime], tenant: Tenant) -> sa.
     return sa.select(sa.func.max(column)).where(of_tenant)
 
 
-def price_restatements(
+def dollar_restatements(
     archive: Archive, tenant: Tenant, window: Window, changes: Iterable[tuple[Build, Build]]
 ) -> list[Restatement]:
-    """Dollars of the same usage and cost before and after each change of prices, rates or commitments.
-
-    A day that still ran, or just ended, has nothing to restate.
+    """From the figures shown to those shown next: what other usage moved at the old prices, and then what new prices,
+    rates or commitments moved. A day that still ran when it was shown, or had just ended, has nothing to restate.
     """
-    together: dict[tuple[datetime, datetime, datetime], list[Build]] = defaultdict(list)
-    for old, new in changes:
-        if old.price_book_version != new.price_book_version:
-            together[old.priced_at, new.priced_at, new.built_at].append(new)
+    moved = usage_changes(archive.connection, tenant.tenant_id, window)
+    together: dict[tuple[datetime, datetime, datetime], list[tuple[Build, Build]]] = defaultdict(list)
+    for old, new in _were_over(archive, changes):
+        if old.price_book_version != new.price_book_version or _has_moved(moved, old, new):
+            together[old.priced_at, new.priced_at, new.built_at].append((old, new))
     found: list[Restatement] = []
-    for (before, after, built_at), builds in together.items():
-        old_terms, new_terms = (terms_at(archive.connection, tenant, at) for at in (before, after))
-        held = held_of(archive, window, builds)
-        over = {day for day, row in held.usage_coverage.items() if row.state == State.COMPLETE}
-        old_lines, new_lines = (
-            [line for line in spend_of(held, terms, archive.settle) if line.usage_date in over]
-            for terms in (old_terms, new_terms)
-        )
-        found += restated_prices(old_lines, new_lines, Repricing(built_at, old_terms.version, new_terms.version))
+    for (before, after, built_at), pairs in together.items():
+        terms, new_terms = (terms_at(archive.connection, tenant, at) for at in (before, after))
+        held = held_of(archive, window, [new for _, new in pairs])
+        old_usage = [
+            new._replace(usage_extraction_id=old.usage_extraction_id)
+            for old, new in pairs if _has_moved(moved, old, new)
+        ]  # fmt: skip
+        shown = _by_day(spend_of(held_of(archive, window, old_usage), terms, archive.settle)) if old_usage else {}
+        between = _by_day(spend_of(held, terms, archive.settle))
+        priced = _by_day(spend_of(held, new_terms, archive.settle))
+        for old, new in pairs:
+            day = new.usage_date
+            if _has_moved(moved, old, new):
+                found += restated_dollars(shown.get(day, []), between.get(day, []), built_at)
+            change = Repricing(built_at, old.price_book_version, new.price_book_version)
+            found += restated_prices(between.get(day, []), priced.get(day, []), change)
+    return found
+
+
+def _has_moved(moved: Mapping[date, Iterable[datetime]], old: Build, new: Build) -> bool:
+    return any(old.built_at < at <= new.built_at for at in moved.get(new.usage_date, ()))
+
+
+def _were_over(archive: Archive, changes: Iterable[tuple[Build, Build]]) -> list[tuple[Build, Build]]:
+    """Changes of days whose usage was complete in what was shown before."""
+    changes = list(changes)
+    sources = {old.usage_extraction_id for old, _ in changes if old.usage_extraction_id}
+    read = get_extractions(archive.connection, sources)
+    return [
+        (old, new)
+        for old, new in changes
+        if old.usage_extraction_id in read
+        and day_state(old.usage_date, read[old.usage_extraction_id].extracted_at) == State.COMPLETE
+    ]
+
+
+def _by_day(lines: Iterable[SpendLine]) -> dict[date, list[SpendLine]]:
+    found: dict[date, list[SpendLine]] = defaultdict(list)
+    for line in lines:
+        found[line.usage_date].append(line)
     return found
 
 

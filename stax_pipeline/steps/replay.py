@@ -39,8 +39,8 @@ from stax_pipeline.steps.history import (
     Archive,
     count_by_day,
     coverage_of,
+    dollar_restatements,
     later,
-    price_restatements,
     read_costs,
     read_usages,
 )
@@ -120,7 +120,7 @@ def replay_lines(books: Books, tenants: Sequence[Tenant], window: Window, progre
                 with plain_faults(f"tenant {tenant.slug}: replaying"), books.engine.begin() as connection:
                     lock_tenant(connection, tenant.tenant_id)
                     outcome.rows += sum(_replay(connection, books, tenant, part, kind) for kind in (USAGE, COST))
-                    _replay_prices(connection, books, tenant, part)
+                    _replay_dollars(connection, books, tenant, part)
                 counted += len(part.days)
                 tally.step(len(part.days))
         except Exception as fault:
@@ -146,11 +146,13 @@ def _replay(connection: sa.Connection, books: Books, tenant: Tenant, part: Windo
     return replace_days(connection, tenant.tenant_id, part.days, content)
 
 
-def _replay_prices(connection: sa.Connection, books: Books, tenant: Tenant, part: Window) -> None:
-    """What changed prices restated, once more."""
+def _replay_dollars(connection: sa.Connection, books: Books, tenant: Tenant, part: Window) -> None:
+    """What changed usage and changed prices restated, once more."""
     changes = [pair for known in builds_of(connection, tenant.tenant_id, part).values() for pair in pairwise(known)]
-    found = price_restatements(Archive(connection, books.lake, books.settle), tenant, part, changes)
-    replace_restatements(connection, tenant.tenant_id, part.days, Subject.PRICE, found)
+    found = dollar_restatements(Archive(connection, books.lake, books.settle), tenant, part, changes)
+    for subject in (Subject.USAGE_DOLLARS, Subject.PRICE):
+        of_subject = [row for row in found if row.subject == subject]
+        replace_restatements(connection, tenant.tenant_id, part.days, subject, of_subject)
 
 
 def _go_through(

@@ -133,12 +133,13 @@ SPEND_IS_CURRENT = Rule(
     ),
     built as (
         select distinct on (tenant_id, usage_date) tenant_id, usage_date, price_book_version as version,
-               cost_extraction_id as cost, usage_extraction_id as usage
+               cost_extraction_id as cost, usage_extraction_id as usage, uses
         from stax.spend_builds order by tenant_id, usage_date, built_at desc
     ),
-    versions as (
-        select tenant_id, usage_date, version from built
-        union select tenant_id, usage_date, price_book_version from stax.spend where {WINDOW}
+    own as (select tenant_id from stax.contract_rates union select tenant_id from stax.commitments),
+    in_force as (
+        select * from jsonb_to_recordset(cast(:versions as jsonb)) as v (owner uuid, usage_date date, uses text,
+                                                                         version text)
     )
     select t.slug, usage_date, b.version
     from held h full join built b using (tenant_id, usage_date) join stax.tenants t using (tenant_id)
@@ -146,8 +147,17 @@ SPEND_IS_CURRENT = Rule(
     union
     select slug, usage_date, null from stax.completeness where {WINDOW} and not spend_is_current
     union
-    select t.slug, usage_date, version from versions join stax.tenants t using (tenant_id)
-    where version <> coalesce(cast(:versions as jsonb) ->> cast(tenant_id as text), :version)
+    select t.slug, b.usage_date, b.version
+    from built b
+    join stax.tenants t using (tenant_id)
+    left join own o using (tenant_id)
+    left join in_force v on v.usage_date = b.usage_date and v.uses = b.uses
+                            and v.owner is not distinct from o.tenant_id
+    where v.version is distinct from b.version
+    union
+    select t.slug, usage_date, s.price_book_version
+    from stax.spend s join built b using (tenant_id, usage_date) join stax.tenants t using (tenant_id)
+    where {WINDOW} and s.price_book_version <> b.version
     order by 1, 2
     """,
     looks_back=True,

@@ -92,7 +92,7 @@ def test_reported_dollars_are_exact_and_meet_their_tokens() -> None:
     assert (line.list_cost_usd, line.list_unit_price_usd, line.pricing_quantity) == (4, 4, 1)
     assert line.effective_cost_usd == line.cost_usd
     assert (line.usage_date, line.workspace_id, line.model, line.token_type) == (DAY, "default", OPUS, INPUT)
-    assert line.price_book_version == book().version
+    assert line.price_book_version == terms().version_of(DAY, frozenset({OPUS}))
 
 
 def test_priority_is_reconstructed_and_says_so() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,22 @@ import pytest
 
 from stax_pipeline.domain.commitments import Commitment
 from stax_pipeline.domain.contract_rates import ContractRate
-from stax_pipeline.domain.extraction import Report
+from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.domain.money import sum_usd
 from stax_pipeline.domain.prices import ListPrice
 from stax_pipeline.domain.spend import SpendLine
 from stax_pipeline.resources.warehouse import tables
-from stax_pipeline.resources.warehouse.agreements import record_commitments, record_rates
+from stax_pipeline.resources.warehouse.agreements import record_commitments, record_rates, withdraw_rate
 from stax_pipeline.resources.warehouse.prices import read_book, record_prices
 from stax_pipeline.resources.warehouse.tenants import all_tenants
+from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.steps.analytics import Books
+from stax_pipeline.steps.checks import examine
 from stax_pipeline.steps.history import Archive, spend_as_of
 from stax_pipeline.steps.isolation import Outcome, no_progress
 from stax_pipeline.steps.replay import replay
 from stax_pipeline.steps.restore import restore_extractions
+from stax_pipeline.steps.rules import SPEND_IS_CURRENT
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.steps.support import (
     COST,
@@ -81,7 +84,7 @@ def restated(made: Installation, subject: str) -> list[Any]:
     )
 
 
-def dearer(made: Installation, factor: int = 2) -> list[ListPrice]:
+def dearer(made: Installation, factor: int | Decimal = 2) -> list[ListPrice]:
     """Every list price of a Priority model on the days at hand, multiplied; returns what was recorded."""
     [(model,)] = query(
         made, "select distinct model from stax.spend where cost_source = 'priority-reconstructed' order by 1 limit 1"
@@ -192,6 +195,135 @@ class TestRestatements:
         again(made)
         assert len([row for row in restated(made, "price") if row.slug == "acme"]) == len(found)
 
+    def test_usage_and_prices_that_change_together_are_told_apart(self, made: Installation) -> None:
+        """What was shown first is what was on the screen, never the new usage at the old prices."""
+        before = usd_by_day(made, "acme", "priority-reconstructed")[FIRST]
+        change(made, USAGE, on(FIRST, times("2")))
+        dearer(made, Decimal("0.9"))
+        again(made)
+        after = usd_by_day(made, "acme", "priority-reconstructed")[FIRST]
+        assert before < after < 2 * before
+        [found] = query(made, RESTATED, day=FIRST)
+        assert (found.subject, found.old_usd, found.new_usd) == ("price and usage-dollars", before, after)
+        assert (found.usage_difference_usd, found.price_difference_usd) == (before, after - 2 * before)
+        assert found.difference_usd == after - before
+
+    def test_usage_that_moves_reconstructed_dollars_has_a_dollar_row(self, made: Installation) -> None:
+        before = usd_by_day(made, "acme", "priority-reconstructed")[FIRST]
+        change(made, USAGE, on(FIRST, times("2")))
+        again(made)
+        [found] = query(made, RESTATED, day=FIRST)
+        assert (found.subject, found.old_usd, found.new_usd) == ("usage-dollars", before, 2 * before)
+        assert (found.usage_difference_usd, found.price_difference_usd) == (before, 0)
+        again(made)
+        assert query(made, RESTATED, day=FIRST) == [found]
+
+    def test_usage_that_moves_estimated_dollars_has_a_dollar_row(self, stax_home: Path) -> None:
+        with two_tenants(stax_home) as made:
+            change(made, COST, on(LAST, lambda _: []))
+            sync(made)
+            before = usd_by_day(made, "acme", "usage-estimated")[LAST]
+            change(made, USAGE, on(LAST, times("2")))
+            again(made)
+            after = usd_by_day(made, "acme", "usage-estimated")[LAST]
+            [found] = query(made, RESTATED, day=LAST)
+            priority = usd_by_day(made, "acme", "priority-reconstructed")[LAST] / 2
+            assert found.difference_usd == after - before + priority
+
+    def test_prices_of_a_day_first_shown_open_restate_nothing(self, stax_home: Path) -> None:
+        with two_tenants(stax_home, now=datetime(2026, 11, 21, 12, tzinfo=UTC)) as made:
+            sync(made, Window(FIRST, DAYS.end - timedelta(days=1)))
+            made.clock.now += timedelta(days=1)
+            dearer(made)
+            sync(made)
+            assert query(made, RESTATED, day=LAST) == []
+
+    def test_a_rate_recorded_and_withdrawn_leaves_no_restatement(self, made: Installation) -> None:
+        rate = ContractRate("claude-*", "*", "*", FIRST, None, Decimal("0.1"), None)
+        for synced_between in (False, True):
+            with made.engine.begin() as connection:
+                tenant_id = next(one for one in all_tenants(connection) if one.slug == "acme").tenant_id
+                record_rates(connection, tenant_id, [rate])
+            if synced_between:
+                again(made)
+                assert query(made, RESTATED, day=FIRST) != []
+            with made.engine.begin() as connection:
+                withdraw_rate(connection, tenant_id, rate[:4])
+            again(made)
+            assert query(made, "select * from stax.restated_days") == []
+            assert synced_between or query(made, "select * from stax.restatements") == []
+
+
+RESTATED = (
+    "select * from stax.restated_days where slug = 'acme' and figure = 'cost_usd' and usage_date = :day"
+)  # fmt: skip
+
+
+class TestWhatIsOutOfDate:
+    """New terms make out of date what they price otherwise: days and tenants that use it, and no others."""
+
+    def stale(self, made: Installation) -> set[tuple[str, date]]:
+        with made.engine.connect() as connection:
+            found = examine(connection, SPEND_IS_CURRENT, DAYS, made.clock.now, made.settings)
+        return {(row[0], row[1]) for row in found.rows}
+
+    def users(self, made: Installation, model: str, first: date, speeds: str = "standard") -> set[tuple[str, date]]:
+        rows = query(
+            made,
+            "select distinct slug, usage_date from stax.usage_lines join stax.tenants using (tenant_id) "
+            "where model = :model and usage_date >= :first and speed = :speeds",
+            model=model, first=first, speeds=speeds,
+        )  # fmt: skip
+        return {(row.slug, row.usage_date) for row in rows}
+
+    def test_one_price_of_one_model(self, made: Installation) -> None:
+        [(model,)] = query(made, "select min(model) from stax.usage_lines where speed = 'standard' and model <> ''")
+        without = Fault(change=lambda page, _: leave_out(page, model))
+        made.simulator.faults.add(without, key=made.simulator.keys["globex"], path=USAGE, times=None)
+        again(made, accept_shrink=True)
+        assert self.stale(made) == set()
+        with made.engine.begin() as connection:
+            known = next(
+                one for one in read_book(connection).prices
+                if one.model == model and one.speed == "standard" and one.token_type == "output_tokens"
+            )  # fmt: skip
+            dearer_now = known._replace(usd_per_unit=known.usd_per_unit * 3, effective_from=LAST, source="import")
+            record_prices(connection, [dearer_now], imported=True)
+        expected = self.users(made, model, LAST)
+        assert self.stale(made) == expected
+        assert expected == {("acme", LAST), ("acme", LAST + timedelta(days=1))}
+        replayed(made)
+        assert self.stale(made) == set()
+
+    def test_a_price_that_nobody_uses_and_one_that_was_over(self, made: Installation) -> None:
+        with made.engine.begin() as connection:
+            book = read_book(connection).prices
+            future = book[-1]._replace(effective_from=DAYS.end, source="import")
+            unused = book[0]._replace(model="claude-nobody-uses", usd_per_unit=Decimal(7), source="import")
+            record_prices(connection, [future, unused], imported=True)
+        assert self.stale(made) == set()
+
+    def test_a_rate_and_a_commitment_of_one_tenant(self, made: Installation) -> None:
+        [(model,)] = query(
+            made,
+            "select min(model) from stax.spend where cost_source = 'priority-reconstructed' and service_tier <> ''",
+        )
+        with made.engine.begin() as connection:
+            tenant_id = next(one for one in all_tenants(connection) if one.slug == "acme").tenant_id
+            record_rates(
+                connection, tenant_id, [ContractRate(model, "*", "*", FIRST, FIRST, Decimal("0.1"), None)]
+            )  # fmt: skip
+        assert self.stale(made) <= {("acme", FIRST)}
+        fee = Commitment("c", "claude-opus-4-8", 9, 9, Decimal(30), LAST, LAST)
+        with made.engine.begin() as connection:
+            record_commitments(connection, tenant_id, [fee])
+        assert self.stale(made) - {("acme", FIRST)} == {("acme", LAST)}
+
+
+def leave_out(page: Any, model: str) -> None:
+    for bucket in page["data"]:
+        bucket["results"] = [row for row in bucket["results"] if row["model"] != model]
+
 
 def as_of(made: Installation, instant: datetime) -> list[SpendLine]:
     with made.engine.connect() as connection:
@@ -253,7 +385,7 @@ class TestReplay:
         eventful(made)
         before = content(made)
         assert {row.subject for row in query(made, "select distinct subject from stax.restatements")} == {
-            "cost", "usage", "price",
+            "cost", "usage", "price", "usage-dollars",
         }  # fmt: skip
         assert query(made, "select 1 from stax.spend where cost_source = 'commitment-unused'")
         for table in DERIVED:

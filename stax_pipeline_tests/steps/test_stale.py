@@ -13,13 +13,13 @@ import pytest
 from stax_pipeline.domain.commitments import Commitment
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.resources.warehouse.agreements import record_commitments
-from stax_pipeline.resources.warehouse.prices import read_book
 from stax_pipeline.resources.warehouse.tenants import all_tenants
 from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.steps import normalize
 from stax_pipeline.steps.analytics import Books, publish_spend, publish_spend_by_key
-from stax_pipeline.steps.checks import examine_all
+from stax_pipeline.steps.checks import examine, examine_all
 from stax_pipeline.steps.normalize import Stores
+from stax_pipeline.steps.rules import SPEND_IS_CURRENT
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.steps.support import (
     COST,
@@ -78,10 +78,12 @@ class TestStaleBook:
             tenants = all_tenants(connection)
         dearer(made, 2)
         replayed(made)
-        with made.engine.connect() as connection:
-            version = read_book(connection).version
+        versions = "select distinct tenant_id, usage_date, price_book_version from stax.spend order by 1, 2"
+        replayed_with = query(made, versions)
         publish_spend(books, tenants, DAYS)  # the last step of the sync that began before
-        assert [r.v for r in query(made, "select distinct price_book_version as v from stax.spend")] == [version]
+        assert query(made, versions) == replayed_with
+        with made.engine.connect() as connection:
+            assert examine(connection, SPEND_IS_CURRENT, DAYS, made.clock.now, made.settings).holds
 
 
 class TestPricesBeforeAnythingWasShown:

@@ -51,6 +51,14 @@ def dated_model(model: str) -> str:
     return ALIASES.get(model, model)
 
 
+WEB_SEARCH = "web_search"
+
+
+def use_of(model: str, speed: str) -> str:
+    """What a token is priced by, apart from its kind: the dated model, with `/fast` behind it in fast mode."""
+    return f"{dated_model(model)}/fast" if speed == "fast" else dated_model(model)
+
+
 class ListPrice(NamedTuple):
     """One published price. `model` and `token_type` are '' for what is not sold by token."""
 
@@ -85,6 +93,16 @@ def shadowing(prices: Iterable[ListPrice]) -> Iterator[tuple[ListPrice, ListPric
 
 def _kind(window: str) -> str:
     return "split at 100k" if window in (BAND_LOW, BAND_HIGH) else "all" if window == "all" else "split at 200k"
+
+
+def _in_force(prices: Iterable[ListPrice], day: date) -> Iterator[ListPrice]:
+    """Of one meter's prices the newest of each context window, without those that a newer `all` ended."""
+    newest: dict[str, ListPrice] = {}
+    for price in sorted(prices, key=lambda one: one.effective_from):
+        if price.effective_from <= day:
+            newest[price.context_window] = price
+    ended = newest["all"].effective_from if "all" in newest else date.min
+    return (price for price in newest.values() if price.effective_from >= ended)
 
 
 class Usage(NamedTuple):
@@ -125,6 +143,7 @@ class PriceBook:
 
     prices: tuple[ListPrice, ...]
     _found: dict[Usage, Price | None] = field(default_factory=dict, repr=False, compare=False)
+    _texts: dict[tuple[str, date], str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, prices: Iterable[ListPrice]) -> PriceBook:
@@ -144,6 +163,23 @@ class PriceBook:
         for price in self.prices:
             index[price.model, price.cost_type, price.token_type, price.speed].append(price)
         return index
+
+    @cached_property
+    def _by_use(self) -> dict[str, list[list[ListPrice]]]:
+        index: dict[str, list[list[ListPrice]]] = defaultdict(list)
+        for (model, cost_type, _, speed), prices in self._by_meter.items():
+            index[use_of(model, speed) if model else cost_type].append(prices)
+        return index
+
+    def text_of(self, use: str, day: date) -> str:
+        """The prices of a use on that day, as text: books whose text is the same price it alike."""
+        if (use, day) not in self._texts:
+            held = [price for prices in self._by_use.get(use, ()) for price in _in_force(prices, day)]
+            self._texts[use, day] = "\n".join(
+                "|".join(str(part.normalize() if isinstance(part, Decimal) else part) for part in price)
+                for price in sorted(price._replace(effective_from=day, source="") for price in held)
+            )
+        return self._texts[use, day]
 
     def service_price(self, cost_type: str, day: date) -> Price | None:
         """The price of web searches, code execution or session hours on `day`."""

@@ -32,6 +32,7 @@ class Build(NamedTuple):
     priced_at: datetime
     cost_extraction_id: UUID | None
     usage_extraction_id: UUID | None
+    uses: str | None  # JSON, sorted: what was priced; None for builds before migration 0018
 
     @property
     def made_of(self) -> tuple[object, ...]:

@@ -12,7 +12,8 @@ restatements = table(
     "A past day's figure that changed at a later extraction or under new prices; equal rows summed",
     usage_date(),
     tenant(),
-    text("subject", "cost (reported dollars), usage (tokens, searches) or price (dollars under new prices)", key=True),
+    text("subject", "cost (reported dollars), usage (tokens, searches), usage-dollars (dollars of other usage at "
+         "the same prices) or price (dollars of the same usage under new prices)", key=True),
     *dimensions(
         "workspace_id", "description", "cost_type", "token_type", "model", "service_tier", "context_window",
         "inference_geo", "speed",
@@ -35,7 +36,7 @@ restatements = table(
     sa.Column("old_extraction_id", sa.UUID, nullable=True, comment="Extraction that was current before"),
     sa.Column("new_extraction_id", sa.UUID, nullable=True, comment="Extraction that is current since"),
     loaded(),
-    sa.CheckConstraint("subject in ('cost', 'usage', 'price')", name="subject"),
+    sa.CheckConstraint("subject in ('cost', 'usage', 'price', 'usage-dollars')", name="subject"),
 )  # fmt: skip
 
 
@@ -63,4 +64,6 @@ spend_builds = table(
     instant("priced_at", "The instant whose records they are"),
     sa.Column("cost_extraction_id", sa.UUID, nullable=True, comment="Cost extraction it was built from"),
     sa.Column("usage_extraction_id", sa.UUID, nullable=True, comment="Usage extraction it was built from"),
-)
+    sa.Column("uses", sa.Text, nullable=True, comment="What was priced, as JSON: the models (/fast behind those in "
+              "fast mode) and web_search; NULL for builds before it was noted"),
+)  # fmt: skip
