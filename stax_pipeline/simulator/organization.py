@@ -131,12 +131,13 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class Commitment:
-    """Priority Tier capacity for one model in tokens per minute, signed for half a year at a time."""
+    """Priority Tier capacity for one model in tokens per minute, signed for half a year at a time from `since` on."""
 
     model: str
     input_tokens_per_minute: int
     output_tokens_per_minute: int
     usd_per_day: Decimal
+    since: date
 
 
 @dataclass(frozen=True, eq=False)

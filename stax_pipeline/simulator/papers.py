@@ -52,12 +52,13 @@ def invoice_name(organization: str, month: date) -> str:
 
 
 def terms_of(organization: Organization, held: Commitment, first: date, last: date) -> Iterator[Term]:
-    """The half-years that the days from `first` to `last` lie in, oldest first."""
+    """The half-years since its signature that the days from `first` to `last` lie in, oldest first."""
     start = date(first.year, 1 if first.month < 7 else 7, 1)
     while start <= last:
         end = date(start.year, 6, 30) if start.month == 1 else date(start.year, 12, 31)
         usd = held.usd_per_day * ((end - start).days + 1)
-        yield Term(f"{organization.name}-{start.year}-h{1 if start.month == 1 else 2}", start, end, usd)
+        if start >= held.since:
+            yield Term(f"{organization.name}-{start.year}-h{1 if start.month == 1 else 2}", start, end, usd)
         start = end + _DAY
 
 

@@ -13,6 +13,7 @@ from stax_pipeline.simulator.organization import Commitment, Correction, Credit,
 from stax_pipeline.simulator.realistic import demo_organizations
 
 COMMITTED_MODEL = "claude-opus-4-8"
+COMMITTED_SINCE = date(2026, 7, 1)
 DAYS_TO_CORRECTION = 4
 SHORT = Decimal("0.04")
 
@@ -28,7 +29,7 @@ def story_organizations(today: date, seed: int = 0) -> tuple[Organization, Organ
             streams=tuple(
                 one for one in acme.streams if one.service_tier != "priority" or one.model == COMMITTED_MODEL
             ),
-            commitments=(Commitment(COMMITTED_MODEL, 60_000, 6_000, Decimal("450.00")),),
+            commitments=(Commitment(COMMITTED_MODEL, 60_000, 6_000, Decimal("450.00"), COMMITTED_SINCE),),
             credits=(Credit(12, Decimal("250.00")),),
             corrections=(Correction(corrected_day(today), SHORT),),
         ),
