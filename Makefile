@@ -24,6 +24,7 @@ demo: $(STAMP)
 	@exec $(VENV)/bin/stax demo $(if $(EXIT),--exit)
 
 test: $(STAMP)
+	@sh deploy/test_packages.sh
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(PYTHON) -m mypy
