@@ -109,10 +109,10 @@ def test_instants_and_flags(connection: sa.Connection) -> None:
     )
     columns = [c.name for c in coverage.columns]
     copy_in(connection, coverage, columns, [
-        (TENANT, "cost_report", date(2026, 11, 20), TENANT, now, now, True, "complete", 2**62),
+        (TENANT, "cost_report", date(2026, 11, 20), TENANT, now, now, True, "complete", 2**62, False),
     ])  # fmt: skip
     held = connection.execute(sa.select(coverage)).one()
-    assert (held.data_through, held.old_enough_to_settle, held.rows) == (now, True, 2**62)
+    assert (held.data_through, held.old_enough_to_settle, held.rows, held.by_key) == (now, True, 2**62, False)
 
 
 def test_a_signal_while_rows_are_read_arrives_as_what_it_was(made: Installation) -> None:
