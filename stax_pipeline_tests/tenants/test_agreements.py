@@ -141,6 +141,6 @@ def test_the_examples_are_taken_as_they_are(made: Installation) -> None:
         (recorded,) = work(made.engine, str(file), file.read_bytes()).recorded.values()
         assert len(recorded.added) == len(file.read_text().splitlines()) - 1
     with made.engine.connect() as connection:
-        assert [one.commitment_id for one in read_commitments(connection, ACME)] == ["acme-2026-q4"]
-    summed = read_invoice("invoice.csv", (EXAMPLES / "invoice.csv").read_bytes())
-    assert summed == (1000, 2, ("description",), ())
+        assert [one.commitment_id for one in read_commitments(connection, ACME)] == ["acme-2026-h2"]
+    summed = read_invoice("invoice.csv", (EXAMPLES / "invoice-acme-2026-10.csv").read_bytes())
+    assert summed == (Decimal("51354.03"), 3, ("description",), ())
