@@ -164,10 +164,13 @@ class TestMigration:
         assert told == [max(file.name[:4] for file in MIGRATIONS.glob("versions/0*.py"))]
 
 
-def test_a_job_killed_after_its_commit_and_before_dagster_hears_of_it(stax_home: Path) -> None:
-    """Partitions end at the real open day, and so does what is asked for."""
+def test_a_job_killed_after_its_commit_and_before_dagster_hears_of_it(
+    stax_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Partitions end at the real open day, and so does what is asked for: all that there is, so it is a first sync."""
     now = datetime.now(UTC)
     window = Window(now.date() - timedelta(days=1), now.date() + timedelta(days=1))
+    monkeypatch.setenv("STAX_START_DATE", window.start.isoformat())
     with two_tenants(stax_home, *tiny_organizations(), now=now) as made:
         run(made, window)
         whole = everything(made)

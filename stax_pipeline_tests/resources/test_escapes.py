@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from stax_pipeline.resources.warehouse.readers import granted_login
-from stax_pipeline.resources.warehouse.roles import logins, name_in
+from stax_pipeline.resources.warehouse.roles import logins
 from stax_pipeline.settings import Settings, read_settings
 from stax_pipeline.tenants.grant import grant
 from stax_pipeline_tests.conftest import installed
@@ -197,7 +197,7 @@ def test_what_the_loader_asks_is_not_shown_and_not_ended(own: Settings) -> None:
 @pytest.mark.parametrize("role", [READER, "stax_analyst"])
 def test_a_login_that_reads_is_refused_everything_else(own: Settings, role: str, way: str) -> None:
     url, other = (reader_of(own), "stax_analyst") if role == READER else (logins(own).analyst, READER)
-    admin = name_in(logins(own).admin)
+    admin = logins(own).role_in(logins(own).admin)
     for statement in REFUSED[way]:
         with Session(url) as session:
             told = session.told(statement.replace("{me}", role).replace("{other}", other).replace("{admin}", admin))

@@ -23,7 +23,7 @@ from stax_pipeline.cli.environment import dagster_environment
 from stax_pipeline.settings import read_settings
 
 settings = read_settings()
-with database(settings):
+with database(settings, make=True):
     os.environ.update(dagster_environment(settings))
     os.environ["DAGSTER_HOME"] = os.environ["DAGSTER_YAML"]
     from dagster import DagsterInstance
