@@ -144,15 +144,18 @@ RESTATEMENTS_TIE_TO_COST_LINES = Rule(
         where {WINDOW} and subject = 'cost'
         order by tenant_id, usage_date, {_LINE}, seen_at desc
     ),
-    held as (
-        select tenant_id, usage_date, {_LINE}, sum(amount_usd) as usd
+    both_sides as (
+        select tenant_id, usage_date, {_LINE}, new_usd as said_usd, true as is_said, null::numeric as held_usd from said
+        union all
+        select tenant_id, usage_date, {_LINE}, null, false, sum(amount_usd)
         from stax.cost_lines
-        where {WINDOW}
+        where {WINDOW} and (tenant_id, usage_date) in (select tenant_id, usage_date from said)
         group by tenant_id, usage_date, {_LINE}
     )
-    select t.slug, usage_date, workspace_id, model, token_type, s.new_usd, coalesce(h.usd, 0)
-    from said s left join held h using (tenant_id, usage_date, {_LINE}) join stax.tenants t using (tenant_id)
-    where s.new_usd is distinct from coalesce(h.usd, 0)
+    select t.slug, usage_date, workspace_id, model, token_type, max(said_usd), coalesce(max(held_usd), 0)
+    from both_sides join stax.tenants t using (tenant_id)
+    group by t.slug, usage_date, {_LINE}
+    having bool_or(is_said) and max(said_usd) is distinct from coalesce(max(held_usd), 0)
     order by 1, 2, 3, 4, 5
     """,
 )
