@@ -130,3 +130,18 @@ def test_a_file_that_is_no_backup_is_refused_in_one_line_before_anything_is_made
     assert ended.code == 2
     assert len(ended.err.splitlines()) == 1
     assert not (tmp_path / "home").exists()
+
+
+def test_what_is_restored_can_be_fetched_again(
+    stax: Stax, made: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The days of a new home begin 62 days before; those of the backup may begin earlier."""
+    old = Window(NOW.date() - timedelta(days=100), NOW.date() - timedelta(days=99))
+    assert sync(made, old).failures == {}
+    kept = tmp_path / "stax.tar.zst"
+    assert stax("backup", str(kept)).code == 0
+    with passable_home() as home:
+        monkeypatch.setenv("STAX_HOME", str(home))
+        restored = stax("restore", str(kept))
+        assert restored.code == 0, restored.err
+        assert (home / "first_day").read_text() == f"{old.start}\n"

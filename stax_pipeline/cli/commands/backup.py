@@ -56,9 +56,11 @@ def restore(file: Path) -> None:
     from stax_pipeline.cli.progress import shown_progress
     from stax_pipeline.domain.errors import WrongUse
     from stax_pipeline.resources.archive import ArchiveReader
+    from stax_pipeline.resources.first_day import move_first_day
     from stax_pipeline.resources.lake.store import Lake
     from stax_pipeline.resources.warehouse.dump import refuse_tenants
     from stax_pipeline.resources.warehouse.engine import plain_faults
+    from stax_pipeline.resources.warehouse.extractions import reach
     from stax_pipeline.resources.warehouse.grants import slugs_by_role
     from stax_pipeline.resources.warehouse.roles import logins
     from stax_pipeline.steps import recover
@@ -79,7 +81,9 @@ def restore(file: Path) -> None:
             done = recover.restore_rows_and_raw(reader, owner, logins(settings), lake)
             recover.rebuild_parquet(loader, lake, _told("writing Parquet", "tables"))
             with plain_faults("looking for logins"), loader.connect() as connection:
-                granted = slugs_by_role(connection)
+                granted, held = slugs_by_role(connection), reach(connection)
+            if held:
+                move_first_day(settings, held.start)
     restored = f"{count_of(done.rows, 'row')} and {count_of(done.raw_objects, 'raw object')}"
     click.echo(f"Restored {restored}, as of {reader.words['taken_at']}.")
     _ask_for_the_master_key(settings, reader.words["master_key_ids"])
