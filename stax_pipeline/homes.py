@@ -14,6 +14,7 @@ from stax_pipeline.domain.errors import WrongUse
 CHECKOUT = Path(__file__).resolve().parents[1]
 DEMO = "demo"  # the folder of a home in which `stax demo` lives, a home of its own
 PAPERS = "papers"  # what the demo has in its home besides: files as an operator would have them
+SIMULATOR = "simulator"  # and the address of the only source that its made-up keys may be sent to
 
 
 def default_home() -> Path:
@@ -28,6 +29,12 @@ def usual_homes() -> list[Path]:
     except WrongUse:
         places = [_of_checkout()]
     return [place for place in places if place]
+
+
+def simulator_of(home: Path) -> str:
+    """The address of the demo's simulator, which may have ended; '' in a home that is no demo's."""
+    file = home / SIMULATOR
+    return file.read_text().strip() if file.exists() else ""
 
 
 def _of_checkout() -> Path | None:

@@ -21,10 +21,11 @@ from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import DataSource
 from stax_pipeline.domain.pasted_key import refuse_keys_in_settings
 from stax_pipeline.homes import CHECKOUT as CHECKOUT
-from stax_pipeline.homes import default_home
+from stax_pipeline.homes import default_home, simulator_of
 from stax_pipeline.ownership import described, is_trusted, own_home
 
 T = TypeVar("T")
+ANTHROPIC = "https://api.anthropic.com"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 WEBHOOK_FORMATS = ("json", "slack")
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
@@ -214,7 +215,7 @@ class Settings:
     master_key: str = field(default="", repr=False)
     master_key_file: Path | None = None
     ca_file: Path | None = None
-    anthropic_base_url: str = field(default="https://api.anthropic.com", repr=False)
+    anthropic_base_url: str = field(default=ANTHROPIC, repr=False)
     concurrency: int = 8
     lookback_days: int = 7
     settle_hours: int = 48
@@ -314,7 +315,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         master_key=read("STAX_MASTER_KEY", _text, ""),
         master_key_file=file,
         ca_file=read("STAX_CA_FILE", _authorities, None),
-        anthropic_base_url=read("STAX_ANTHROPIC_BASE_URL", _source, "https://api.anthropic.com"),
+        anthropic_base_url=read("STAX_ANTHROPIC_BASE_URL", _source, simulator_of(home) or ANTHROPIC),
         concurrency=read("STAX_CONCURRENCY", _whole(1, 64), 8),
         lookback_days=read("STAX_LOOKBACK_DAYS", _whole(1, 365), 7),
         settle_hours=read("STAX_SETTLE_HOURS", _whole(0, 720), 48),

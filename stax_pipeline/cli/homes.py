@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import socket
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from stax_pipeline.domain.errors import CannotStart
-from stax_pipeline.homes import DEMO, usual_homes
+from stax_pipeline.homes import DEMO, simulator_of, usual_homes
 from stax_pipeline.settings import Settings
 
 
@@ -30,6 +32,21 @@ def no_installation(settings: Settings) -> NoInstallation:
         f"There is no installation in {place}, and nothing was made. `stax connect acme` makes one with a first "
         f"tenant, `stax demo` a demo.{elsewhere}"
     )
+
+
+def require_simulator(settings: Settings) -> None:
+    """In a demo's home, that its simulator runs. Raises CannotStart before any made-up key is sent."""
+    address = simulator_of(settings.home)
+    if not address or address != settings.anthropic_base_url:
+        return
+    place = urlsplit(address)
+    try:
+        socket.create_connection((place.hostname or "", place.port or 0), timeout=2).close()
+    except OSError:
+        raise CannotStart(
+            f"The demo of {settings.home} has ended, and with it the simulator that its keys are for. "
+            f"`stax demo` starts both again; then try this in a second terminal."
+        ) from None
 
 
 def known_homes(home: Path) -> list[Path]:

@@ -10,19 +10,19 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from stax_pipeline.homes import DEMO, PAPERS
+from stax_pipeline.homes import DEMO, PAPERS, SIMULATOR
 from stax_pipeline.settings import Settings
 
 OURS = frozenset(
     ("postgres", "lake", "dagster", "passwords", "master.key", "first_day", "stax.log")
     + ("up.json", "up.json.new", "login_suffix", ".tmp")
 )
-HALF_WRITTEN = (".master.key.", ".first_day.")  # how files begin that a kill left behind
+HALF_WRITTEN = (".master.key.", ".first_day.", ".simulator.")  # how files begin that a kill left behind
 
 
 def present(home: Path) -> list[Path]:
     """What of an installation lies in `home`, its demo included; empty where there is none."""
-    names = OURS | ({PAPERS} if home.name == DEMO else {DEMO})
+    names = OURS | ({PAPERS, SIMULATOR} if home.name == DEMO else {DEMO})
     found = home.iterdir() if home.is_dir() else ()
     return sorted(path for path in found if path.name in names or path.name.startswith(HALF_WRITTEN))
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from stax_pipeline import homes
 from stax_pipeline.cli.database import database
+from stax_pipeline.cli.homes import require_simulator
 from stax_pipeline.resources import embedded_postgres
 from stax_pipeline.resources.embedded_postgres import account
 from stax_pipeline.resources.embedded_postgres.layout import Home, read_record
@@ -22,7 +23,7 @@ from stax_pipeline.resources.warehouse.migrate import known_revisions
 from stax_pipeline.resources.warehouse.roles import logins
 from stax_pipeline.settings import read_settings
 from stax_pipeline_tests.cli.support import Stax
-from stax_pipeline_tests.conftest import passable_home
+from stax_pipeline_tests.conftest import Installation, passable_home
 
 READS = [
     ("status",), ("status", "--json"), ("tenants",), ("sql", "select 1"), ("url",), ("verify",), ("prices",),
@@ -203,6 +204,7 @@ class TestPurge:
         monkeypatch.setenv("STAX_HOME", str(copied))
         shutil.copytree(copied, copied / "demo", ignore=shutil.ignore_patterns("data"))
         (copied / "demo" / "papers").mkdir()
+        (copied / "demo" / "simulator").write_text("http://127.0.0.1:9")
         for name in ("master.key", ".master.key.0123.tmp", ".first_day.0123", "stax.log"):
             (copied / name).write_text("k")
         (copied / "lake/raw").mkdir(parents=True)
@@ -258,3 +260,28 @@ class TestPurge:
         assert ended.code == 0
         assert "The database of STAX_DATABASE_URL stays" in ended.out
         assert "The lake of STAX_LAKE_URL stays" in ended.out
+
+
+class TestDemoThatEnded:
+    @pytest.mark.parametrize("command", [("sync",), ("connect", "initech"), ("rotate-key", "acme")])
+    def test_its_keys_are_sent_to_nobody(
+        self, stax: Stax, copied: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+    ) -> None:
+        monkeypatch.setenv("STAX_HOME", str(copied))
+        monkeypatch.delenv("STAX_ANTHROPIC_BASE_URL", raising=False)
+        (copied / "simulator").write_text("http://127.0.0.1:9\n")
+        assert read_settings().anthropic_base_url == "http://127.0.0.1:9"
+        ended = stax(*command)
+        assert (ended.code, ended.out) == (3, "")
+        assert f"The demo of {copied} has ended" in ended.err
+        assert "`stax demo` starts both again" in ended.err
+
+    def test_while_it_runs_its_simulator_is_asked(
+        self, copied: Path, installation: Installation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        address = installation.simulator.base_url
+        monkeypatch.setenv("STAX_HOME", str(copied))
+        monkeypatch.delenv("STAX_ANTHROPIC_BASE_URL")
+        (copied / "simulator").write_text(f"{address}\n")
+        require_simulator(read_settings())
+        assert read_settings().anthropic_base_url == address

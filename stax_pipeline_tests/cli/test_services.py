@@ -114,6 +114,8 @@ def test_demo_connects_fetches_sums_up_and_serves_until_it_is_interrupted(home: 
         shown = run(home / "demo", *command)
         assert shown.returncode == 0, shown.stderr
         assert len(shown.stdout.splitlines()) > 2, "headings, a rule and a row"
+    synced = run(home / "demo", "sync", "acme", "--days", "1")
+    assert synced.returncode == 0, synced.stderr
     with urllib.request.urlopen(f"{address(printed)}/server_info", timeout=10) as answer:
         assert answer.status == 200
     with urllib.request.urlopen(address(printed), timeout=10) as page:
@@ -134,6 +136,8 @@ def test_demo_connects_fetches_sums_up_and_serves_until_it_is_interrupted(home: 
     assert "once before the source corrects it" not in again.stdout
     assert f"   export STAX_HOME={home / 'demo'}\n" in again.stdout
     assert "To remove the demo: stax down --purge\n" in again.stdout
+    ended = run(home / "demo", "sync")
+    assert (ended.returncode, "has ended, and with it the simulator" in ended.stderr) == (3, True)
     missing = run(home, "status")
     assert (missing.returncode, f"STAX_HOME={home / 'demo'} stax status" in missing.stderr) == (3, True)
     assert processes_of(home) == []

@@ -20,7 +20,7 @@ import click
 
 from stax_pipeline.cli import days as given
 from stax_pipeline.cli.commands.services import PORT
-from stax_pipeline.homes import DEMO, PAPERS
+from stax_pipeline.homes import DEMO, PAPERS, SIMULATOR
 from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -119,7 +119,13 @@ def _simulator(home: Path, days: int) -> Iterator[Simulated]:
 
 
 def _enter(home: Path, base_url: str) -> None:
-    """From here on this process and its children know the demo alone: no setting of real tenants stays."""
+    """From here on this process and its children know the demo alone: no setting of real tenants stays.
+
+    The home keeps the simulator's address: a command in another terminal asks it, and never Anthropic.
+    """
+    beside = home / f".{SIMULATOR}.new"
+    beside.write_text(f"{base_url}\n")
+    beside.replace(home / SIMULATOR)
     for name in [name for name in os.environ if name.startswith("STAX_") and name not in KEPT]:
         del os.environ[name]
     os.environ.update({"STAX_HOME": str(home), "STAX_ANTHROPIC_BASE_URL": base_url})

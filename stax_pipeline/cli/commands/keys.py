@@ -37,11 +37,13 @@ KEY_FILE = click.option("--key-file", metavar="FILE", help="Read the admin key f
 def connect(slug: str, name: str | None, key_file: str | None, days: int, no_sync: bool) -> None:
     """Connect tenant SLUG: check its admin key with Anthropic, store it encrypted, fetch its first days."""
     from stax_pipeline.cli.database import database, loader
+    from stax_pipeline.cli.homes import require_simulator
     from stax_pipeline.domain.slug import parse_slug
     from stax_pipeline.tenants.connect import connect as connect_tenant
 
     parse_slug(slug)
     settings = read_settings()
+    require_simulator(settings)
     key = read_key(slug, key_file)
     with database(settings, make=True):
         with loader(settings) as engine:
@@ -93,10 +95,12 @@ def _changes(stored: Connected) -> Iterator[str]:
 def rotate_key(slug: str, key_file: str | None) -> None:
     """Replace tenant SLUG's admin key by another of the same organisation; the old one stays until that is checked."""
     from stax_pipeline.cli.database import database, loader
+    from stax_pipeline.cli.homes import require_simulator
     from stax_pipeline.resources.warehouse.tenants import get_tenant
     from stax_pipeline.tenants.rotate import rotate_key as rotate
 
     settings = read_settings()
+    require_simulator(settings)
     with database(settings), loader(settings) as engine:
         with engine.connect() as connection:
             get_tenant(connection, slug)

@@ -27,11 +27,13 @@ def sync(
 ) -> None:  # fmt: skip
     """Fetch a window of days for the named tenants, or all connected ones, and rebuild what follows from it."""
     from stax_pipeline.cli.database import database
+    from stax_pipeline.cli.homes import require_simulator
     from stax_pipeline.cli.runs import chosen_window, run_sync
     from stax_pipeline.resources.tenant_secrets import master_keys
 
     settings = read_settings()
     window = chosen_window(settings, days, first, last)
+    require_simulator(settings)
     with database(settings):
         chosen = _chosen(settings, slugs)
         master_keys(settings)  # a run without one could only fail
