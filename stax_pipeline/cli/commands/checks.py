@@ -73,7 +73,7 @@ def accept(slug: str, check: str, first: date, last: date | None, note: str) -> 
 @click.argument("check")
 @click.argument("first", metavar="FROM")
 def withdraw(slug: str, check: str, first: str) -> None:
-    """Take back an acceptance, named as `stax checks` shows it: the finding is told again."""
+    """Take back an acceptance, named as `stax checks` shows it: the finding is reported again."""
     from stax_pipeline.cli.database import database, loader
     from stax_pipeline.cli.imports import first_day
     from stax_pipeline.resources.warehouse.tenants import get_tenant
