@@ -26,16 +26,15 @@ import pyarrow as pa
 import zstandard
 
 from stax_pipeline.domain.errors import CannotStart, WrongUse
-from stax_pipeline.resources.archive_streams import CHUNK, LARGEST_HEADER, SEAL, Hashed, Rationed, Sealing
+from stax_pipeline.resources.archive_streams import CHUNK, LARGEST_HEADER, SEAL, Hashed, Rationed, Sealing, Unfolds
 
 FORMAT = 1
 HEAD, MANIFEST = "stax-backup.json", "manifest.jsonl"
 _NAME = re.compile(r"(?:postgres/[a-z_][a-z0-9_]*\.copy|raw/[A-Za-z0-9_=/.-]+)")
 _HASH = "comment"  # the header of a member that tar programs keep and pass over
 _LARGEST_HEAD, _LONGEST_LINE = 1 << 20, 1 << 16  # bytes; ours have far fewer
-_MOST_UNFOLDED = 100  # times the archive's size, all members together: rows unfold ten- to thirtyfold
+_MOST_UNFOLDED = 100  # times the archive's size, all of it together: rows unfold ten- to thirtyfold
 _ALWAYS_UNFOLDED = 1 << 24  # bytes
-_UNFOLDS = "it unfolds to much more than a backup does"
 _DAMAGED = (
     tarfile.TarError, pa.ArrowException, EOFError, ValueError, TypeError, KeyError, OSError, RecursionError
 )  # fmt: skip
@@ -177,6 +176,8 @@ class ArchiveReader:
         try:
             with pa.PythonFile(again, mode="r") as file, pa.CompressedInputStream(file, "zstd") as frame:
                 yield from self._read(frame)
+        except Unfolds:
+            raise self._refused("it unfolds to much more than a backup does") from None
         except _DAMAGED as fault:
             raise self._refused(f"it is cut or damaged ({type(fault).__name__})") from None
 
@@ -198,17 +199,17 @@ class ArchiveReader:
 
     def _read(self, frame: pa.NativeFile) -> Iterator[Member]:
         seen, held = hashlib.sha256(), ""
-        left = _ALWAYS_UNFOLDED + _MOST_UNFOLDED * os.fstat(self._file.fileno()).st_size
+        most = _ALWAYS_UNFOLDED + _MOST_UNFOLDED * os.fstat(self._file.fileno()).st_size
         listed: str | None = None
-        source = Rationed(frame)
+        source = Rationed(frame, most)
         with tarfile.open(fileobj=cast(IO[bytes], source), mode="r|") as tar:
             for number, info in enumerate(tar):
                 tar.members = []  # type: ignore[attr-defined] # it would keep them all
                 source.left = math.inf
                 if listed is not None or not info.isfile() or (number == 0) is not (info.name == HEAD):
                     raise self._refused("it holds something else than a backup does")
-                if (left := left - info.size) < 0:
-                    raise self._refused(_UNFOLDS)
+                if info.size > source.rest:
+                    raise Unfolds
                 hashed = Hashed(tar, info)
                 content = io.BufferedReader(hashed)
                 if info.name == HEAD:
@@ -225,9 +226,9 @@ class ArchiveReader:
                 if listed is None:
                     held = seen.hexdigest()
                 source.left = LARGEST_HEADER
-        while piece := frame.read(CHUNK):
-            if (left := left - len(piece)) < 0:
-                raise self._refused(_UNFOLDS)
+        source.left = math.inf
+        while source.read(CHUNK):
+            pass
         if listed is None or listed != held:
             raise self._refused("it is cut, or does not hold what its manifest lists")
 

@@ -19,18 +19,27 @@ SEAL = (0x184D2A50).to_bytes(4, "little") + (32).to_bytes(
 )  # a skippable frame of 32 bytes (RFC 8878, 3.1.2)
 
 
-class Rationed:
-    """A frame of which `left` bytes may be read: tarfile keeps in memory what comes before a member."""
+class Unfolds(Exception):
+    """A frame holds more than it may."""
 
-    def __init__(self, frame: pa.NativeFile) -> None:
-        self._frame = frame
+
+class Rationed:
+    """A frame of which `rest` bytes may be read at all, and `left` before the next member: tarfile keeps in memory what
+    comes before one.
+    """
+
+    def __init__(self, frame: pa.NativeFile, rest: int) -> None:
+        self._frame, self.rest = frame, rest
         self.left: float = LARGEST_HEADER
 
     def read(self, size: int) -> bytes:
         piece: bytes = self._frame.read(size)
         self.left -= len(piece)
+        self.rest -= len(piece)
         if self.left < 0:
             raise tarfile.ReadError("a header is too large")
+        if self.rest < 0:
+            raise Unfolds
         return piece
 
 

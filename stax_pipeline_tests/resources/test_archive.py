@@ -243,6 +243,20 @@ def test_what_follows_the_last_member_is_bounded_too(tmp_path: Path) -> None:
         list(ArchiveReader(file, "x").members())
 
 
+def test_headers_are_bounded_too(tmp_path: Path) -> None:
+    """A member of no length may have a header of 256 KB: 28 KB of them were read as 400 MB."""
+    path, made = tmp_path / "x", io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, data in (HEAD_MEMBER, *[("raw/a", b"")] * 400):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            info.pax_headers = {"comment": hashlib.sha256(data).hexdigest(), "x": "a" * 200_000}
+            tar.addfile(info, io.BytesIO(data))
+    path.write_bytes(zstandard.compress(made.getvalue()))
+    with path.open("rb") as file, pytest.raises(BackupRefused, match="unfolds to much more than a backup does"):
+        list(ArchiveReader(file, "x").members())
+
+
 def test_a_file_of_holes_is_refused(tmp_path: Path) -> None:
     """GNU tar's sparse files say of themselves how long they are."""
     made = io.BytesIO()
