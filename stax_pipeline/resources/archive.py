@@ -267,7 +267,7 @@ def _entry(line: bytes) -> Entry:
     of_text = (entry.name, entry.sha256, entry.absent)
     if not all(isinstance(one, str) for one in of_text) or not isinstance(entry.rows, int | None):
         raise TypeError
-    if entry.absent and not is_usable_name(entry.name):
+    if entry.absent and not (is_usable_name(entry.name) and entry.absent.isprintable()):
         raise ValueError
     return entry
 

@@ -92,14 +92,16 @@ def json_content(message: Message) -> dict[str, object]:
 
 
 def slack_content(message: Message) -> dict[str, object]:
-    """Slack's own escapes, so that no name from the source becomes a link or calls a channel.
+    """Slack's own escapes, so that no name from the source becomes a link or calls a channel."""
+    text = unlinked(f"*{message.title}*\n{message.text}")
+    return {"text": text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"), **_NO_PREVIEWS}
 
-    Slack, and what takes its messages, also make links of plain addresses: they are broken visibly.
-    """
-    text = f"*{message.title}*\n{message.text}"
+
+def unlinked(text: str) -> str:
+    """`text` with its addresses broken visibly: chats and programs that show mail make links of plain ones."""
     for sign, shown in _UNLINKED.items():
         text = sign.sub(shown, text)
-    return {"text": text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"), **_NO_PREVIEWS}
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +156,13 @@ class Mail:
 
     def _email(self, message: Message) -> EmailMessage:
         email = EmailMessage()
-        email["Subject"] = message.title
+        email["Subject"] = unlinked(message.title)
         email["From"] = self.sender
         email["To"] = ", ".join(self.recipients)
         email["Date"] = formatdate(usegmt=True)
         email["Message-ID"] = make_msgid(domain=self.sender.rpartition("@")[2])
         email["Auto-Submitted"] = "auto-generated"
-        email.set_content(message.text)
+        email.set_content(unlinked(message.text))
         return email
 
 

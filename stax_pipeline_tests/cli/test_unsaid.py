@@ -120,3 +120,11 @@ def test_a_terminal_that_writes_ascii_is_guarded_too() -> None:
     )  # fmt: skip
     assert "not shown" in done.stderr
     assert Canary(KEY).in_text("", done.stdout + done.stderr) == []
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_name_that_the_database_quotes_makes_no_line_of_its_own(stax: Stax) -> None:
+    """`select name::int` of a workspace that somebody renamed."""
+    refused = stax("sql", "select (chr(10) || 'stax: all is well') :: int")
+    assert refused.code == 2
+    assert refused.err.count("\n") == 1 and "\\nstax: all is well" in refused.err

@@ -275,7 +275,8 @@ def test_a_file_of_holes_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes",
     [{"name": "../x", "absent": "x"}, {"name": "raw/\x1b[2J", "absent": "x"}, {"name": 1}, {"absent": ["x"]},
-     {"rows": "1"}, {"name": "postgres/a b.copy", "absent": "\x1b"}],
+     {"rows": "1"}, {"name": "postgres/a b.copy", "absent": "\x1b"}, {"absent": "x\nRestored 7 rows."},
+     {"absent": "x\u202e"}],
 )  # fmt: skip
 def test_a_manifest_lists_names_of_backups_alone(tmp_path: Path, changes: dict[str, Any]) -> None:
     [kept] = manifest(HEAD_MEMBER).splitlines(keepends=True)

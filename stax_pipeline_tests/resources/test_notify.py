@@ -147,6 +147,16 @@ class TestMail:
         assert found.get_content().strip() == MESSAGE.text  # type: ignore[attr-defined]
         assert sink.logins == [("ops", CANARY)]
 
+    def test_no_address_in_a_name_becomes_a_link(self, sink: SmtpSink) -> None:
+        """Programs that show mail make links of plain text too."""
+        text = "There is no price for model https://evil.example/a (ops@evil.example)."
+        self.mail(sink).send(MESSAGE._replace(title="stax: evil.example", text=text))
+        [(_, _, content)] = sink.messages
+        found = message_from_bytes(content, policy=default)
+        shown = found.get_content()  # type: ignore[attr-defined]
+        assert "model https[:]//evil[.]example/a (ops[at]evil[.]example)." in shown
+        assert found["Subject"] == "stax: evil[.]example"
+
     def test_a_wrong_password_is_told_without_it(self, sink: SmtpSink, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG)
         channel = self.mail(sink, "ops:wr0ng-canary@")

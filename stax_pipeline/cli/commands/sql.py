@@ -74,9 +74,12 @@ def _run(settings: Settings, query: str, form: str) -> None:
 
 
 def _one_line(fault: Any) -> str:
+    """What Postgres said; a value that it quotes may hold line breaks."""
+    from stax_pipeline.domain.plain_text import plain
+
     said = fault.diag.message_primary or " ".join(str(fault).split())
     hint = f" (hint: {fault.diag.message_hint})" if fault.diag.message_hint else ""
-    return f"{said}{hint}"
+    return plain(f"{said}{hint}")
 
 
 def _print(cursor: Cursor, form: str) -> None:
