@@ -18,6 +18,7 @@ from typing import NoReturn
 import click
 
 from stax_pipeline.cli.unsaid import guarded_streams, refuse_keys
+from stax_pipeline.resources.private_memory import keep_memory_private, write_no_core
 
 COMMANDS = {
     "demo": ("demo", "Everything on one machine with no key: simulator, database, two tenants, 30 days, UI"),
@@ -84,9 +85,8 @@ def main() -> None:
     """Run one command. Exit codes: 0 done, 1 with failures, 2 wrong use, 3 cannot start, 4 key refused, 130, 143."""
     take_signals()
     os.umask(0o077)
+    write_no_core()
     if os.environ.get("STAX_MASTER_KEY"):
-        from stax_pipeline.resources.private_memory import keep_memory_private
-
         keep_memory_private()
     with guarded_streams(sys.argv[1:]):
         _run()

@@ -15,8 +15,13 @@ import sys
 _PR_SET_DUMPABLE = 4
 
 
+def write_no_core() -> None:
+    """No core file of this process and of whatever it starts: they hold passwords even where they open no key."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def keep_memory_private() -> None:
     """Switch core dumps off and refuse to be read, for the rest of this process's life. Calling it again is free."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    write_no_core()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -84,6 +84,17 @@ def test_a_command_that_was_given_the_master_key_is_hardened_from_its_start(
     assert run(code, **environment).stdout.strip() == told
 
 
+def test_no_command_and_nothing_that_it_starts_writes_a_core_file() -> None:
+    """Dagster's processes hold passwords of the database even where the master key lies in a file."""
+    limit = "import resource; print(resource.getrlimit(resource.RLIMIT_CORE))"
+    code = (
+        "import resource, subprocess, sys; from stax_pipeline.cli import main\n"
+        "most = resource.getrlimit(resource.RLIMIT_CORE)[1]; resource.setrlimit(resource.RLIMIT_CORE, (most, most))\n"
+        f"main._run = lambda: subprocess.run([sys.executable, '-c', {limit!r}])\nmain.main()"
+    )
+    assert run(code, STAX_MASTER_KEY="").stdout.strip() == "(0, 0)"
+
+
 def test_the_embedded_server_serves_a_hardened_process(stax_home: Path) -> None:
     home = stax_home / "postgres"
     told = run(
