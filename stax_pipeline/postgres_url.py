@@ -47,11 +47,14 @@ def secured(url: str, authorities: Path | None = None) -> str:
     SCRAM, on loopback and sockets it must not ask for the password in clear, since another may listen there while it is
     down. What the URL says itself wins.
 
-    `authorities` is a file of certificates, in place of the system's. Raises ValueError where there is neither.
+    `authorities` is a file of certificates, in place of the system's. Raises ValueError where there is neither, and for
+    an empty demand, which libpq passes over.
     """
     found = _AFTER_SCHEME.fullmatch(url.partition("://")[2])
     assert found is not None
     said = parse_qs(found["query"] or "", keep_blank_values=True)
+    if "" in (*said.get("sslmode", ()), *said.get("require_auth", ())):
+        raise ValueError("a URL in which sslmode= and require_auth= hold a value where they are given")
     places = list(_places(found["ipv6"] or found["host"], said))
     is_default_socket = not places and "service" not in said
     is_here = is_default_socket or bool(places) and all(map(_is_on_this_machine, places))

@@ -102,3 +102,10 @@ def test_the_default_is_the_systems_bundle(authorities: Path, monkeypatch: pytes
 def test_a_file_of_certificates_that_is_none_is_named() -> None:
     with pytest.raises(WrongUse, match="^STAX_DATABASE_CA_FILE is not usable: it must be a file of certificates"):
         read_settings({"STAX_DATABASE_CA_FILE": "/nowhere/ca.pem"})
+
+
+@pytest.mark.parametrize("empty", ["sslmode=", "require_auth=", "sslmode=verify-full&require_auth="])
+def test_an_empty_demand_is_refused(empty: str) -> None:
+    """To libpq it says nothing, as where a template's variable was not set: TLS would not be demanded."""
+    with pytest.raises(WrongUse, match="sslmode= and require_auth= hold a value"):
+        read_settings({"STAX_DATABASE_URL": f"postgresql://u:p@db.example.com/d?{empty}"})
