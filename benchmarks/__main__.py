@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from benchmarks.cases import CASES
-from stax_pipeline.resources import embedded_postgres
-from stax_pipeline.resources.warehouse.migrate import upgrade
-from stax_pipeline.settings import read_settings
+from stax_pipeline import embedded_postgres
+from stax_pipeline.installation.settings import read_settings
+from stax_pipeline.warehouse.migrate import upgrade
 
 
 def main() -> None:

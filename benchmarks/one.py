@@ -26,22 +26,24 @@ import sqlalchemy as sa
 
 from benchmarks import stages
 from benchmarks.cases import CASES, Case
+from stax_pipeline.anthropic.queries import cost_query, usage_queries
 from stax_pipeline.assets.partitions import range_tags
 from stax_pipeline.definitions import defs
 from stax_pipeline.domain.admin_key import parse_admin_key
-from stax_pipeline.domain.extraction import Window, cost_query, usage_queries
+from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.time import trailing_window
+from stax_pipeline.installation.homes import CHECKOUT
+from stax_pipeline.installation.settings import read_settings
+from stax_pipeline.keys.encryption import seal
+from stax_pipeline.keys.tenant_keys import ensure_master_key
+from stax_pipeline.lake.store import Lake
+from stax_pipeline.pipeline.isolation import no_progress
+from stax_pipeline.pipeline.publish_spend import Books
+from stax_pipeline.pipeline.replay import replay
 from stax_pipeline.resources.dagster import loader_engine
-from stax_pipeline.resources.key_encryption import seal
-from stax_pipeline.resources.lake.store import Lake
-from stax_pipeline.resources.tenant_secrets import ensure_master_key
-from stax_pipeline.resources.warehouse.roles import logins
-from stax_pipeline.resources.warehouse.tables import metadata
-from stax_pipeline.resources.warehouse.tenants import StoredKey, Tenant, add_tenant, all_tenants, store_key
-from stax_pipeline.settings import CHECKOUT, read_settings
-from stax_pipeline.steps.analytics import Books
-from stax_pipeline.steps.isolation import no_progress
-from stax_pipeline.steps.replay import replay
+from stax_pipeline.warehouse.roles import logins
+from stax_pipeline.warehouse.tables import metadata
+from stax_pipeline.warehouse.tenants import StoredKey, Tenant, add_tenant, all_tenants, store_key
 
 
 @contextmanager

@@ -31,23 +31,23 @@ from typing import Any, cast
 import psutil
 import sqlalchemy as sa
 
+from stax_pipeline import embedded_postgres
+from stax_pipeline.anthropic import Limits
 from stax_pipeline.domain.errors import StaxError
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.time import trailing_window
-from stax_pipeline.resources import embedded_postgres
-from stax_pipeline.resources.admin_api import Limits
+from stax_pipeline.installation.settings import read_settings
 from stax_pipeline.resources.dagster import loader_engine
-from stax_pipeline.resources.warehouse.engine import connect_engine
-from stax_pipeline.resources.warehouse.migrate import upgrade
-from stax_pipeline.resources.warehouse.roles import LOADER, logins
-from stax_pipeline.settings import read_settings
 from stax_pipeline.simulator import Organization, Simulator, faults, realistic_organization
+from stax_pipeline.warehouse.engine import connect_engine
+from stax_pipeline.warehouse.migrate import upgrade
+from stax_pipeline.warehouse.roles import LOADER, logins
 from stax_pipeline_tests.conftest import Clock, Installation, emptied, passable_home
+from stax_pipeline_tests.pipeline import support
+from stax_pipeline_tests.pipeline.support import Ran, execute
 from stax_pipeline_tests.rig.fault_server import SPOILERS, FaultServer
 from stax_pipeline_tests.rig.oracle import Content, adopt, everything, run, sweep
 from stax_pipeline_tests.rig.stages import SYNC_STAGES, at, killed_at
-from stax_pipeline_tests.steps import support
-from stax_pipeline_tests.steps.support import Ran, execute
 
 FIRST = date(2026, 8, 1)
 PART = timedelta(days=31)

@@ -77,25 +77,32 @@ def watch_engine(engine: sa.Engine) -> None:
 
 def watch_product() -> None:
     """Name the stages of a sync."""
-    from stax_pipeline.domain import readings
-    from stax_pipeline.resources.admin_api import client, paging
-    from stax_pipeline.resources.lake import parquet
-    from stax_pipeline.resources.warehouse import copy, publish
-    from stax_pipeline.steps import analytics, extract, fetched, history, normalize
+    from stax_pipeline.anthropic import client, paging
+    from stax_pipeline.derive import normalise
+    from stax_pipeline.lake import parquet
+    from stax_pipeline.pipeline import (
+        extract,
+        extraction_record,
+        history,
+        publish_reports,
+        publish_spend,
+    )
+    from stax_pipeline.warehouse import copy, publish
 
     watch("parse", (paging, "parse_report_page"), (paging.WalkCheck, "add"), (client, "_raw"))
     watch(
         "parse",
-        (readings.UsageReader, "add"),
-        (readings.UsageReader, "cost"),
-        (fetched.Fetched, "finish"),
-        (normalize, "read_costs"),
-        (normalize, "read_usages"),
+        (normalise.UsageReader, "add"),
+        (normalise.UsageReader, "cost"),
+        (extraction_record.Fetched, "finish"),
+        (publish_reports, "read_costs"),
+        (publish_reports, "read_usages"),
     )
-    watch("raw pages", (fetched.Fetched, "add"))
-    watch("join and price", (analytics, "spend_of"), (analytics, "reconcile"), (analytics, "spend_by_key"))
-    watch("join and price", (normalize, "unit_fault"), (normalize, "restated_cost"), (normalize, "restated_usage"))
+    watch("raw pages", (extraction_record.Fetched, "add"))
+    watch("join and price", (publish_spend, "spend_of"), (publish_spend, "reconcile"), (publish_spend, "spend_by_key"))
+    for rule in ("unit_fault", "restated_cost", "restated_usage"):
+        watch("join and price", (publish_reports, rule))
     watch("postgres", (publish, "copy_in"), (parquet, "copy_out"), (publish, "read_days"))
-    watch("postgres", (analytics, "read_days"), (history, "read_days"), (copy, "copy_in"))
+    watch("postgres", (publish_spend, "read_days"), (history, "read_days"), (copy, "copy_in"))
     watch("parquet", (parquet, "_write_days"))
     watch("request", (extract.asyncio, "run"))

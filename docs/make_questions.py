@@ -16,19 +16,20 @@ from textwrap import fill
 import sqlalchemy as sa
 
 from docs.questions_asked import QUESTIONS
+from stax_pipeline import embedded_postgres
 from stax_pipeline.domain.extraction import Window
-from stax_pipeline.domain.imports.invoices import read_invoice
-from stax_pipeline.domain.invoices import Invoice
-from stax_pipeline.resources import embedded_postgres
-from stax_pipeline.resources.warehouse.engine import connect_engine
-from stax_pipeline.resources.warehouse.migrate import upgrade
-from stax_pipeline.resources.warehouse.roles import logins
-from stax_pipeline.resources.warehouse.tenants import get_tenant
-from stax_pipeline.settings import CHECKOUT, read_settings
+from stax_pipeline.installation.homes import CHECKOUT
+from stax_pipeline.installation.settings import read_settings
+from stax_pipeline.pricing.imports.invoices import read_invoice
+from stax_pipeline.pricing.invoices import Invoice
 from stax_pipeline.simulator import corrected_day, invoice_name, story_organizations
 from stax_pipeline.tenants.agreements import import_commitments, import_invoice
+from stax_pipeline.warehouse.engine import connect_engine
+from stax_pipeline.warehouse.migrate import upgrade
+from stax_pipeline.warehouse.roles import logins
+from stax_pipeline.warehouse.tenants import get_tenant
 from stax_pipeline_tests.conftest import Installation, passable_home
-from stax_pipeline_tests.steps.support import sync, two_tenants
+from stax_pipeline_tests.pipeline.support import sync, two_tenants
 
 HEAD = """# Questions, and the SQL that answers them
 

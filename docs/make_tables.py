@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from stax_pipeline.resources.warehouse.columns import SCHEMA
+from stax_pipeline.warehouse.columns import SCHEMA
 
 HEAD = """# Tables and views
 
@@ -42,10 +42,10 @@ def tables_markdown(connection: sa.Connection) -> str:
 
 
 def main() -> None:
-    from stax_pipeline.resources import embedded_postgres
+    from stax_pipeline import embedded_postgres
+    from stax_pipeline.installation.settings import read_settings
     from stax_pipeline.resources.dagster import loader_engine
-    from stax_pipeline.resources.warehouse.migrate import upgrade
-    from stax_pipeline.settings import read_settings
+    from stax_pipeline.warehouse.migrate import upgrade
 
     settings = read_settings()
     with embedded_postgres.running(settings.postgres_home):

@@ -9,7 +9,17 @@ raw_analytics, cost_lines, usage_lines ─► source_comparison
 
 import dagster as dg
 
-from stax_pipeline.assets import alerts, analytics, automation, checks, comparison, normalized, raw, retention, verdict
+from stax_pipeline.assets import (
+    alerts,
+    automation,
+    checks,
+    comparison,
+    normalized,
+    raw,
+    retention,
+    spend,
+    verdict,
+)
 from stax_pipeline.resources.dagster import AnthropicAdminApi, Lake, TenantSecrets, Warehouse, no_values
 from stax_pipeline.resources.scope import scope
 
@@ -20,10 +30,10 @@ ASSETS = [
     normalized.cost_lines,
     normalized.usage,
     normalized.organization,
-    analytics.price_book,
-    analytics.spend,
-    analytics.spend_by_key,
-    analytics.reconciliation,
+    spend.price_book,
+    spend.spend,
+    spend.spend_by_key,
+    spend.reconciliation,
     raw.raw_analytics,
     comparison.source_comparison,
 ]

@@ -18,19 +18,19 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
+from stax_pipeline import embedded_postgres
 from stax_pipeline.domain.admin_key import parse_admin_key
-from stax_pipeline.resources import embedded_postgres
+from stax_pipeline.embedded_postgres.layout import Home, read_record
+from stax_pipeline.installation.settings import Settings, read_settings
+from stax_pipeline.keys.encryption import seal
+from stax_pipeline.keys.tenant_keys import ensure_master_key
+from stax_pipeline.lake.store import Lake
 from stax_pipeline.resources.dagster import loader_engine
-from stax_pipeline.resources.embedded_postgres.layout import Home, read_record
-from stax_pipeline.resources.key_encryption import seal
-from stax_pipeline.resources.lake.store import Lake
-from stax_pipeline.resources.tenant_secrets import ensure_master_key
-from stax_pipeline.resources.warehouse.migrate import upgrade
-from stax_pipeline.resources.warehouse.roles import logins
-from stax_pipeline.resources.warehouse.tables import metadata
-from stax_pipeline.resources.warehouse.tenants import StoredKey, Tenant, add_tenant, store_key
-from stax_pipeline.settings import Settings, read_settings
 from stax_pipeline.simulator import Organization, Simulator, demo_organizations
+from stax_pipeline.warehouse.migrate import upgrade
+from stax_pipeline.warehouse.roles import logins
+from stax_pipeline.warehouse.tables import metadata
+from stax_pipeline.warehouse.tenants import StoredKey, Tenant, add_tenant, store_key
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -19,9 +19,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stax_pipeline.resources.warehouse.roles import logins
-from stax_pipeline.settings import read_settings
+from stax_pipeline.installation.settings import read_settings
 from stax_pipeline.simulator.organization import admin_key
+from stax_pipeline.warehouse.roles import logins
 from stax_pipeline_tests.canary import FORMS, PREFIX, RUN, Canary
 
 CANARY = Canary(admin_key("canary", "of the searcher's tests"))

@@ -12,20 +12,20 @@ import sqlalchemy as sa
 
 from docs.make_questions import DAYS, EXAMPLES, MONTH, NOW, live_a_month, questions_markdown
 from docs.make_tables import tables_markdown
+from stax_pipeline.checks.examine import examine_all
 from stax_pipeline.cli.tour import tour
 from stax_pipeline.domain.extraction import Window
-from stax_pipeline.resources.warehouse.engine import connect_engine
-from stax_pipeline.resources.warehouse.roles import logins
-from stax_pipeline.resources.warehouse.tenants import all_tenants
-from stax_pipeline.settings import CHECKOUT
+from stax_pipeline.installation.homes import CHECKOUT
+from stax_pipeline.pipeline.isolation import no_progress
+from stax_pipeline.pipeline.publish_spend import Books
+from stax_pipeline.pipeline.replay import replay
 from stax_pipeline.simulator import story_organizations, write_papers
-from stax_pipeline.steps.analytics import Books
-from stax_pipeline.steps.checks import examine_all
-from stax_pipeline.steps.isolation import no_progress
-from stax_pipeline.steps.replay import replay
 from stax_pipeline.tenants.agreements import Imported, import_commitments, import_prices, import_rates
+from stax_pipeline.warehouse.engine import connect_engine
+from stax_pipeline.warehouse.roles import logins
+from stax_pipeline.warehouse.tenants import all_tenants
 from stax_pipeline_tests.conftest import Installation
-from stax_pipeline_tests.steps.support import sync, two_tenants
+from stax_pipeline_tests.pipeline.support import sync, two_tenants
 
 
 @pytest.fixture(scope="module")

@@ -6,20 +6,20 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 
+from stax_pipeline.alerts.causes import Kind
+from stax_pipeline.alerts.channels import channels
+from stax_pipeline.alerts.facts import EVERY, QUICK
+from stax_pipeline.alerts.rounds import Round, alert_round
 from stax_pipeline.assets.checks import CHECKS
 from stax_pipeline.assets.partitions import window_of_run
-from stax_pipeline.domain.alert_causes import Kind
-from stax_pipeline.resources.dagster import loader_engine
-from stax_pipeline.resources.dagster_internals import (
+from stax_pipeline.installation.settings import read_settings
+from stax_pipeline.instance.internals import (
     AssetCheckExecutionRecord,
     AssetCheckExecutionRecordStatus,
     InstigatorType,
     SensorInstigatorData,
 )
-from stax_pipeline.resources.notify import channels
-from stax_pipeline.settings import read_settings
-from stax_pipeline.steps.alert_facts import EVERY, QUICK
-from stax_pipeline.steps.alerts import Round, alert_round
+from stax_pipeline.resources.dagster import loader_engine
 
 OWN_CAUSE = frozenset({"data_is_fresh", "all_tenants_extracted", "every_token_priced", "price_book_matches_bill"})
 """Checks whose findings are causes of their own, told by tenant, model or day."""

@@ -10,11 +10,11 @@ from stax_pipeline.assets.checks import FRESHNESS_CHECKS
 from stax_pipeline.assets.partitions import range_tags
 from stax_pipeline.assets.retention import purge_history
 from stax_pipeline.domain.time import FIRST_DAYS, month_before, trailing_window
+from stax_pipeline.installation.settings import read_settings
+from stax_pipeline.pipeline.late_days import due_again
 from stax_pipeline.resources.dagster import loader_engine
-from stax_pipeline.resources.warehouse.tables import extractions, tenants
-from stax_pipeline.resources.warehouse.tenants import CONNECTED
-from stax_pipeline.settings import read_settings
-from stax_pipeline.steps.late_days import due_again
+from stax_pipeline.warehouse.tables import extractions, tenants
+from stax_pipeline.warehouse.tenants import CONNECTED
 
 AT_ONCE = 50  # tenants in one first backfill
 GRACE = timedelta(seconds=60)  # `stax connect` backfills itself; the sensor is for tenants added by other means

@@ -1,4 +1,4 @@
-"""Asset checks: the rules of `steps.checks` and the ties to the raw pages. They report and never block.
+"""Asset checks: the rules of `checks.examine` and the ties to the raw pages. They report and never block.
 
 They speak of the run's own tenants and days. Stays out: the check that ends a run (`assets.verdict`).
 """
@@ -12,14 +12,14 @@ import sqlalchemy as sa
 
 from stax_pipeline.assets.metadata import text_table
 from stax_pipeline.assets.partitions import named_window, window_of_check
+from stax_pipeline.checks.examine import About, examine
+from stax_pipeline.checks.raw_pages import Gap, cost_gaps, usage_gaps
+from stax_pipeline.checks.rule import Rule
+from stax_pipeline.checks.rules import ALL_TENANTS_EXTRACTED, FRESHNESS, RULES
 from stax_pipeline.domain.told import summed_up
 from stax_pipeline.domain.words import count_of
 from stax_pipeline.resources.dagster import Lake, Warehouse
 from stax_pipeline.resources.scope import InScope, Scope
-from stax_pipeline.steps.checks import About, examine
-from stax_pipeline.steps.rule import Rule
-from stax_pipeline.steps.rules import ALL_TENANTS_EXTRACTED, FRESHNESS, RULES
-from stax_pipeline.steps.tie import Gap, cost_gaps, usage_gaps
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 

@@ -2,18 +2,18 @@
 
 import dagster as dg
 
-from stax_pipeline.assets.analytics import ANALYTICS
 from stax_pipeline.assets.checks import tie_result
 from stax_pipeline.assets.metadata import outcome_metadata, table_metadata
 from stax_pipeline.assets.normalized import cost_lines
 from stax_pipeline.assets.partitions import DAILY, SINGLE_RUN, window_of, window_of_check
 from stax_pipeline.assets.progress import progress
 from stax_pipeline.assets.raw import raw_analytics
+from stax_pipeline.assets.spend import ANALYTICS
+from stax_pipeline.checks.raw_pages import set_aside_gaps
+from stax_pipeline.pipeline.publish_comparison import publish_comparison
 from stax_pipeline.resources.dagster import Lake, Warehouse
 from stax_pipeline.resources.scope import InScope
-from stax_pipeline.resources.warehouse import tables
-from stax_pipeline.steps.compare import publish_comparison
-from stax_pipeline.steps.tie import set_aside_gaps
+from stax_pipeline.warehouse import tables
 
 
 @dg.asset(

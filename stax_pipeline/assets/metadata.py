@@ -7,9 +7,9 @@ import dagster as dg
 import sqlalchemy as sa
 
 from stax_pipeline.domain.told import without_figures
+from stax_pipeline.pipeline.isolation import Outcome
 from stax_pipeline.resources.scope import Scope
-from stax_pipeline.resources.warehouse.columns import SCHEMA
-from stax_pipeline.steps.isolation import Outcome
+from stax_pipeline.warehouse.columns import SCHEMA
 
 FAILED_TENANTS = "stax/failed_tenants"
 TAGGED = 20  # names in the tag of a run: Dagster indexes it

@@ -8,13 +8,13 @@ from stax_pipeline.assets.metadata import OWNERS, lineage, outcome_metadata, tab
 from stax_pipeline.assets.partitions import DAILY, SINGLE_RUN, window_of
 from stax_pipeline.assets.progress import progress
 from stax_pipeline.assets.raw import raw_cost_report, raw_organization, raw_usage_report
-from stax_pipeline.domain.usage import Counts
+from stax_pipeline.derive.usage_lines import Counts
+from stax_pipeline.lake.parquet import rebuild
+from stax_pipeline.pipeline.publish_organization import publish_organization
+from stax_pipeline.pipeline.publish_reports import Stores, publish_cost, publish_usage
 from stax_pipeline.resources.dagster import Lake, Warehouse
-from stax_pipeline.resources.lake.parquet import rebuild
 from stax_pipeline.resources.scope import InScope
-from stax_pipeline.resources.warehouse import tables
-from stax_pipeline.steps.normalize import Stores, publish_cost, publish_usage
-from stax_pipeline.steps.organization import publish_organization
+from stax_pipeline.warehouse import tables
 
 NORMALIZED: dict[str, Any] = {"group_name": "normalized", "owners": OWNERS, "tags": {"layer": "normalized"}}
 KINDS = {"postgres", "parquet"}

@@ -6,7 +6,7 @@ import dagster as dg
 
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.time import trailing_window
-from stax_pipeline.settings import read_settings
+from stax_pipeline.installation.settings import read_settings
 
 DAILY = dg.DailyPartitionsDefinition(start_date=read_settings().start_date.isoformat(), timezone="UTC", end_offset=1)
 SINGLE_RUN = dg.BackfillPolicy.single_run()

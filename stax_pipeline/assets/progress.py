@@ -5,7 +5,7 @@ import time
 
 import dagster as dg
 
-from stax_pipeline.steps.isolation import Progress
+from stax_pipeline.pipeline.isolation import Progress
 
 LOGGER = logging.getLogger("stax.progress")
 SECONDS_BETWEEN_LINES = 5.0  # every line is a database row: 16 ms on Postgres

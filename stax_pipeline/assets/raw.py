@@ -10,10 +10,10 @@ from stax_pipeline.assets.partitions import DAILY, SINGLE_RUN, window_of
 from stax_pipeline.assets.progress import progress
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.domain.time import trailing_window
+from stax_pipeline.pipeline.extract import Source, extract
+from stax_pipeline.pipeline.isolation import Outcome
 from stax_pipeline.resources.dagster import AnthropicAdminApi, Lake, TenantSecrets, Warehouse
 from stax_pipeline.resources.scope import InScope
-from stax_pipeline.steps.extract import Source, extract
-from stax_pipeline.steps.isolation import Outcome
 
 RAW: dict[str, Any] = {
     "group_name": "raw",

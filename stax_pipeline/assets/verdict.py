@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 import dagster as dg
 
 from stax_pipeline.assets.checks import ERROR, WARN, examined, violations
+from stax_pipeline.checks.rules import ALL_TENANTS_EXTRACTED
 from stax_pipeline.domain.extraction import Report
+from stax_pipeline.pipeline import verdict
 from stax_pipeline.resources.dagster import Warehouse
 from stax_pipeline.resources.scope import InScope, Scope
-from stax_pipeline.steps import verdict
-from stax_pipeline.steps.rules import ALL_TENANTS_EXTRACTED
 
 NOTHING_ARRIVED = (
     "No tenant got any report in this run. What was fetched before stays. The check all_tenants_extracted says for "

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlencode
 
-from stax_pipeline.postgres_url import AUTHENTICATION, NOT_IN_CLEAR
-from stax_pipeline.settings import Settings
+from stax_pipeline.installation.postgres_url import AUTHENTICATION, NOT_IN_CLEAR
+from stax_pipeline.installation.settings import Settings
 
 SEARCH_PATH = "-csearch_path=stax"
 
 
 def analyst_url(settings: Settings) -> str:
     """A `postgresql://` URI in which the schema needs no naming; the database must have been set up."""
-    from stax_pipeline.resources.warehouse.roles import logins
+    from stax_pipeline.warehouse.roles import logins
 
     return _for_libpq(logins(settings).analyst)
 
@@ -20,7 +20,7 @@ def analyst_url(settings: Settings) -> str:
 def granted_url(settings: Settings, role: str) -> str:
     """The same for a login that `stax grant` made. Raises WrongUse for any other."""
     from stax_pipeline.domain.role_name import parse_role
-    from stax_pipeline.resources.warehouse.readers import granted_login
+    from stax_pipeline.warehouse.readers import granted_login
 
     return _for_libpq(granted_login(settings, parse_role(role)))
 

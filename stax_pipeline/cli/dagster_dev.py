@@ -1,8 +1,8 @@
 """`dagster dev` as it is, with our door before its UI: python -m stax_pipeline.cli.dagster_dev
 
 Dagster has no setting for middleware. Its `dev` command starts the webserver as a module of that name; here it starts
-this module instead, which gives the webserver class its door. `web` looks that the door is there before it says that
-the UI runs, so a Dagster that starts its webserver otherwise is found out.
+this module instead, which gives the webserver class its request guard. `dagster_ui` looks that the guard is there
+before it says that the UI runs, so a Dagster that starts its webserver otherwise is found out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def _dev() -> None:
-    from stax_pipeline.resources.dagster_internals import dev_module
+    from stax_pipeline.instance.internals import dev_module
 
     dev: Any = dev_module()
     start = dev.open_ipc_subprocess
@@ -49,8 +49,8 @@ def _webserver() -> None:
     from dagster_webserver.webserver import DagsterWebserver
     from starlette.middleware import Middleware
 
-    from stax_pipeline.cli.door import Door
-    from stax_pipeline.settings import read_settings
+    from stax_pipeline.cli.request_guard import Door
+    from stax_pipeline.installation.settings import read_settings
 
     names = read_settings().served_names
 

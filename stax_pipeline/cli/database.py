@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stax_pipeline.domain.plain_text import plain
-from stax_pipeline.settings import Settings
+from stax_pipeline.installation.settings import Settings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -33,9 +33,9 @@ def reading(settings: Settings) -> Iterator[None]:
 
     Raises NoInstallation, and CannotStart where the schema is not this version's.
     """
-    from stax_pipeline.resources.warehouse.engine import plain_faults
-    from stax_pipeline.resources.warehouse.migrate import require_current
-    from stax_pipeline.resources.warehouse.roles import require_readers
+    from stax_pipeline.warehouse.engine import plain_faults
+    from stax_pipeline.warehouse.migrate import require_current
+    from stax_pipeline.warehouse.roles import require_readers
 
     with _existing(settings):
         _warn(settings)
@@ -48,11 +48,11 @@ def reading(settings: Settings) -> Iterator[None]:
 @contextmanager
 def _existing(settings: Settings) -> Iterator[None]:
     """Hold the server of an installation that was made before. Raises NoInstallation, with nothing made."""
+    from stax_pipeline import embedded_postgres
     from stax_pipeline.cli.homes import no_installation
-    from stax_pipeline.resources import embedded_postgres
-    from stax_pipeline.resources.warehouse.engine import plain_faults
-    from stax_pipeline.resources.warehouse.migrate import found_revision
-    from stax_pipeline.resources.warehouse.pooler import refuse_transaction_pooler
+    from stax_pipeline.warehouse.engine import plain_faults
+    from stax_pipeline.warehouse.migrate import found_revision
+    from stax_pipeline.warehouse.pooler import refuse_transaction_pooler
 
     if settings.embedded and not embedded_postgres.exists(settings.postgres_home):
         raise no_installation(settings)
@@ -67,7 +67,7 @@ def _existing(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _server(settings: Settings) -> Iterator[None]:
-    from stax_pipeline.resources import embedded_postgres
+    from stax_pipeline import embedded_postgres
 
     with embedded_postgres.running(settings.postgres_home) if settings.embedded else nullcontext():
         yield
@@ -75,7 +75,7 @@ def _server(settings: Settings) -> Iterator[None]:
 
 def pin(settings: Settings) -> bool:
     """Start the embedded server to stay until `stax down`; True when it did not run before. The database is held."""
-    from stax_pipeline.resources import embedded_postgres
+    from stax_pipeline import embedded_postgres
 
     if not settings.embedded:
         return False
@@ -85,7 +85,7 @@ def pin(settings: Settings) -> bool:
 
 
 def _warn(settings: Settings) -> None:
-    from stax_pipeline.resources import embedded_postgres
+    from stax_pipeline import embedded_postgres
 
     risk = settings.embedded and embedded_postgres.risk(settings.postgres_home)
     if risk:
@@ -93,9 +93,9 @@ def _warn(settings: Settings) -> None:
 
 
 def migrate(settings: Settings) -> None:
-    from stax_pipeline.resources.first_day import note_first_day
-    from stax_pipeline.resources.warehouse.engine import plain_faults
-    from stax_pipeline.resources.warehouse.migrate import upgrade
+    from stax_pipeline.installation.first_day import note_first_day
+    from stax_pipeline.warehouse.engine import plain_faults
+    from stax_pipeline.warehouse.migrate import upgrade
 
     note_first_day(settings)
     with plain_faults("opening the database"):
@@ -107,8 +107,8 @@ def migrate(settings: Settings) -> None:
 @contextmanager
 def loader(settings: Settings) -> Iterator[sa.Engine]:
     """Connections of the loader, who may read keys and write; the database must run."""
-    from stax_pipeline.resources.warehouse.engine import connect_engine
-    from stax_pipeline.resources.warehouse.roles import logins
+    from stax_pipeline.warehouse.engine import connect_engine
+    from stax_pipeline.warehouse.roles import logins
 
     engine = connect_engine(logins(settings).loader)
     try:
@@ -120,8 +120,8 @@ def loader(settings: Settings) -> Iterator[sa.Engine]:
 @contextmanager
 def owner(settings: Settings) -> Iterator[sa.Engine]:
     """Connections of the owner, who changes the schema and sees no row; the database must run."""
-    from stax_pipeline.resources.warehouse.engine import connect_engine
-    from stax_pipeline.resources.warehouse.roles import logins
+    from stax_pipeline.warehouse.engine import connect_engine
+    from stax_pipeline.warehouse.roles import logins
 
     engine = connect_engine(logins(settings).owner)
     try:
@@ -133,8 +133,8 @@ def owner(settings: Settings) -> Iterator[sa.Engine]:
 @contextmanager
 def analyst(settings: Settings) -> Iterator[sa.Connection]:
     """One read-only snapshot as the analyst; the database must run."""
-    from stax_pipeline.resources.warehouse.engine import connect_engine, plain_faults
-    from stax_pipeline.resources.warehouse.roles import logins
+    from stax_pipeline.warehouse.engine import connect_engine, plain_faults
+    from stax_pipeline.warehouse.roles import logins
 
     engine = connect_engine(logins(settings).analyst)
     options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
@@ -154,8 +154,8 @@ def existing_database(settings: Settings) -> Iterator[tuple[sa.Engine, sa.Engine
 
     Raises NoInstallation when there is none: nothing is made and nothing is migrated.
     """
-    from stax_pipeline.resources.warehouse.engine import connect_engine
-    from stax_pipeline.resources.warehouse.roles import logins
+    from stax_pipeline.warehouse.engine import connect_engine
+    from stax_pipeline.warehouse.roles import logins
 
     with _existing(settings):
         urls = logins(settings)

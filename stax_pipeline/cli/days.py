@@ -6,7 +6,7 @@ from datetime import date
 
 import click
 
-from stax_pipeline.domain.imports.table import excerpt, parse_day
+from stax_pipeline.pricing.imports.table import excerpt, parse_day
 
 MOST_DAYS = 365
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stax_pipeline import handed_over
 from stax_pipeline.cli.misspelt import SETTINGS
-from stax_pipeline.homes import CHECKOUT
-from stax_pipeline.settings import Settings
+from stax_pipeline.installation import handed_over
+from stax_pipeline.installation.homes import CHECKOUT
+from stax_pipeline.installation.settings import Settings
 
 NEVER_SHOWN = frozenset({"STAX_MASTER_KEY", "STAX_ALERT_WEBHOOK", "STAX_SMTP_URL"})
 EVENTS_PER_BATCH = "500"  # one connection per batch of events instead of several per event
@@ -29,7 +29,7 @@ def dagster_home() -> Path:
 
 def dagster_environment(settings: Settings) -> dict[str, str]:
     """The variables; makes the folder they name. The database must have been set up."""
-    from stax_pipeline.resources.warehouse.roles import logins
+    from stax_pipeline.warehouse.roles import logins
 
     folder = settings.home / "dagster"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

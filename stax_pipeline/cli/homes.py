@@ -1,6 +1,6 @@
 """Homes as a person meets them: that there is no installation yet, and which others this machine has.
 
-Stays out: where homes are (`stax_pipeline.homes`), removing one (`removal`).
+Stays out: where homes are (`stax_pipeline.installation.homes`), removing one (`removal`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from stax_pipeline.domain.errors import CannotStart
-from stax_pipeline.homes import DEMO, simulator_of, usual_homes
-from stax_pipeline.settings import Settings
+from stax_pipeline.installation.homes import DEMO, simulator_of, usual_homes
+from stax_pipeline.installation.settings import Settings
 
 
 class NoInstallation(CannotStart):
@@ -51,7 +51,7 @@ def require_simulator(settings: Settings) -> None:
 
 def known_homes(home: Path) -> list[Path]:
     """Homes with a database of their own: the one that is set, the usual ones, and the demos in them."""
-    from stax_pipeline.resources import embedded_postgres
+    from stax_pipeline import embedded_postgres
 
     places = [place for one in dict.fromkeys((home, *usual_homes())) for place in (one, one / DEMO)]
     return [place for place in dict.fromkeys(places) if embedded_postgres.exists(place / "postgres")]

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import click
 
 from stax_pipeline.domain.errors import WrongUse
-from stax_pipeline.domain.imports.sourced import describe, plain
-from stax_pipeline.domain.imports.table import MAX_BYTES, excerpt, parse_day
-from stax_pipeline.resources.warehouse.superseding import Recorded
+from stax_pipeline.pricing.imports.sourced import describe, plain
+from stax_pipeline.pricing.imports.table import MAX_BYTES, excerpt, parse_day
 from stax_pipeline.tenants.agreements import Imported
+from stax_pipeline.warehouse.superseding import Recorded
 
 STANDARD_INPUT = "standard input"
 

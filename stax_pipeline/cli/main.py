@@ -17,8 +17,8 @@ from typing import NoReturn
 
 import click
 
-from stax_pipeline.cli.unsaid import guarded_streams, refuse_keys
-from stax_pipeline.resources.private_memory import keep_memory_private, write_no_core
+from stax_pipeline.cli.output_guard import guarded_streams, refuse_keys
+from stax_pipeline.keys.private_memory import keep_memory_private, write_no_core
 
 COMMANDS = {
     "demo": ("demo", "Everything on one machine with no key: simulator, database, two tenants, 30 days, UI"),
@@ -154,7 +154,7 @@ def _write_log(fault: Exception) -> Path | None:
     import traceback
     from datetime import UTC, datetime
 
-    from stax_pipeline.settings import read_settings
+    from stax_pipeline.installation.settings import read_settings
 
     try:
         log = read_settings().home / "stax.log"

@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from stax_pipeline.homes import DEMO, PAPERS, SIMULATOR
-from stax_pipeline.settings import Settings
+from stax_pipeline.installation.homes import DEMO, PAPERS, SIMULATOR
+from stax_pipeline.installation.settings import Settings
 
 OURS = frozenset(
     ("postgres", "lake", "dagster", "passwords", "master.key", "first_day", "stax.log")
@@ -32,7 +32,7 @@ def remove_home(home: Path) -> Iterator[str]:
 
     The home's folder itself goes when nothing else lies in it.
     """
-    from stax_pipeline.resources import embedded_postgres
+    from stax_pipeline import embedded_postgres
 
     if (home / DEMO).is_dir() and not (home / DEMO).is_symlink():
         yield from remove_home(home / DEMO)

@@ -28,8 +28,8 @@ from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.failures import Failure, add_failure
 from stax_pipeline.domain.time import trailing_window
-from stax_pipeline.resources.first_day import move_first_day
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.first_day import move_first_day
+from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from dagster import AssetMaterialization, DagsterEvent
@@ -114,7 +114,7 @@ def run_sync(
 
         from stax_pipeline.assets.partitions import range_tags
         from stax_pipeline.definitions import defs
-        from stax_pipeline.resources.dagster_internals import create_run, execute
+        from stax_pipeline.instance.internals import create_run, execute
 
         job = defs.resolve_job_def("sync")
         with dg.DagsterInstance.get() as instance:

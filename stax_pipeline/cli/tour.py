@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from stax_pipeline.cli.homes import called, near
 from stax_pipeline.cli.render import usd
-from stax_pipeline.settings import Settings
+from stax_pipeline.installation.settings import Settings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -1,6 +1,6 @@
 """An Anthropic admin key in memory: checked once on entry, and never shown, copied or stored by accident.
 
-What stays out: asking for it (`cli`), trying it out against Anthropic (`tenants`), sealing it (`resources`).
+What stays out: asking for it (`cli`), trying it out against Anthropic (`tenants`), sealing it (`keys.encryption`).
 No text of this module ever repeats what was pasted: it may be a key.
 """
 

@@ -6,18 +6,9 @@ are those of Anthropic's reference for `cost_report` and `usage_report/messages`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-
-ROOT = "/v1/organizations"
-ME_PATH = f"{ROOT}/me"
-COST_PATH, USAGE_PATH = f"{ROOT}/cost_report", f"{ROOT}/usage_report/messages"
-ANALYTICS_ROOT = f"{ROOT}/analytics/"
-API_VERSION = "2023-06-01"
-FAST_MODE_BETA = "fast-mode-2026-02-01"
-MAX_BUCKETS = 31  # the source's largest page of one-day buckets
 
 
 class Report(StrEnum):
@@ -144,63 +135,3 @@ def window_of(params: tuple[tuple[str, str], ...]) -> Window | None:
     if "starting_at" not in bounds or "ending_at" not in bounds:
         return None
     return Window(date.fromisoformat(bounds["starting_at"][:10]), date.fromisoformat(bounds["ending_at"][:10]))
-
-
-def _windowed(window: Window, group_by: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    return (
-        ("starting_at", rfc3339(window.start)),
-        ("ending_at", rfc3339(window.end)),
-        ("bucket_width", "1d"),
-        ("limit", str(MAX_BUCKETS)),
-        *(("group_by[]", name) for name in group_by),
-    )
-
-
-USAGE_DIMENSIONS = (
-    "workspace_id",
-    "model",
-    "service_tier",
-    "context_window",
-    "inference_geo",
-)
-BY_KEY_DIMENSIONS = (
-    "api_key_id",
-    "account_id",
-    "workspace_id",
-    "model",
-    "service_tier",
-)
-
-
-def cost_query(window: Window) -> Query:
-    """The cost report over complete days. `window.end` must not be later than the last UTC midnight."""
-    params = _windowed(window, ("workspace_id", "description"))
-    return Query(Report.COST, Reading.COST, COST_PATH, params, window)
-
-
-def usage_queries(window: Window) -> tuple[Query, Query, Query]:
-    """The readings `all`, `fast` and `by_key`: five `group_by[]` at most, so speed is a filter of its own walk."""
-    every = _windowed(window, USAGE_DIMENSIONS)
-    fast = (*every, ("speeds[]", "fast"))
-    by_key = _windowed(window, BY_KEY_DIMENSIONS)
-    return (
-        Query(Report.USAGE, Reading.ALL, USAGE_PATH, every, window),
-        Query(Report.USAGE, Reading.FAST, USAGE_PATH, fast, window, (FAST_MODE_BETA,)),
-        Query(Report.USAGE, Reading.BY_KEY, USAGE_PATH, by_key, window),
-    )
-
-
-def workspace_queries(report: Report = Report.ORGANIZATION) -> Iterator[Query]:
-    """Workspaces with and without the default one: nothing else tells which of them it is."""
-    path = f"{ROOT}/workspaces"
-    named = (("limit", "1000"), ("include_archived", "true"))
-    yield Query(report, Reading.NAMED_WORKSPACES, path, named)
-    yield Query(report, Reading.WORKSPACES, path, (*named, ("include_default", "true")))
-
-
-def organization_queries() -> Iterator[Query]:
-    """Workspaces, API keys and members, in full pages."""
-    everything = (("limit", "1000"),)
-    yield from workspace_queries()
-    yield Query(Report.ORGANIZATION, Reading.API_KEYS, f"{ROOT}/api_keys", everything)
-    yield Query(Report.ORGANIZATION, Reading.MEMBERS, f"{ROOT}/users", everything)

@@ -1,7 +1,7 @@
 """Keys where none belongs: pasted as an argument or a setting, then repeated by whatever explains the mistake.
 
 Belongs here: what may be a key, and text without it. A copied key may have lost its beginning, or hold a character that
-no key has. Stays out: keys that were asked for (`admin_key`), the streams of a command (`cli.unsaid`).
+no key has. Stays out: keys that were asked for (`admin_key`), the streams of a command (`cli.output_guard`).
 """
 
 from __future__ import annotations

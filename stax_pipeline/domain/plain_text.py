@@ -1,6 +1,6 @@
 """Text from outside, shown: names come from the source, and whoever may rename a workspace could redraw a screen.
 
-Stays out: what a spreadsheet would run (`csv_text`) and what a chat turns into a link (`resources.notify`).
+Stays out: what a spreadsheet would run (`csv_text`) and what a chat turns into a link (`alerts.channels`).
 """
 
 from __future__ import annotations

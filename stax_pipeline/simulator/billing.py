@@ -14,21 +14,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from stax_pipeline.simulator.organization import Organization
-from stax_pipeline.simulator.prices import (
-    HOUR_USD,
-    TOKEN_TYPES,
-    WEB_SEARCH_USD,
-    factor,
-    usd_per_mtok,
-)
-from stax_pipeline.simulator.usage import (
-    MINUTES,
-    HourlyRow,
-    UsageRow,
-    hours_between,
-    hours_until,
-    usage_between,
-)
+from stax_pipeline.simulator.prices import HOUR_USD, TOKEN_TYPES, WEB_SEARCH_USD, factor, usd_per_mtok
+from stax_pipeline.simulator.usage import MINUTES, HourlyRow, UsageRow, hours_between, hours_until, usage_between
 
 _EXACT = Context(prec=60, traps=[Inexact])
 _CENTS_PER_USD = Decimal(100)

@@ -25,7 +25,7 @@ US_FACTOR = Decimal("1.1")
 WEB_SEARCH_USD = Decimal("0.01")
 HOUR_USD = {"code_execution": Decimal("0.05"), "session_usage": Decimal("0.08")}
 
-_FOLDER = Path(__file__).parents[1] / "domain" / "prices"
+_FOLDER = Path(__file__).parents[1] / "pricing" / "prices"
 _FILES = {"standard": "claude-list-prices.csv", "fast": "claude-fast-mode-prices.csv"}
 _BAND_MODELS = frozenset({"claude-haiku-5-5"})
 

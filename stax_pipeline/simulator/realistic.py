@@ -10,14 +10,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
-from stax_pipeline.simulator.catalogue import (
-    FOREVER,
-    MODELS,
-    SESSIONS_FROM,
-    US_GEO_FROM,
-    Model,
-    Span,
-)
+from stax_pipeline.simulator.catalogue import FOREVER, MODELS, SESSIONS_FROM, US_GEO_FROM, Model, Span
 from stax_pipeline.simulator.organization import (
     Actor,
     ApiKey,

@@ -10,26 +10,26 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from stax_pipeline.domain.commitments import Commitment
-from stax_pipeline.domain.contract_rates import ContractRate
+from stax_pipeline.derive.reconciliation import Reconciliation
+from stax_pipeline.derive.suggested_rates import Contradiction, Suggestion, contradicted, suggest
 from stax_pipeline.domain.errors import Overlap
-from stax_pipeline.domain.imports.commitments import read_commitments
-from stax_pipeline.domain.imports.prices import read_prices
-from stax_pipeline.domain.imports.rates import read_rates
-from stax_pipeline.domain.imports.sourced import Sourced, told_by_row
-from stax_pipeline.domain.imports.warnings import price_warnings, rate_warnings
-from stax_pipeline.domain.invoices import Invoice
-from stax_pipeline.domain.prices import ListPrice, PriceBook, shipped_prices
-from stax_pipeline.domain.prices.book import dated_model
-from stax_pipeline.domain.reconciliation import Reconciliation
-from stax_pipeline.domain.suggestion import Contradiction, Suggestion, contradicted, suggest
-from stax_pipeline.resources.warehouse import agreements
-from stax_pipeline.resources.warehouse.agreements import IdTaken, record_commitments, record_invoice, record_rates
-from stax_pipeline.resources.warehouse.engine import plain_faults
-from stax_pipeline.resources.warehouse.prices import known_book, read_book, record_prices
-from stax_pipeline.resources.warehouse.superseding import Recorded
-from stax_pipeline.resources.warehouse.tables import reconciliation, usage_lines
-from stax_pipeline.resources.warehouse.tenants import Tenant, find_tenant
+from stax_pipeline.pricing.commitments import Commitment
+from stax_pipeline.pricing.contract_rates import ContractRate
+from stax_pipeline.pricing.imports.commitments import read_commitments
+from stax_pipeline.pricing.imports.prices import read_prices
+from stax_pipeline.pricing.imports.rates import read_rates
+from stax_pipeline.pricing.imports.sourced import Sourced, told_by_row
+from stax_pipeline.pricing.imports.warnings import price_warnings, rate_warnings
+from stax_pipeline.pricing.invoices import Invoice
+from stax_pipeline.pricing.prices import ListPrice, PriceBook, shipped_prices
+from stax_pipeline.pricing.prices.book import dated_model
+from stax_pipeline.warehouse import agreements
+from stax_pipeline.warehouse.agreements import IdTaken, record_commitments, record_invoice, record_rates
+from stax_pipeline.warehouse.engine import plain_faults
+from stax_pipeline.warehouse.prices import known_book, read_book, record_prices
+from stax_pipeline.warehouse.superseding import Recorded
+from stax_pipeline.warehouse.tables import reconciliation, usage_lines
+from stax_pipeline.warehouse.tenants import Tenant, find_tenant
 
 Value = TypeVar("Value", bound=tuple[Any, ...])
 

@@ -15,18 +15,14 @@ import sqlalchemy as sa
 from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import CannotStart, KeyRefused, TenantStopped, WrongUse
 from stax_pipeline.domain.slug import parse_slug
-from stax_pipeline.resources.key_encryption import MasterKeys, seal
-from stax_pipeline.resources.tenant_secrets import (
-    OpenedKey,
-    ensure_master_key,
-    hold_master_keys,
-    master_keys,
-    open_key,
-)
-from stax_pipeline.resources.warehouse.engine import plain_faults
-from stax_pipeline.resources.warehouse.publish import lock_tenant
-from stax_pipeline.resources.warehouse.tables import tenants
-from stax_pipeline.resources.warehouse.tenants import (
+from stax_pipeline.installation.settings import Settings
+from stax_pipeline.keys.encryption import MasterKeys, seal
+from stax_pipeline.keys.tenant_keys import OpenedKey, ensure_master_key, hold_master_keys, master_keys, open_key
+from stax_pipeline.tenants.validate import LIVE_TEST, Validated, validate
+from stax_pipeline.warehouse.engine import plain_faults
+from stax_pipeline.warehouse.publish import lock_tenant
+from stax_pipeline.warehouse.tables import tenants
+from stax_pipeline.warehouse.tenants import (
     CONNECTED,
     DISCONNECTED,
     StoredKey,
@@ -38,8 +34,6 @@ from stax_pipeline.resources.warehouse.tenants import (
     store_key,
     tenant_of_organization,
 )
-from stax_pipeline.settings import Settings
-from stax_pipeline.tenants.validate import LIVE_TEST, Validated, validate
 
 Say = Callable[[str], None]
 _ONE_AT_A_TIME = "stax connect"

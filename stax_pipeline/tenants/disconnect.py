@@ -18,13 +18,13 @@ import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.domain.words import count_of
-from stax_pipeline.resources.lake.store import Lake, ObjectMissing
-from stax_pipeline.resources.warehouse import tables
-from stax_pipeline.resources.warehouse.engine import plain_faults
-from stax_pipeline.resources.warehouse.publish import lock_tenant
-from stax_pipeline.resources.warehouse.tenants import DISCONNECTED, Tenant, destroy_keys, get_tenant, set_status
-from stax_pipeline.resources.warehouse.vacuum import vacuum
+from stax_pipeline.lake.store import Lake, ObjectMissing
 from stax_pipeline.tenants.connect import Say, say_nothing
+from stax_pipeline.warehouse import tables
+from stax_pipeline.warehouse.engine import plain_faults
+from stax_pipeline.warehouse.publish import lock_tenant
+from stax_pipeline.warehouse.tenants import DISCONNECTED, Tenant, destroy_keys, get_tenant, set_status
+from stax_pipeline.warehouse.vacuum import vacuum
 
 _NEEDED_TO_RESUME = frozenset({"tenants", "coverage", "extractions", "admin_keys"})
 
@@ -114,7 +114,7 @@ def _delete_rows(engine: sa.Engine, tenant: Tenant, but: Collection[str] = ()) -
 
 
 def _rebuild_parquet(engine: sa.Engine, lake: Lake, days: Window | None) -> int:
-    from stax_pipeline.resources.lake.parquet import rebuild
+    from stax_pipeline.lake.parquet import rebuild
 
     if days is None:
         return 0

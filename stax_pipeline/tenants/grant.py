@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.role_name import parse_role
 from stax_pipeline.domain.slug import parse_slug
-from stax_pipeline.resources.warehouse import grants, readers, roles
-from stax_pipeline.resources.warehouse.engine import connect_engine, plain_faults
-from stax_pipeline.resources.warehouse.tenants import all_tenants, get_tenant
-from stax_pipeline.settings import Settings
+from stax_pipeline.installation.settings import Settings
+from stax_pipeline.warehouse import grants, readers, roles
+from stax_pipeline.warehouse.engine import connect_engine, plain_faults
+from stax_pipeline.warehouse.tenants import all_tenants, get_tenant
 
 
 class Reads(NamedTuple):

@@ -1,7 +1,7 @@
 """Replace what protects or is protected: a tenant's admin key, and the master key that wraps all of them.
 
 Belongs here: the order of steps, so that a good key stays until a better one is in place, whatever is killed when.
-Stays out: the cryptography (`resources.key_encryption`), connecting (`connect`).
+Stays out: the cryptography (`keys.encryption`), connecting (`connect`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ import sqlalchemy as sa
 
 from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import KeyRefused, StaxError, WrongUse
-from stax_pipeline.resources.key_encryption import MasterKeys, add_primary, remove_master_key, rewrap
-from stax_pipeline.resources.tenant_secrets import MASTER_KEYS_LOCK, hold_master_keys, master_key_file, master_keys
-from stax_pipeline.resources.warehouse.engine import plain_faults
-from stax_pipeline.resources.warehouse.publish import lock_tenant
-from stax_pipeline.resources.warehouse.tenants import (
+from stax_pipeline.installation.settings import Settings
+from stax_pipeline.keys.encryption import MasterKeys, add_primary, remove_master_key, rewrap
+from stax_pipeline.keys.tenant_keys import MASTER_KEYS_LOCK, hold_master_keys, master_key_file, master_keys
+from stax_pipeline.tenants.connect import Connected, Say, say_nothing, store_generation
+from stax_pipeline.tenants.validate import LIVE_TEST, validate
+from stax_pipeline.warehouse.engine import plain_faults
+from stax_pipeline.warehouse.publish import lock_tenant
+from stax_pipeline.warehouse.tenants import (
     CONNECTED,
     DISCONNECTED,
     StoredKey,
@@ -31,9 +34,6 @@ from stax_pipeline.resources.warehouse.tenants import (
     replace_wrapping,
     set_status,
 )
-from stax_pipeline.settings import Settings
-from stax_pipeline.tenants.connect import Connected, Say, say_nothing, store_generation
-from stax_pipeline.tenants.validate import LIVE_TEST, validate
 
 _ONE_ROTATION = "stax rotate-master-key"
 

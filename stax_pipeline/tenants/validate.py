@@ -10,12 +10,13 @@ import asyncio
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from stax_pipeline.anthropic import EdgeRefusal, OrganizationSession, admin_api, explain_refusal
+from stax_pipeline.anthropic.queries import cost_query
 from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import CannotStart, KeyRefused, RequestRejected, SourceUnavailable, StaxError
-from stax_pipeline.domain.extraction import Window, cost_query
+from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.time import LATE_DAYS
-from stax_pipeline.resources.admin_api import EdgeRefusal, OrganizationSession, admin_api, explain_refusal
-from stax_pipeline.settings import Settings
+from stax_pipeline.installation.settings import Settings
 
 LIVE_TEST = "its organisation and cost report of the last complete day"
 

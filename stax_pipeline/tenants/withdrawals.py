@@ -7,18 +7,18 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from stax_pipeline.domain.commitments import Commitment
-from stax_pipeline.domain.contract_rates import ContractRate
 from stax_pipeline.domain.errors import WrongUse
-from stax_pipeline.domain.invoices import Invoice
-from stax_pipeline.domain.prices import ListPrice
-from stax_pipeline.domain.prices.book import dated_model
-from stax_pipeline.resources.warehouse.agreements import withdraw_commitment as close_commitment
-from stax_pipeline.resources.warehouse.agreements import withdraw_invoice as take_back_invoice
-from stax_pipeline.resources.warehouse.agreements import withdraw_rate as close_rate
-from stax_pipeline.resources.warehouse.engine import plain_faults
-from stax_pipeline.resources.warehouse.prices import withdraw_prices as close_prices
-from stax_pipeline.resources.warehouse.tenants import Tenant
+from stax_pipeline.pricing.commitments import Commitment
+from stax_pipeline.pricing.contract_rates import ContractRate
+from stax_pipeline.pricing.invoices import Invoice
+from stax_pipeline.pricing.prices import ListPrice
+from stax_pipeline.pricing.prices.book import dated_model
+from stax_pipeline.warehouse.agreements import withdraw_commitment as close_commitment
+from stax_pipeline.warehouse.agreements import withdraw_invoice as take_back_invoice
+from stax_pipeline.warehouse.agreements import withdraw_rate as close_rate
+from stax_pipeline.warehouse.engine import plain_faults
+from stax_pipeline.warehouse.prices import withdraw_prices as close_prices
+from stax_pipeline.warehouse.tenants import Tenant
 
 
 class WithdrawnPrices(NamedTuple):

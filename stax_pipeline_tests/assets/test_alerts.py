@@ -17,13 +17,13 @@ from dagster._core.scheduler.instigation import (
 )
 from pytest_httpserver import HTTPServer
 
+from stax_pipeline.alerts.facts import EVERY, QUICK
 from stax_pipeline.assets import alerts as sensors
 from stax_pipeline.assets.alerts import alerts, failed_checks, last_looked
 from stax_pipeline.assets.partitions import range_tags
 from stax_pipeline.domain.extraction import Window
-from stax_pipeline.steps.alert_facts import EVERY, QUICK
 from stax_pipeline_tests.conftest import Installation
-from stax_pipeline_tests.steps.support import execute, two_tenants
+from stax_pipeline_tests.pipeline.support import execute, two_tenants
 
 CANARY = "s3cr3t-canary"
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN

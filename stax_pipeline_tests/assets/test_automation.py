@@ -14,8 +14,8 @@ from stax_pipeline.domain.time import FIRST_DAYS, trailing_window
 from stax_pipeline.resources.dagster import Lake
 from stax_pipeline.simulator import faults
 from stax_pipeline_tests.conftest import Installation
-from stax_pipeline_tests.steps.support import COST, DAYS, LAST, change, execute, sync, two_tenants
-from stax_pipeline_tests.steps.test_late_days import without
+from stax_pipeline_tests.pipeline.support import COST, DAYS, LAST, change, execute, sync, two_tenants
+from stax_pipeline_tests.pipeline.test_late_days import without
 
 START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
@@ -161,7 +161,7 @@ class TestSensor:
 
 
 class TestCatchUp:
-    """What is due, and when, is in `steps/test_late_days.py`."""
+    """What is due, and when, is in `pipeline/test_late_days.py`."""
 
     @pytest.fixture
     def made(self, stax_home: Path) -> Iterator[Installation]:

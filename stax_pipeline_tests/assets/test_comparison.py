@@ -16,8 +16,8 @@ from stax_pipeline.assets.partitions import range_tags
 from stax_pipeline.definitions import defs
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline_tests.conftest import Installation
-from stax_pipeline_tests.steps.support import execute, query, true_usd, two_tenants
-from stax_pipeline_tests.steps.support import usd_by_day as usd
+from stax_pipeline_tests.pipeline.support import execute, query, true_usd, two_tenants
+from stax_pipeline_tests.pipeline.support import usd_by_day as usd
 
 NOW = datetime.now(UTC)  # partitions end at the real open day
 DAYS = Window(NOW.date() - timedelta(days=2), NOW.date() + timedelta(days=1))

@@ -6,8 +6,8 @@ import dagster as dg
 import pytest
 
 from stax_pipeline.assets import checks
+from stax_pipeline.checks.rules import RULES
 from stax_pipeline.definitions import defs
-from stax_pipeline.steps.rules import RULES
 
 GRAPH = {
     "raw_cost_report": ("raw", set(), True),

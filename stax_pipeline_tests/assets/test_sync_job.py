@@ -13,11 +13,11 @@ from stax_pipeline.assets.automation import new_tenant_backfill
 from stax_pipeline.assets.metadata import FAILED_TENANTS
 from stax_pipeline.definitions import defs
 from stax_pipeline.domain.extraction import Window
-from stax_pipeline.settings import CHECKOUT
+from stax_pipeline.installation.homes import CHECKOUT
 from stax_pipeline.simulator import faults
 from stax_pipeline_tests.assets.support import DAYS, NOW, TODAY, run
 from stax_pipeline_tests.conftest import Installation, installed
-from stax_pipeline_tests.steps.support import (
+from stax_pipeline_tests.pipeline.support import (
     COST,
     content,
     execute,
@@ -27,7 +27,7 @@ from stax_pipeline_tests.steps.support import (
     true_usd,
     two_tenants,
 )
-from stax_pipeline_tests.steps.support import usd_by_day as usd
+from stax_pipeline_tests.pipeline.support import usd_by_day as usd
 
 DAILY = ("cost_lines", "usage_lines", "usage_by_key", "spend", "spend_by_key", "reconciliation")
 

@@ -15,7 +15,7 @@ from stax_pipeline.domain.extraction import Window
 from stax_pipeline.simulator import faults
 from stax_pipeline_tests.assets.support import DAYS, NOW, TODAY, run
 from stax_pipeline_tests.conftest import Installation
-from stax_pipeline_tests.steps.support import COST, USAGE, errors, execute, query, status, two_tenants
+from stax_pipeline_tests.pipeline.support import COST, USAGE, errors, execute, query, status, two_tenants
 
 CHECK = "all_tenants_extracted"
 OF_TODAY = Window(TODAY, DAYS.end)

@@ -12,12 +12,13 @@ import pytest
 import sqlalchemy as sa
 
 from stax_pipeline.cli.commands.invoice import differences_table
-from stax_pipeline.domain.prices import shipped_prices
-from stax_pipeline.resources.warehouse.tenants import Tenant, add_tenant
-from stax_pipeline.settings import CHECKOUT, Settings
+from stax_pipeline.installation.homes import CHECKOUT
+from stax_pipeline.installation.settings import Settings
+from stax_pipeline.pricing.prices import shipped_prices
+from stax_pipeline.warehouse.tenants import Tenant, add_tenant
 from stax_pipeline_tests.cli.support import Stax
-from stax_pipeline_tests.migrations.conftest import Warehouse
 from stax_pipeline_tests.tenants.support import count
+from stax_pipeline_tests.warehouse.views.conftest import Warehouse
 
 EXAMPLES = CHECKOUT / "docs" / "examples"
 FIRST = date(2026, 10, 1)

@@ -13,7 +13,7 @@ from stax_pipeline.domain.extraction import Window
 from stax_pipeline.simulator import realistic_organization
 from stax_pipeline_tests.cli.support import Stax
 from stax_pipeline_tests.conftest import Installation
-from stax_pipeline_tests.steps.support import query, sync, two_tenants
+from stax_pipeline_tests.pipeline.support import query, sync, two_tenants
 
 DAYS = Window(date(2026, 11, 15), date(2026, 11, 23))
 ACME = realistic_organization("acme", daily_tokens=100_000_000, shared_workspaces=1, discount=Decimal("0.2"))

@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy as sa
 from pytest_httpserver import HTTPServer
 
-from stax_pipeline.resources.warehouse.tenants import Tenant, add_tenant
-from stax_pipeline.settings import read_settings
+from stax_pipeline.installation.settings import read_settings
+from stax_pipeline.warehouse.tenants import Tenant, add_tenant
+from stax_pipeline_tests.alerts.smtp_sink import SmtpSink
 from stax_pipeline_tests.cli.support import Stax
-from stax_pipeline_tests.resources.smtp_sink import SmtpSink
 
 CANARY = "s3cr3t-canary"
 

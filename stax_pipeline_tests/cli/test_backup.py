@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline_tests.cli.support import Stax
 from stax_pipeline_tests.conftest import Installation, passable_home
-from stax_pipeline_tests.steps.support import content, query, sync, two_tenants
+from stax_pipeline_tests.pipeline.support import content, query, sync, two_tenants
 
 NOW = datetime.now(UTC)
 RECENT = Window(NOW.date() - timedelta(days=2), NOW.date() + timedelta(days=1))

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import psycopg2
 import pytest
 
-from stax_pipeline.resources.warehouse.roles import logins
-from stax_pipeline.settings import Settings
+from stax_pipeline.installation.settings import Settings
 from stax_pipeline.simulator import Simulator
+from stax_pipeline.warehouse.roles import logins
 from stax_pipeline_tests.cli.support import Stax
-from stax_pipeline_tests.resources.granted import READER, Session
+from stax_pipeline_tests.warehouse.granted import READER, Session
 
 
 @pytest.fixture

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from stax_pipeline import homes
+from stax_pipeline import embedded_postgres
 from stax_pipeline.cli.database import database
 from stax_pipeline.cli.homes import require_simulator
-from stax_pipeline.resources import embedded_postgres
-from stax_pipeline.resources.embedded_postgres import account
-from stax_pipeline.resources.embedded_postgres.layout import Home, read_record
-from stax_pipeline.resources.warehouse.migrate import known_revisions
-from stax_pipeline.resources.warehouse.roles import logins
-from stax_pipeline.settings import read_settings
+from stax_pipeline.embedded_postgres import account
+from stax_pipeline.embedded_postgres.layout import Home, read_record
+from stax_pipeline.installation import homes
+from stax_pipeline.installation.settings import read_settings
+from stax_pipeline.warehouse.migrate import known_revisions
+from stax_pipeline.warehouse.roles import logins
 from stax_pipeline_tests.cli.support import Stax
 from stax_pipeline_tests.conftest import Installation, passable_home
 

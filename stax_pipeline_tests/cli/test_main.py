@@ -25,8 +25,8 @@ from stax_pipeline.cli.main import stax as group
 from stax_pipeline.cli.runs import _read, ending_at_signals, tell_start
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.domain.extraction import Window
-from stax_pipeline.ownership import account
-from stax_pipeline.settings import Settings
+from stax_pipeline.installation.ownership import account
+from stax_pipeline.installation.settings import Settings
 from stax_pipeline.simulator import Simulator
 from stax_pipeline_tests.cli.support import Ended, Stax
 from stax_pipeline_tests.tenants.support import count
@@ -255,7 +255,7 @@ def test_an_unexpected_fault_is_one_line_and_its_place_is_in_the_log(
     def broken(*_: object) -> None:
         raise RuntimeError(f"quotes {SECRET}")
 
-    monkeypatch.setattr("stax_pipeline.resources.warehouse.migrate.require_current", broken)
+    monkeypatch.setattr("stax_pipeline.warehouse.migrate.require_current", broken)
     ended = stax("tenants")
     log = settings.home / "stax.log"
     assert ended.code == 1
@@ -392,7 +392,7 @@ def test_a_source_out_of_reach_is_exit_code_3(stax: Stax, monkeypatch: pytest.Mo
 )
 def test_the_prompt_shows_nothing_and_takes_one_line(pasted: list[str], code: int, words: str) -> None:
     asking = (
-        "import sys, hashlib; from stax_pipeline.cli import main; from stax_pipeline.cli.ask import ask_hidden; "
+        "import sys, hashlib; from stax_pipeline.cli import main; from stax_pipeline.cli.prompts import ask_hidden; "
         "main.stax.main = lambda **_: print(hashlib.sha256("
         "ask_hidden('Admin key of acme').strip().encode()).hexdigest()) ; main.main()"
     )
@@ -408,7 +408,7 @@ def test_the_prompt_shows_nothing_and_takes_one_line(pasted: list[str], code: in
 )
 def test_one_is_asked_whether_one_is_sure(typed: str, code: int, words: str) -> None:
     asking = (
-        "from stax_pipeline.cli import main; from stax_pipeline.cli.ask import confirm; "
+        "from stax_pipeline.cli import main; from stax_pipeline.cli.prompts import confirm; "
         "main.stax.main = lambda **_: confirm('Sure?', False) or print('done'); main.main()"
     )
     ended, shown = at_a_terminal(asking, "Sure? [y/N]: ", [typed])

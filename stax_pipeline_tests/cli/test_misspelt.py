@@ -10,7 +10,7 @@ from stax_pipeline.cli.environment import settings_that_are_set
 from stax_pipeline.cli.misspelt import ELSEWHERE, SETTINGS, warnings
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.pasted_key import refuse_keys_in_settings
-from stax_pipeline.settings import read_settings
+from stax_pipeline.installation.settings import read_settings
 from stax_pipeline_tests.canary import Canary
 from stax_pipeline_tests.cli.support import Stax
 

@@ -27,13 +27,14 @@ from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.testclient import TestClient
 
+from stax_pipeline.anthropic import transport
 from stax_pipeline.cli.main import main
-from stax_pipeline.resources.admin_api import transport
+from stax_pipeline.installation.homes import CHECKOUT
+from stax_pipeline.installation.settings import Settings
 from stax_pipeline.resources.dagster import AnthropicAdminApi, Lake, TenantSecrets, Warehouse
-from stax_pipeline.resources.warehouse.roles import logins
-from stax_pipeline.settings import CHECKOUT, Settings
 from stax_pipeline.simulator import Simulator, realistic_organization
 from stax_pipeline.simulator.faults import Fault
+from stax_pipeline.warehouse.roles import logins
 from stax_pipeline_tests.canary import Canary
 from stax_pipeline_tests.tenants.support import settings as settings_fixture
 

@@ -17,9 +17,9 @@ from stax_pipeline.cli import render
 from stax_pipeline.cli.addresses import analyst_url
 from stax_pipeline.cli.commands import sql
 from stax_pipeline.cli.commands.prices import in_force
-from stax_pipeline.domain.prices import shipped_prices
-from stax_pipeline.resources.tenant_secrets import master_keys
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.settings import Settings, read_settings
+from stax_pipeline.keys.tenant_keys import master_keys
+from stax_pipeline.pricing.prices import shipped_prices
 from stax_pipeline.simulator import Simulator
 from stax_pipeline_tests.cli.support import Stax
 

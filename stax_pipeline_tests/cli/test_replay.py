@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
-from stax_pipeline.settings import Settings
+from stax_pipeline.installation.settings import Settings
 from stax_pipeline.simulator import Simulator
 from stax_pipeline_tests.cli.support import Stax
-from stax_pipeline_tests.steps.test_history import DERIVED
+from stax_pipeline_tests.pipeline.test_history import DERIVED
 from stax_pipeline_tests.tenants.support import count
 
 

@@ -7,7 +7,7 @@ import pytest
 from stax_pipeline.cli.runs import Ran
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.failures import Failure
-from stax_pipeline_tests.domain.builders import DAY
+from stax_pipeline_tests.derive.builders import DAY
 
 OVERLOADED = "Anthropic answered 529 overloaded_error to GET /v1/{}: Overloaded (request req_{}) after {} tries"
 FIRST = OVERLOADED.format("organizations/me", "011", 8)

@@ -21,9 +21,9 @@ import pytest
 import sqlalchemy as sa
 
 from stax_pipeline.cli.environment import secrets_file
-from stax_pipeline.resources.warehouse.roles import logins
-from stax_pipeline.settings import read_settings
+from stax_pipeline.installation.settings import read_settings
 from stax_pipeline.simulator import Simulator, realistic_organization
+from stax_pipeline.warehouse.roles import logins
 from stax_pipeline_tests.canary import Canary
 from stax_pipeline_tests.cli.test_services import start
 from stax_pipeline_tests.cli.test_ui import Ui

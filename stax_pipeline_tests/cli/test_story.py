@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
-from stax_pipeline.domain.prices import Retirement, retirements
-from stax_pipeline.resources.warehouse.engine import connect_engine
-from stax_pipeline.resources.warehouse.roles import logins
-from stax_pipeline.settings import Settings
+from stax_pipeline.installation.settings import Settings
+from stax_pipeline.pricing.prices import Retirement, retirements
 from stax_pipeline.simulator import Simulator
+from stax_pipeline.warehouse.engine import connect_engine
+from stax_pipeline.warehouse.roles import logins
 from stax_pipeline_tests.cli.support import Ended, Stax
 from stax_pipeline_tests.tenants.support import count
 
@@ -139,7 +139,7 @@ def test_one_outage_is_one_line_for_all_tenants_and_names_the_host(
 ) -> None:
     assert stax("connect", "globex", "--key-file", "-", "--no-sync", typed=simulator.keys["globex"]).code == 0
     monkeypatch.setenv("STAX_ANTHROPIC_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("stax_pipeline.resources.admin_api.retry.BASE_SECONDS", 0.0)
+    monkeypatch.setattr("stax_pipeline.anthropic.retry.BASE_SECONDS", 0.0)
     ended = stax("sync", "--days", "1")
     assert ended.code == 1
     [line] = re.findall(r"^failed: .*Admin API.*$", ended.err, re.MULTILINE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stax_pipeline.settings import Settings
+from stax_pipeline.installation.settings import Settings
 from stax_pipeline.simulator import Simulator
 from stax_pipeline_tests.cli.support import Stax
 

@@ -20,7 +20,7 @@ import deploy.audit as auditing
 from deploy.audit import CLEAN, NOT_AUDITED, VULNERABLE, audit, installed_packages, judge
 from deploy.lock import Pinned, read_lock
 from deploy.sbom import gaps
-from stax_pipeline.settings import CHECKOUT
+from stax_pipeline.installation.homes import CHECKOUT
 
 LOCKS = [CHECKOUT / "requirements.lock", CHECKOUT / "deploy" / "tools.lock", CHECKOUT / "deploy" / "fuzz.lock"]
 INSTALLED = {"alembic": "1.20.1", "click": "8.4.0"}

@@ -21,7 +21,7 @@ from stax_pipeline.domain.money import (
     token_count,
     was_rounded,
 )
-from stax_pipeline_tests.domain.builders import scaled
+from stax_pipeline_tests.derive.builders import scaled
 
 WIDE = Decimal("12345678901234567890.123456789012345678")  # 38 digits: what the warehouse's column holds
 DOLLARS = st.integers(-(10**38) + 1, 10**38 - 1).map(scaled)

@@ -13,14 +13,15 @@ from datetime import UTC, date, datetime
 from fractions import Fraction
 from hashlib import sha256
 
-from stax_pipeline.domain.cost import cost_lines
-from stax_pipeline.domain.envelope import WalkCheck, parse_report_page
+from stax_pipeline.anthropic.envelope import WalkCheck, parse_report_page
+from stax_pipeline.anthropic.fields import Row
+from stax_pipeline.anthropic.organization import read_organization
+from stax_pipeline.anthropic.queries import BY_KEY_DIMENSIONS, USAGE_DIMENSIONS
+from stax_pipeline.derive.cost_lines import cost_lines
+from stax_pipeline.derive.usage_lines import Counted, count_rows, disagreements, key_usage_lines, usage_lines
 from stax_pipeline.domain.errors import TenantStopped
-from stax_pipeline.domain.extraction import BY_KEY_DIMENSIONS, USAGE_DIMENSIONS, RawPage, Reading, Window
+from stax_pipeline.domain.extraction import RawPage, Reading, Window
 from stax_pipeline.domain.money import MAX_COUNT, SCALE, cents_to_usd
-from stax_pipeline.domain.organization import read_organization
-from stax_pipeline.domain.rows import Row
-from stax_pipeline.domain.usage import Counted, count_rows, disagreements, key_usage_lines, usage_lines
 
 WINDOW = Window(date(2026, 11, 1), date(2026, 11, 4))
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

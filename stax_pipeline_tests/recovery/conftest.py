@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from stax_pipeline_tests.conftest import Installation
+from stax_pipeline_tests.pipeline.support import two_tenants
 from stax_pipeline_tests.rig.oracle import Content, everything, run, tiny_organizations
-from stax_pipeline_tests.steps.support import two_tenants
 
 
 @pytest.fixture(scope="package")

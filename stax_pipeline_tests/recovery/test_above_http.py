@@ -12,14 +12,25 @@ from typing import Any
 import pytest
 
 from stax_pipeline.domain.extraction import Report
-from stax_pipeline.resources.lake.raw import read_raw
-from stax_pipeline.resources.warehouse.tenants import Tenant, tenants_to_sync
+from stax_pipeline.lake.raw import read_raw
+from stax_pipeline.pipeline.isolation import Outcome
 from stax_pipeline.simulator import faults
 from stax_pipeline.simulator.faults import Fault
-from stax_pipeline.steps.isolation import Outcome
+from stax_pipeline.warehouse.tenants import Tenant, tenants_to_sync
 from stax_pipeline_tests.conftest import Installation
+from stax_pipeline_tests.pipeline.support import (
+    COST,
+    DAYS,
+    USAGE,
+    content,
+    errors,
+    execute,
+    fetch,
+    query,
+    status,
+    sync,
+)
 from stax_pipeline_tests.rig.oracle import Content, adopt, everything, run, write_files
-from stax_pipeline_tests.steps.support import COST, DAYS, USAGE, content, errors, execute, fetch, query, status, sync
 
 WORKSPACES = "/v1/organizations/workspaces"
 PATHS = {Report.COST: COST, Report.USAGE: USAGE, Report.ORGANIZATION: WORKSPACES}

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from stax_pipeline.resources.admin_api import Limits
+from stax_pipeline.anthropic import Limits
 from stax_pipeline_tests.conftest import Installation
+from stax_pipeline_tests.pipeline import support
+from stax_pipeline_tests.pipeline.support import COST, USAGE, content, errors
 from stax_pipeline_tests.rig.fault_server import SPOILERS, FaultServer, redirect_to
 from stax_pipeline_tests.rig.oracle import Content, everything, recovers, run
-from stax_pipeline_tests.steps import support
-from stax_pipeline_tests.steps.support import COST, USAGE, content, errors
 
 IMPATIENT = Limits(read_seconds=1.0, page_seconds=2.5, tries=2, body_bytes=4_000_000)
 SEED = random.randrange(1 << 32)

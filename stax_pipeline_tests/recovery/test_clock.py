@@ -12,8 +12,8 @@ import pytest
 
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline_tests.conftest import Installation
+from stax_pipeline_tests.pipeline.support import DAYS, query, true_usd, two_tenants, usd_by_day
 from stax_pipeline_tests.rig.oracle import Content, everything, run, tiny_organizations
-from stax_pipeline_tests.steps.support import DAYS, query, true_usd, two_tenants, usd_by_day
 
 DAY, LAG = timedelta(days=1), timedelta(minutes=5)
 

@@ -13,13 +13,13 @@ import pytest
 import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import StaxError
-from stax_pipeline.resources.warehouse.engine import connect_engine
-from stax_pipeline.resources.warehouse.roles import LOADER, logins
+from stax_pipeline.warehouse.engine import connect_engine
+from stax_pipeline.warehouse.roles import LOADER, logins
 from stax_pipeline_tests.conftest import Installation
+from stax_pipeline_tests.pipeline.support import content, sync
 from stax_pipeline_tests.recovery.test_kill_points import half_published
 from stax_pipeline_tests.rig.oracle import Content, everything, recovers, run
 from stax_pipeline_tests.rig.stages import SYNC_STAGES, at
-from stax_pipeline_tests.steps.support import content, sync
 
 LINES = ("cost_lines", "usage_lines", "usage_by_key")  # what is made from them may be made from one report alone
 LOADERS = f"select pid from pg_stat_activity where usename = '{LOADER}'"

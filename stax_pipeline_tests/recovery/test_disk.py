@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from stax_pipeline import embedded_postgres
 from stax_pipeline.domain.errors import CannotStart
-from stax_pipeline.resources import embedded_postgres
-from stax_pipeline.resources.warehouse.migrate import upgrade
-from stax_pipeline.resources.warehouse.roles import logins
-from stax_pipeline.settings import read_settings
+from stax_pipeline.installation.settings import read_settings
+from stax_pipeline.warehouse.migrate import upgrade
+from stax_pipeline.warehouse.roles import logins
 from stax_pipeline_tests.conftest import Installation, passable_home
+from stax_pipeline_tests.pipeline.support import content, query, two_tenants
 from stax_pipeline_tests.recovery.test_database import wait_until
 from stax_pipeline_tests.recovery.test_kill_points import half_published
 from stax_pipeline_tests.rig.oracle import (
@@ -36,7 +37,6 @@ from stax_pipeline_tests.rig.oracle import (
     unnamed_raw,
 )
 from stax_pipeline_tests.rig.stages import SYNC_STAGES, Stage, at, without_room
-from stax_pipeline_tests.steps.support import content, query, two_tenants
 
 RAW = Stage("stax_pipeline_tests.rig.oracle:sync")
 FILES = Stage("stax_pipeline_tests.rig.oracle:rebuild", nth=4)

@@ -11,15 +11,16 @@ import pytest
 import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Window
-from stax_pipeline.resources.tenant_secrets import master_keys, open_key
-from stax_pipeline.resources.warehouse.engine import connect_engine
-from stax_pipeline.resources.warehouse.migrate import MIGRATIONS, upgrade
-from stax_pipeline.resources.warehouse.roles import logins
-from stax_pipeline.resources.warehouse.tables import metadata
-from stax_pipeline.resources.warehouse.tenants import all_tenants
-from stax_pipeline.settings import read_settings
+from stax_pipeline.installation.settings import read_settings
+from stax_pipeline.keys.tenant_keys import master_keys, open_key
 from stax_pipeline.tenants.rotate import rotate_master_key
+from stax_pipeline.warehouse.engine import connect_engine
+from stax_pipeline.warehouse.migrate import MIGRATIONS, upgrade
+from stax_pipeline.warehouse.roles import logins
+from stax_pipeline.warehouse.tables import metadata
+from stax_pipeline.warehouse.tenants import all_tenants
 from stax_pipeline_tests.conftest import Installation
+from stax_pipeline_tests.pipeline.support import COST, FIRST, USAGE, change, content, on, times, two_tenants
 from stax_pipeline_tests.rig.oracle import (
     Content,
     adopt,
@@ -33,9 +34,8 @@ from stax_pipeline_tests.rig.oracle import (
     unnamed_raw,
 )
 from stax_pipeline_tests.rig.stages import LAKE, SYNC_STAGES, Stage, finished, killed_at
-from stax_pipeline_tests.steps.support import COST, FIRST, USAGE, change, content, on, times, two_tenants
 
-NORMALIZE = "stax_pipeline.steps.normalize"
+NORMALIZE = "stax_pipeline.pipeline.publish_reports"
 ORPHANED = {"raw renamed, not recorded", "extraction recorded, not committed"}
 HALF = {"raw temp written", "raw renamed, not recorded", "Parquet temp written"}
 EARLY = list(SYNC_STAGES)[:10]  # before all extractions are there
@@ -117,10 +117,10 @@ class TestRestated:
 def test_a_killed_replay_leaves_what_stood_and_the_next_is_whole(made: Installation, expected: Content) -> None:
     run(made)
     for stage in (
-        Stage("stax_pipeline.steps.replay:replace_days", after=True),
-        Stage("stax_pipeline.steps.replay:replace_days", after=True, nth=2),
-        Stage("stax_pipeline.steps.replay:replay_organization"),
-        Stage("stax_pipeline.steps.analytics:replace_days", after=True),
+        Stage("stax_pipeline.pipeline.replay:replace_days", after=True),
+        Stage("stax_pipeline.pipeline.replay:replace_days", after=True, nth=2),
+        Stage("stax_pipeline.pipeline.replay:replay_organization"),
+        Stage("stax_pipeline.pipeline.publish_spend:replace_days", after=True),
     ):
         assert killed_at(stage, "replay")
         assert content(made) == {name: rows for name, rows in expected.items() if "/" not in name}
@@ -176,7 +176,7 @@ def test_a_job_killed_after_its_commit_and_before_dagster_hears_of_it(
         whole = everything(made)
     with two_tenants(stax_home, *tiny_organizations(), now=now) as made:
         (made.home / "dagster").mkdir(exist_ok=True)
-        assert killed_at(Stage("stax_pipeline.assets.analytics:note_first_sync", after=True), "job", window)
+        assert killed_at(Stage("stax_pipeline.assets.spend:note_first_sync", after=True), "job", window)
         assert content(made)["spend"] == whole["spend"]
         assert finished("job", window)
         assert everything(made) == whole

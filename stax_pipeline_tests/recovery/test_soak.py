@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.soak import soak
-from stax_pipeline_tests.steps import support
+from stax_pipeline_tests.pipeline import support
 
 SEED = 431258525  # fixed here, so that a change is judged by the same faults; `make soak` draws its own
 

@@ -12,7 +12,7 @@ import pytest
 from stax_pipeline.definitions import defs
 from stax_pipeline.resources.scope import Missing, Scope, scope
 from stax_pipeline_tests.conftest import Installation
-from stax_pipeline_tests.steps.support import execute, two_tenants
+from stax_pipeline_tests.pipeline.support import execute, two_tenants
 
 
 class Leaky(dg.ConfigurableResource):  # type: ignore[type-arg]

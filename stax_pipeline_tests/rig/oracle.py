@@ -16,15 +16,15 @@ import pyarrow.parquet as pq
 
 from stax_pipeline.domain.errors import StaxError
 from stax_pipeline.domain.extraction import Window
-from stax_pipeline.resources.lake.parquet import rebuild
-from stax_pipeline.resources.lake.raw import OBJECT, REFUSAL, prove_whole, read_raw
-from stax_pipeline.resources.warehouse.tables import DAILY
-from stax_pipeline.resources.warehouse.tenants import all_tenants
+from stax_pipeline.lake.parquet import rebuild
+from stax_pipeline.lake.raw import OBJECT, REFUSAL, prove_whole, read_raw
+from stax_pipeline.pipeline.isolation import no_progress
+from stax_pipeline.pipeline.replay_from_lake import restore_extractions
 from stax_pipeline.simulator import Organization, realistic_organization
-from stax_pipeline.steps.isolation import no_progress
-from stax_pipeline.steps.restore import restore_extractions
+from stax_pipeline.warehouse.tables import DAILY
+from stax_pipeline.warehouse.tenants import all_tenants
 from stax_pipeline_tests.conftest import Installation
-from stax_pipeline_tests.steps.support import DAYS, LEFT_OUT, Ran, content, query, sync
+from stax_pipeline_tests.pipeline.support import DAYS, LEFT_OUT, Ran, content, query, sync
 
 Content = dict[str, list[str]]
 Fault = Callable[[Installation], AbstractContextManager[object]]

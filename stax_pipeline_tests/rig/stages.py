@@ -21,18 +21,19 @@ from typing import Any, NamedTuple, cast
 
 from stax_pipeline.domain.errors import StaxError
 from stax_pipeline.domain.extraction import Window
-from stax_pipeline.domain.prices import shipped_prices
-from stax_pipeline.resources.warehouse.migrate import upgrade
-from stax_pipeline.resources.warehouse.prices import record_prices
-from stax_pipeline.resources.warehouse.tenants import all_tenants
-from stax_pipeline.settings import CHECKOUT, read_settings
-from stax_pipeline.steps.analytics import Books
-from stax_pipeline.steps.isolation import no_progress
-from stax_pipeline.steps.replay import replay
+from stax_pipeline.installation.homes import CHECKOUT
+from stax_pipeline.installation.settings import read_settings
+from stax_pipeline.pipeline.isolation import no_progress
+from stax_pipeline.pipeline.publish_spend import Books
+from stax_pipeline.pipeline.replay import replay
+from stax_pipeline.pricing.prices import shipped_prices
 from stax_pipeline.tenants.rotate import rotate_master_key
+from stax_pipeline.warehouse.migrate import upgrade
+from stax_pipeline.warehouse.prices import record_prices
+from stax_pipeline.warehouse.tenants import all_tenants
 from stax_pipeline_tests.conftest import Installation
+from stax_pipeline_tests.pipeline.support import DAYS
 from stax_pipeline_tests.rig.oracle import run
-from stax_pipeline_tests.steps.support import DAYS
 
 KILLED = -signal.SIGKILL
 
@@ -45,25 +46,25 @@ class Stage(NamedTuple):
     nth: int = 1
 
 
-STEPS, LAKE = "stax_pipeline.steps", "stax_pipeline.resources.lake"
+PIPELINE, LAKE = "stax_pipeline.pipeline", "stax_pipeline.lake"
 SYNC_STAGES = {
-    "before the first call": Stage("stax_pipeline.resources.admin_api.transport:Transport.get"),
-    "after a page": Stage(f"{STEPS}.fetched:Fetched.add", after=True),
-    "after the third page": Stage(f"{STEPS}.fetched:Fetched.add", after=True, nth=3),
+    "before the first call": Stage("stax_pipeline.anthropic.transport:Transport.get"),
+    "after a page": Stage(f"{PIPELINE}.extraction_record:Fetched.add", after=True),
+    "after the third page": Stage(f"{PIPELINE}.extraction_record:Fetched.add", after=True, nth=3),
     "raw temp written": Stage("os:link"),
     "raw renamed, not recorded": Stage("os:link", after=True),
-    "extraction recorded, not committed": Stage(f"{STEPS}.fetched:record", after=True),
-    "extraction committed": Stage(f"{STEPS}.extract:keep", after=True),
-    "in COPY": Stage("stax_pipeline.resources.warehouse.copy:_Lines.read", nth=2),
-    "before the commit": Stage(f"{STEPS}.normalize:cover", after=True),
-    "after the commit, nobody told": Stage(f"{STEPS}.normalize:_publish_usage", after=True),
-    "between usage and cost": Stage("stax_pipeline_tests.steps.support:publish_cost"),
-    "cost of one tenant published": Stage(f"{STEPS}.normalize:_publish_cost", after=True),
-    "names of one tenant": Stage(f"{STEPS}.organization:plain_faults", nth=2),
-    "in spend": Stage(f"{STEPS}.analytics:spend_of", after=True),
-    "spend of one tenant written": Stage(f"{STEPS}.analytics:replace_days", after=True, nth=2),
-    "in spend by key": Stage(f"{STEPS}.analytics:spend_by_key"),
-    "in reconciliation": Stage(f"{STEPS}.analytics:reconcile"),
+    "extraction recorded, not committed": Stage(f"{PIPELINE}.extraction_record:record", after=True),
+    "extraction committed": Stage(f"{PIPELINE}.extract:keep", after=True),
+    "in COPY": Stage("stax_pipeline.warehouse.copy:_Lines.read", nth=2),
+    "before the commit": Stage(f"{PIPELINE}.publish_reports:cover", after=True),
+    "after the commit, nobody told": Stage(f"{PIPELINE}.publish_reports:_publish_usage", after=True),
+    "between usage and cost": Stage("stax_pipeline_tests.pipeline.support:publish_cost"),
+    "cost of one tenant published": Stage(f"{PIPELINE}.publish_reports:_publish_cost", after=True),
+    "names of one tenant": Stage(f"{PIPELINE}.publish_organization:plain_faults", nth=2),
+    "in spend": Stage(f"{PIPELINE}.publish_spend:spend_of", after=True),
+    "spend of one tenant written": Stage(f"{PIPELINE}.publish_spend:replace_days", after=True, nth=2),
+    "in spend by key": Stage(f"{PIPELINE}.publish_spend:spend_by_key"),
+    "in reconciliation": Stage(f"{PIPELINE}.publish_spend:reconcile"),
     "Parquet temp written": Stage(f"{LAKE}.store:Lake.replace", nth=3),
     "Parquet renamed": Stage(f"{LAKE}.store:Lake.replace", after=True, nth=3),
 }

@@ -11,11 +11,11 @@ import pytest
 import sqlalchemy as sa
 
 from stax_pipeline.domain.admin_key import AdminKey, parse_admin_key
-from stax_pipeline.resources.warehouse import tables
-from stax_pipeline.resources.warehouse.engine import connect_engine
-from stax_pipeline.resources.warehouse.roles import logins
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.settings import Settings, read_settings
 from stax_pipeline.simulator import Simulator, realistic_organization
+from stax_pipeline.warehouse import tables
+from stax_pipeline.warehouse.engine import connect_engine
+from stax_pipeline.warehouse.roles import logins
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import sqlalchemy as sa
 
-from stax_pipeline.domain.imports.invoices import read_invoice
-from stax_pipeline.domain.prices import shipped_prices
-from stax_pipeline.resources.warehouse.agreements import read_commitments, read_rates
-from stax_pipeline.resources.warehouse.prices import read_book, record_prices
-from stax_pipeline.settings import CHECKOUT
+from stax_pipeline.installation.homes import CHECKOUT
+from stax_pipeline.pricing.imports.invoices import read_invoice
+from stax_pipeline.pricing.prices import shipped_prices
 from stax_pipeline.tenants.agreements import import_commitments, import_prices, import_rates
+from stax_pipeline.warehouse.agreements import read_commitments, read_rates
+from stax_pipeline.warehouse.prices import read_book, record_prices
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.tenants.agreements_support import (
     ACME,
@@ -27,7 +27,7 @@ from stax_pipeline_tests.tenants.agreements_support import (
     lines,
     made,
     standing,
-)  # fmt: skip
+)
 
 __all__ = ["made", "standing"]
 EXAMPLES = CHECKOUT / "docs" / "examples"

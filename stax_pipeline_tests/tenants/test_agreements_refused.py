@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stax_pipeline.domain.errors import WrongUse
-from stax_pipeline.domain.imports.table import MAX_BYTES, BadInput
+from stax_pipeline.pricing.imports.table import MAX_BYTES, BadInput
 from stax_pipeline.tenants.agreements import import_commitments, import_prices, import_rates
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.tenants.agreements_support import (
@@ -24,7 +24,7 @@ from stax_pipeline_tests.tenants.agreements_support import (
     made,
     on_record,
     standing,
-)  # fmt: skip
+)
 
 __all__ = ["made", "standing"]
 TERM = "2026-10-01,2026-10-31"

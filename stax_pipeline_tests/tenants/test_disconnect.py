@@ -6,17 +6,17 @@ import pytest
 import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import StaxError, WrongUse
-from stax_pipeline.resources.lake.store import Lake
-from stax_pipeline.resources.tenant_secrets import master_keys, open_key
-from stax_pipeline.resources.warehouse.engine import connect_engine
-from stax_pipeline.resources.warehouse.roles import logins
-from stax_pipeline.resources.warehouse.tables import admin_keys
-from stax_pipeline.resources.warehouse.tenants import current_key, get_tenant, tenants_to_sync
-from stax_pipeline.settings import Settings
+from stax_pipeline.installation.settings import Settings
+from stax_pipeline.keys.tenant_keys import master_keys, open_key
+from stax_pipeline.lake.store import Lake
 from stax_pipeline.simulator import Simulator
 from stax_pipeline.tenants import disconnect as disconnecting
 from stax_pipeline.tenants.connect import connect
 from stax_pipeline.tenants.disconnect import disconnect, purge, sweep
+from stax_pipeline.warehouse.engine import connect_engine
+from stax_pipeline.warehouse.roles import logins
+from stax_pipeline.warehouse.tables import admin_keys
+from stax_pipeline.warehouse.tenants import current_key, get_tenant, tenants_to_sync
 from stax_pipeline_tests.tenants.support import count, key_of
 
 

@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from stax_pipeline.checks.examine import examine
+from stax_pipeline.checks.rules import GRANTED_LOGINS_ONLY_READ
 from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.domain.extraction import Window
-from stax_pipeline.resources.warehouse import grants
-from stax_pipeline.resources.warehouse.engine import connect_engine
-from stax_pipeline.resources.warehouse.migrate import upgrade
-from stax_pipeline.resources.warehouse.roles import logins
-from stax_pipeline.settings import Settings, read_settings
-from stax_pipeline.steps.checks import examine
-from stax_pipeline.steps.rules import GRANTED_LOGINS_ONLY_READ
+from stax_pipeline.installation.settings import Settings, read_settings
 from stax_pipeline.tenants.disconnect import purge
 from stax_pipeline.tenants.grant import drop as drop_login
 from stax_pipeline.tenants.grant import grant, granted, revoke
+from stax_pipeline.warehouse import grants
+from stax_pipeline.warehouse.engine import connect_engine
+from stax_pipeline.warehouse.migrate import upgrade
+from stax_pipeline.warehouse.roles import logins
 from stax_pipeline_tests.conftest import NOON, Installation, installed
-from stax_pipeline_tests.resources.granted import READER, Session, reader_of
+from stax_pipeline_tests.warehouse.granted import READER, Session, reader_of
 
 SLUGS = "select slug from stax.tenants order by 1"
 

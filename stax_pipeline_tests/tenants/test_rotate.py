@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import CannotStart, KeyRefused, WrongUse
-from stax_pipeline.resources.key_encryption import MasterKeys, SealedKey, add_primary, rewrap, seal
-from stax_pipeline.resources.tenant_secrets import master_keys
-from stax_pipeline.resources.warehouse.tenants import KEY_REJECTED, keys_in_use, replace_wrapping, set_status
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.domain.sealed_key import SealedKey
+from stax_pipeline.installation.settings import Settings, read_settings
+from stax_pipeline.keys.encryption import MasterKeys, add_primary, rewrap, seal
+from stax_pipeline.keys.tenant_keys import master_keys
 from stax_pipeline.simulator import Simulator
 from stax_pipeline.tenants import connect as connect_module
 from stax_pipeline.tenants import rotate
@@ -22,6 +22,7 @@ from stax_pipeline.tenants.connect import connect
 from stax_pipeline.tenants.disconnect import disconnect
 from stax_pipeline.tenants.rotate import retire_master_key, rotate_key, rotate_master_key
 from stax_pipeline.tenants.validate import Validated, validate
+from stax_pipeline.warehouse.tenants import KEY_REJECTED, keys_in_use, replace_wrapping, set_status
 from stax_pipeline_tests.tenants.support import count, key_of
 from stax_pipeline_tests.tenants.test_connect import stored_key
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from stax_pipeline.domain.contract_rates import ContractRate
+from stax_pipeline.derive.suggested_rates import Suggestion
 from stax_pipeline.domain.extraction import Window
-from stax_pipeline.domain.imports.rates import rates_csv
-from stax_pipeline.domain.suggestion import Suggestion
-from stax_pipeline.resources.warehouse.tenants import get_tenant
+from stax_pipeline.pricing.contract_rates import ContractRate
+from stax_pipeline.pricing.imports.rates import rates_csv
 from stax_pipeline.simulator import realistic_organization
 from stax_pipeline.tenants.agreements import import_rates, suggested_rates
+from stax_pipeline.warehouse.tenants import get_tenant
 from stax_pipeline_tests.conftest import Installation
-from stax_pipeline_tests.steps.support import sync, two_tenants
+from stax_pipeline_tests.pipeline.support import sync, two_tenants
 
 DAYS = Window(date(2026, 11, 14), date(2026, 11, 23))
 DISCOUNTED = realistic_organization("acme", daily_tokens=200_000_000, shared_workspaces=1, discount=Decimal("0.125"))

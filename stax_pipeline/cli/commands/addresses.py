@@ -7,7 +7,7 @@ import shlex
 
 import click
 
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.settings import Settings, read_settings
 
 
 @click.command()
@@ -15,7 +15,7 @@ def env() -> None:
     """Print exports, starting the embedded server to stay: eval "$(stax env)", then plain dagster dev works."""
     from stax_pipeline.cli.database import database
     from stax_pipeline.cli.environment import dagster_environment, settings_that_are_set
-    from stax_pipeline.cli.note import running
+    from stax_pipeline.cli.running_note import running
 
     settings = read_settings()
     with database(settings, make=True):

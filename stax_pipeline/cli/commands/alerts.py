@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-    from stax_pipeline.domain.alerts import Alert
-    from stax_pipeline.resources.warehouse.alerts import Failing
+    from stax_pipeline.alerts.life_cycle import Alert
+    from stax_pipeline.alerts.store import Failing
 
 TWO_TICKS = timedelta(minutes=10)
 HOW_TO_SET = "Set STAX_ALERT_WEBHOOK, or STAX_ALERT_EMAIL_TO, STAX_ALERT_EMAIL_FROM and STAX_SMTP_URL (docs/alerts.md)."
@@ -64,9 +64,9 @@ def check() -> None:
 @alerts.command("test")
 def test() -> None:
     """Send a test message by every channel that is set, and say what happened."""
-    from stax_pipeline.domain.alert_message import trial
+    from stax_pipeline.alerts.channels import DeliveryFailed, channels
+    from stax_pipeline.alerts.message import trial
     from stax_pipeline.domain.errors import WrongUse
-    from stax_pipeline.resources.notify import DeliveryFailed, channels
 
     chosen = channels(read_settings())
     if not chosen:
@@ -83,11 +83,11 @@ def test() -> None:
 
 
 def _print_open(settings: Settings) -> None:
+    from stax_pipeline.alerts.life_cycle import Due
+    from stax_pipeline.alerts.message import counted, in_turn, worst_first
+    from stax_pipeline.alerts.store import read_alerts, read_failing
     from stax_pipeline.cli.database import analyst
-    from stax_pipeline.domain.alert_message import counted, in_turn, worst_first
-    from stax_pipeline.domain.alerts import Due
     from stax_pipeline.domain.reasons import together
-    from stax_pipeline.resources.warehouse.alerts import read_alerts, read_failing
 
     with analyst(settings) as connection:
         found = [alert for alert in read_alerts(connection) if alert.resolved_at is None]
@@ -131,8 +131,8 @@ def _print_last_look(settings: Settings) -> None:
 
 def _has_run(settings: Settings) -> bool:
     """Whether Dagster made its tables: opening its storage would make them."""
-    from stax_pipeline.resources.warehouse.engine import connect_engine
-    from stax_pipeline.resources.warehouse.roles import logins
+    from stax_pipeline.warehouse.engine import connect_engine
+    from stax_pipeline.warehouse.roles import logins
 
     engine = connect_engine(logins(settings).dagster)
     try:
@@ -156,8 +156,8 @@ def _dagster(settings: Settings) -> Iterator[DagsterInstance]:
 
 
 def _print_channels(settings: Settings, failing: dict[str, Failing]) -> None:
+    from stax_pipeline.alerts.channels import channels
     from stax_pipeline.cli import render
-    from stax_pipeline.resources.notify import channels
 
     chosen = channels(settings)
     if not chosen:

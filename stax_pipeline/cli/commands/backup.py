@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from stax_pipeline.domain.words import count_of
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from stax_pipeline.resources.archive import Entry
-    from stax_pipeline.steps.isolation import Progress
+    from stax_pipeline.backup.archive import Entry
+    from stax_pipeline.pipeline.isolation import Progress
 
 LOGGER = logging.getLogger("stax.progress")
 SHOWN = 5
@@ -28,10 +28,10 @@ def backup(file: Path, no_raw: bool) -> None:
 
     It holds the tenants, their sealed admin keys, every table, and the raw pages. Keep the master key elsewhere.
     """
+    from stax_pipeline.backup.create import Sources, back_up
     from stax_pipeline.cli.database import existing_database
     from stax_pipeline.cli.progress import shown_progress
-    from stax_pipeline.resources.lake.store import Lake
-    from stax_pipeline.steps.backup import Sources, back_up
+    from stax_pipeline.lake.store import Lake
 
     settings = read_settings()
     with existing_database(settings) as (loader, owner), shown_progress():
@@ -52,19 +52,19 @@ def restore(file: Path) -> None:
 
     The whole file is checked before anything is changed. The master key is not in it and must be put back by you.
     """
+    from stax_pipeline.backup import restore
+    from stax_pipeline.backup.archive import ArchiveReader
+    from stax_pipeline.backup.create import NOT_ASKED_FOR
+    from stax_pipeline.backup.dump import refuse_tenants
     from stax_pipeline.cli.database import database, existing_database
     from stax_pipeline.cli.progress import shown_progress
     from stax_pipeline.domain.errors import WrongUse
-    from stax_pipeline.resources.archive import ArchiveReader
-    from stax_pipeline.resources.first_day import move_first_day
-    from stax_pipeline.resources.lake.store import Lake
-    from stax_pipeline.resources.warehouse.dump import refuse_tenants
-    from stax_pipeline.resources.warehouse.engine import plain_faults
-    from stax_pipeline.resources.warehouse.extractions import reach
-    from stax_pipeline.resources.warehouse.grants import slugs_by_role
-    from stax_pipeline.resources.warehouse.roles import logins
-    from stax_pipeline.steps import recover
-    from stax_pipeline.steps.backup import NOT_ASKED_FOR
+    from stax_pipeline.installation.first_day import move_first_day
+    from stax_pipeline.lake.store import Lake
+    from stax_pipeline.warehouse.engine import plain_faults
+    from stax_pipeline.warehouse.extractions import reach
+    from stax_pipeline.warehouse.grants import slugs_by_role
+    from stax_pipeline.warehouse.roles import logins
 
     settings = read_settings()
     lake = Lake(settings.lake, settings.home)
@@ -74,12 +74,12 @@ def restore(file: Path) -> None:
         raise WrongUse(f"{file} cannot be read: {fault.strerror}.") from None
     with opened, shown_progress():
         reader = ArchiveReader(opened, str(file))
-        recover.prove_usable(reader)
+        restore.prove_usable(reader)
         with database(settings, make=True), existing_database(settings) as (loader, owner):
             with plain_faults("looking for tenants"), loader.connect() as connection:
                 refuse_tenants(connection)
-            done = recover.restore_rows_and_raw(reader, owner, logins(settings), lake)
-            recover.rebuild_parquet(loader, lake, _told("writing Parquet", "tables"))
+            done = restore.restore_rows_and_raw(reader, owner, logins(settings), lake)
+            restore.rebuild_parquet(loader, lake, _told("writing Parquet", "tables"))
             with plain_faults("looking for logins"), loader.connect() as connection:
                 granted, held = slugs_by_role(connection), reach(connection)
             if held:
@@ -90,7 +90,7 @@ def restore(file: Path) -> None:
     for role, slugs in granted.items():
         click.echo(f"A login is not in a backup; to have it again: stax grant {role} {' '.join(slugs)}")
     click.echo("Run `stax verify`: it reads every raw object and checks every sum.")
-    missing = recover.still_missing(lake, done.absent)
+    missing = restore.still_missing(lake, done.absent)
     if any(entry.absent == NOT_ASKED_FOR for entry in missing):
         click.echo(
             "The backup was made with --no-raw: set STAX_LAKE_URL to the lake that holds its raw objects, then verify.",
@@ -107,7 +107,7 @@ def _told(stage: str, unit: str) -> Progress:
 
 
 def _tell_of_the_master_key(settings: Settings, ids: list[str]) -> None:
-    from stax_pipeline.resources.tenant_secrets import master_key_file
+    from stax_pipeline.keys.tenant_keys import master_key_file
 
     if not ids:
         return
@@ -121,7 +121,7 @@ def _tell_of_the_master_key(settings: Settings, ids: list[str]) -> None:
 def _ask_for_the_master_key(settings: Settings, needed: list[str]) -> None:
     """Whether the master keys that are set open what was restored."""
     from stax_pipeline.domain.errors import CannotStart
-    from stax_pipeline.resources.tenant_secrets import master_key_file, master_keys
+    from stax_pipeline.keys.tenant_keys import master_key_file, master_keys
 
     try:
         found: frozenset[str] = master_keys(settings).ids

@@ -7,7 +7,7 @@ from datetime import date
 import click
 
 from stax_pipeline.cli.days import day
-from stax_pipeline.settings import read_settings
+from stax_pipeline.installation.settings import read_settings
 
 HEADINGS = ("tenant", "check", "from", "to", "note")
 
@@ -18,7 +18,7 @@ def checks(context: click.Context) -> None:
     """Show the findings that are accepted: checks do not tell them again on these days."""
     from stax_pipeline.cli.database import analyst, database
     from stax_pipeline.cli.render import table
-    from stax_pipeline.resources.warehouse.acceptances import read_acceptances
+    from stax_pipeline.warehouse.acceptances import read_acceptances
 
     if context.invoked_subcommand is not None:
         return
@@ -45,13 +45,13 @@ def accept(slug: str, check: str, first: date, last: date | None, note: str) -> 
     Tokens that are billed to another organization: stax checks accept acme every_usage_billed --from 2026-11-20
     --note "billed to the reseller"
     """
+    from stax_pipeline.anthropic.fields import MAX_TEXT
     from stax_pipeline.cli.database import database, loader
     from stax_pipeline.cli.imports import changes
     from stax_pipeline.domain.acceptance import Acceptance
     from stax_pipeline.domain.errors import WrongUse
-    from stax_pipeline.domain.rows import MAX_TEXT
-    from stax_pipeline.resources.warehouse.tenants import get_tenant
     from stax_pipeline.tenants import acceptances
+    from stax_pipeline.warehouse.tenants import get_tenant
 
     if not note.strip() or len(note) > MAX_TEXT or not note.isprintable():
         raise WrongUse(
@@ -76,8 +76,8 @@ def withdraw(slug: str, check: str, first: str) -> None:
     """Take back an acceptance, named as `stax checks` shows it: the finding is reported again."""
     from stax_pipeline.cli.database import database, loader
     from stax_pipeline.cli.imports import first_day
-    from stax_pipeline.resources.warehouse.tenants import get_tenant
     from stax_pipeline.tenants import acceptances
+    from stax_pipeline.warehouse.tenants import get_tenant
 
     settings = read_settings()
     begins = first_day(first)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from stax_pipeline.settings import read_settings
+from stax_pipeline.installation.settings import read_settings
 
 USED = ("input used", "output used")
 HEADINGS = ("commitment", "tenant", "model", "input/min", "output/min", "fee $", "from", "to", *USED)

@@ -20,8 +20,8 @@ import click
 
 from stax_pipeline.cli import days as given
 from stax_pipeline.cli.commands.services import PORT
-from stax_pipeline.homes import DEMO, PAPERS, SIMULATOR
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.homes import DEMO, PAPERS, SIMULATOR
+from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -72,9 +72,9 @@ def simulate(seed: int, port: int, organizations: tuple[str, ...]) -> None:
 @PORT
 def demo(leave: bool, days: int, port: int) -> None:
     """Everything on one machine with no key: simulator, database, two tenants, what happened to them, Dagster's UI."""
+    from stax_pipeline.cli.dagster_ui import serve
     from stax_pipeline.cli.database import database
-    from stax_pipeline.cli.note import only_one
-    from stax_pipeline.cli.web import serve
+    from stax_pipeline.cli.running_note import only_one
 
     given = read_settings()
     home = given.home / DEMO
@@ -194,10 +194,10 @@ def _was_read(connection: sa.Connection, slug: str, day: date) -> bool:
 def _invoice(settings: Settings) -> None:
     """Record the invoices that the tenants got."""
     from stax_pipeline.cli.database import loader
-    from stax_pipeline.domain.imports.invoices import read_invoice
-    from stax_pipeline.domain.invoices import Invoice
-    from stax_pipeline.resources.warehouse.tenants import get_tenant
+    from stax_pipeline.pricing.imports.invoices import read_invoice
+    from stax_pipeline.pricing.invoices import Invoice
     from stax_pipeline.tenants.agreements import import_invoice
+    from stax_pipeline.warehouse.tenants import get_tenant
 
     with loader(settings) as engine:
         for file in sorted((settings.home / PAPERS).glob("invoice-*.csv")):

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from stax_pipeline.domain.words import count_of
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from stax_pipeline.domain.extraction import Window
-    from stax_pipeline.resources.table_files import Column, Row
-    from stax_pipeline.steps.export import Wanted
+    from stax_pipeline.exports.contents import Wanted
+    from stax_pipeline.exports.files import Column, Row
 
 FORMATS = ("parquet", "csv")
 
@@ -35,10 +35,10 @@ def export(
 ) -> None:
     """Write DATASET to a file: `focus` (FOCUS 1.4 Cost and Usage), `spend` or `usage`, one row per line."""
     from stax_pipeline.cli.database import analyst, reading
-    from stax_pipeline.cli.stale import warn_of_stale_days
-    from stax_pipeline.resources.table_files import Format, write_file, write_standard_output
-    from stax_pipeline.resources.warehouse.tenants import get_tenant
-    from stax_pipeline.steps.export import Dataset, Wanted
+    from stax_pipeline.cli.outdated import warn_of_stale_days
+    from stax_pipeline.exports.contents import Dataset, Wanted
+    from stax_pipeline.exports.files import Format, write_file, write_standard_output
+    from stax_pipeline.warehouse.tenants import get_tenant
 
     target = None if out in (None, "-") else Path(str(out))
     chosen = Format(_format(form, target))
@@ -59,8 +59,8 @@ def export(
 def _read(
     connection: sa.Connection, settings: Settings, wanted: Wanted, instant: datetime | None
 ) -> tuple[list[Column], Iterator[Row]]:
-    from stax_pipeline.resources.lake.store import Lake
-    from stax_pipeline.steps.export import columns_of, rows_as_of, rows_of
+    from stax_pipeline.exports.contents import columns_of, rows_as_of, rows_of
+    from stax_pipeline.lake.store import Lake
 
     columns = columns_of(connection, wanted)
     if instant:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.settings import Settings, read_settings
 
 
 @click.command()

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stax_pipeline.domain.words import count_of
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from stax_pipeline.resources.warehouse.tenants import Tenant
+    from stax_pipeline.warehouse.tenants import Tenant
 
 MATCHES_USD = Decimal("0.005")
 _CHECK = """
@@ -50,11 +50,11 @@ def invoice(slug: str, month: str, amount: str | None, note: str, withdraw: bool
     AMOUNT is USD in plain decimal, negative for a credit; a FILE (CSV or YAML) is summed over its column amount_usd.
     Recording a month again replaces it. What was recorded for a wrong month or tenant: --withdraw.
     """
+    from stax_pipeline.anthropic.fields import MAX_TEXT
     from stax_pipeline.cli.database import analyst, database
     from stax_pipeline.domain.errors import WrongUse
-    from stax_pipeline.domain.imports.invoices import parse_month
-    from stax_pipeline.domain.rows import MAX_TEXT
-    from stax_pipeline.resources.warehouse.tenants import get_tenant
+    from stax_pipeline.pricing.imports.invoices import parse_month
+    from stax_pipeline.warehouse.tenants import get_tenant
 
     if withdraw == (amount is not None):
         raise WrongUse("Give the AMOUNT or FILE that was invoiced, or --withdraw. Nothing was changed.")
@@ -84,7 +84,7 @@ def _withdraw(settings: Settings, tenant: Tenant, month: date, note: str) -> Non
 
 def _record(settings: Settings, tenant: Tenant, month: date, amount: Decimal, note: str) -> None:
     from stax_pipeline.cli.database import loader
-    from stax_pipeline.domain.invoices import Invoice
+    from stax_pipeline.pricing.invoices import Invoice
     from stax_pipeline.tenants.agreements import import_invoice
 
     with loader(settings) as engine:
@@ -114,7 +114,7 @@ def _warn_of_early(settings: Settings, slug: str, month: date) -> None:
 
 def _amount(text: str) -> Decimal:
     from stax_pipeline.cli.imports import read_file
-    from stax_pipeline.domain.imports.invoices import parse_amount, read_invoice
+    from stax_pipeline.pricing.imports.invoices import parse_amount, read_invoice
 
     amount = parse_amount(text)
     if amount is not None:
@@ -131,7 +131,7 @@ def _show_check(settings: Settings, slug: str, month: date) -> None:
     import sqlalchemy as sa
 
     from stax_pipeline.cli.database import analyst
-    from stax_pipeline.cli.stale import warn_of_stale_days
+    from stax_pipeline.cli.outdated import warn_of_stale_days
 
     chosen = {"slug": slug, "month": month}
     with analyst(settings) as connection:

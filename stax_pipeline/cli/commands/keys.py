@@ -16,7 +16,7 @@ import click
 
 from stax_pipeline.cli import days as given
 from stax_pipeline.domain.words import count_of
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -59,7 +59,7 @@ def backfill(settings: Settings, slugs: Sequence[str], days: int) -> bool:
     from stax_pipeline.cli.commands.sync import report
     from stax_pipeline.cli.database import loader
     from stax_pipeline.cli.runs import backfill_window, run_sync
-    from stax_pipeline.resources.warehouse.tenants import get_tenant, set_first_sync
+    from stax_pipeline.warehouse.tenants import get_tenant, set_first_sync
 
     window = backfill_window(settings, days)
     click.echo(f"Backfilling {len(window.days) - 1} complete days and the open one ({window.start} to now) ...")
@@ -96,8 +96,8 @@ def rotate_key(slug: str, key_file: str | None) -> None:
     """Replace tenant SLUG's admin key by another of the same organisation; the old one stays until that is checked."""
     from stax_pipeline.cli.database import database, loader
     from stax_pipeline.cli.homes import require_simulator
-    from stax_pipeline.resources.warehouse.tenants import get_tenant
     from stax_pipeline.tenants.rotate import rotate_key as rotate
+    from stax_pipeline.warehouse.tenants import get_tenant
 
     settings = read_settings()
     require_simulator(settings)
@@ -116,13 +116,13 @@ def rotate_key(slug: str, key_file: str | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def disconnect(slug: str, everything: bool, yes: bool) -> None:
     """Destroy tenant SLUG's stored key and stop its syncs; with --purge remove everything that was fetched for it."""
-    from stax_pipeline.cli.ask import confirm
     from stax_pipeline.cli.database import database, loader, owner
-    from stax_pipeline.resources.lake.store import Lake
-    from stax_pipeline.resources.warehouse.roles import logins
-    from stax_pipeline.resources.warehouse.tenants import get_tenant
+    from stax_pipeline.cli.prompts import confirm
+    from stax_pipeline.lake.store import Lake
     from stax_pipeline.tenants import disconnect as tenancy
-    from stax_pipeline.tenants import traces
+    from stax_pipeline.tenants import purge_proof
+    from stax_pipeline.warehouse.roles import logins
+    from stax_pipeline.warehouse.tenants import get_tenant
 
     settings = read_settings()
     with database(settings), loader(settings) as engine, owner(settings) as of_tables:
@@ -136,10 +136,10 @@ def disconnect(slug: str, everything: bool, yes: bool) -> None:
             click.echo(f"Tenant {slug} is disconnected: {count_of(destroyed, 'stored key')} destroyed, its data stays.")
             return
         with engine.connect() as connection:
-            marks = traces.marks_of(engine, get_tenant(connection, slug))
+            marks = purge_proof.marks_of(engine, get_tenant(connection, slug))
         purged = tenancy.purge(engine, Lake(settings.lake, settings.home), slug, click.echo)
         _sweep(of_tables, everything=True)
-        history = traces.in_history(logins(settings).dagster, marks) | traces.in_files(settings.home, marks)
+        history = purge_proof.in_history(logins(settings).dagster, marks) | purge_proof.in_files(settings.home, marks)
     for place, count in purged.left.items():
         click.echo(f"failed: tenant {slug}: {count} left in {place}; run the purge again.", err=True)
     for place, count in history.items():
@@ -153,8 +153,8 @@ def disconnect(slug: str, everything: bool, yes: bool) -> None:
 
 def _sweep(owner: sa.Engine, *, everything: bool) -> None:
     """What is deleted is deleted, whether or not the files could be swept too."""
-    from stax_pipeline.resources.warehouse.engine import WarehouseFault
     from stax_pipeline.tenants.disconnect import sweep
+    from stax_pipeline.warehouse.engine import WarehouseFault
 
     try:
         sweep(owner, everything=everything)
@@ -167,8 +167,8 @@ def _sweep(owner: sa.Engine, *, everything: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask before --retire.")
 def rotate_master_key(retire: str | None, yes: bool) -> None:
     """Wrap every stored key by a new master key. Killed half-way, run it again: it finishes what was begun."""
-    from stax_pipeline.cli.ask import confirm
     from stax_pipeline.cli.database import database, loader
+    from stax_pipeline.cli.prompts import confirm
     from stax_pipeline.tenants import rotate
 
     settings = read_settings()
@@ -210,7 +210,7 @@ def tell_rotated(done: Rotated) -> None:
 def read_key(slug: str, key_file: str | None) -> AdminKey:
     """The key by prompt, file or standard input, checked for its shape. Raises KeyRefused or WrongUse."""
     from stax_pipeline.domain.admin_key import parse_admin_key, prefix_warning
-    from stax_pipeline.resources.private_memory import keep_memory_private
+    from stax_pipeline.keys.private_memory import keep_memory_private
 
     keep_memory_private()
     key = parse_admin_key(_read_text(slug, key_file))
@@ -223,7 +223,7 @@ def read_key(slug: str, key_file: str | None) -> AdminKey:
 
 
 def _read_text(slug: str, key_file: str | None) -> str:
-    from stax_pipeline.cli.ask import ask_hidden
+    from stax_pipeline.cli.prompts import ask_hidden
     from stax_pipeline.domain.admin_key import LONGEST_KEY
     from stax_pipeline.domain.errors import WrongUse
 
@@ -241,7 +241,7 @@ def _read_text(slug: str, key_file: str | None) -> str:
 
 
 def _warn_of_readers(name: str, found: os.stat_result) -> None:
-    from stax_pipeline.ownership import OTHERS_USE, described, is_ours
+    from stax_pipeline.installation.ownership import OTHERS_USE, described, is_ours
 
     if stat.S_ISREG(found.st_mode) and (found.st_mode & OTHERS_USE or not is_ours(found)):
         click.echo(

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from stax_pipeline.domain.prices import ListPrice, PriceBook, Retirement
+    from stax_pipeline.pricing.prices import ListPrice, PriceBook, Retirement
 
 _IN_USE = """
 select model, service_tier, context_window, inference_geo, speed, token_type, min(usage_date), max(usage_date),
@@ -130,7 +130,7 @@ def check() -> None:
     where genai-prices differs.
     """
     from stax_pipeline.cli.database import reading
-    from stax_pipeline.domain.prices import retiring
+    from stax_pipeline.pricing.prices import retiring
 
     settings = read_settings()
     today = datetime.now(UTC).date()
@@ -182,7 +182,7 @@ def _users(settings: Settings, since: date) -> dict[tuple[str, str], str]:
     import sqlalchemy as sa
 
     from stax_pipeline.cli.database import analyst
-    from stax_pipeline.domain.prices.book import dated_model
+    from stax_pipeline.pricing.prices.book import dated_model
 
     with analyst(settings) as connection:
         rows = connection.execute(sa.text(_USERS), {"since": since})
@@ -192,8 +192,8 @@ def _users(settings: Settings, since: date) -> dict[tuple[str, str], str]:
 def _show_disagreements(book: PriceBook, today: date) -> None:
     """For a person to judge: either book may be behind, so it changes no exit code."""
     from stax_pipeline.cli.render import table
-    from stax_pipeline.domain.prices import genai_prices
-    from stax_pipeline.domain.prices.comparison import disagreements
+    from stax_pipeline.pricing.prices import genai_prices
+    from stax_pipeline.pricing.prices.comparison import disagreements
 
     found = disagreements(book, genai_prices(today), today)
     if not found:
@@ -213,7 +213,7 @@ def _bounds(ours: tuple[Decimal, Decimal] | None) -> str:
 def _book(settings: Settings) -> PriceBook:
     """The warehouse's book; the shipped one before the first sync."""
     from stax_pipeline.cli.database import analyst
-    from stax_pipeline.resources.warehouse.prices import known_book
+    from stax_pipeline.warehouse.prices import known_book
 
     with analyst(settings) as connection:
         return known_book(connection)
@@ -224,7 +224,7 @@ def _unpriced(settings: Settings) -> list[Unpriced]:
     import sqlalchemy as sa
 
     from stax_pipeline.cli.database import analyst
-    from stax_pipeline.domain.prices import Usage
+    from stax_pipeline.pricing.prices import Usage
 
     book = _book(settings)
     found = []

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from stax_pipeline.domain.words import count_of
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from stax_pipeline.domain.suggestion import Contradiction, Suggestion
+    from stax_pipeline.derive.suggested_rates import Contradiction, Suggestion
 
 HEADINGS = ("tenant", "model pattern", "tier", "token type", "from", "to", "discount", "USD per 1M")
 EVIDENCE = (
@@ -28,8 +28,8 @@ def rates(context: click.Context) -> None:
     """Show the contract rates on record: discounts on, or prices instead of, list prices."""
     from stax_pipeline.cli.database import analyst, reading
     from stax_pipeline.cli.render import table
-    from stax_pipeline.resources.warehouse.agreements import read_rates
-    from stax_pipeline.resources.warehouse.tenants import all_tenants
+    from stax_pipeline.warehouse.agreements import read_rates
+    from stax_pipeline.warehouse.tenants import all_tenants
 
     if context.invoked_subcommand is not None:
         return
@@ -77,8 +77,8 @@ def withdraw(slug: str, model_pattern: str, tier: str, token_type: str, first: s
     """
     from stax_pipeline.cli.database import database, loader
     from stax_pipeline.cli.imports import first_day, show_withdrawn
-    from stax_pipeline.resources.warehouse.tenants import get_tenant
     from stax_pipeline.tenants.withdrawals import withdraw_rate
+    from stax_pipeline.warehouse.tenants import get_tenant
 
     settings = read_settings()
     day = first_day(first)
@@ -99,8 +99,8 @@ def suggest(slugs: Sequence[str], out: str | None) -> None:
     from stax_pipeline.cli.database import reading
     from stax_pipeline.cli.imports import require_folder, write_new
     from stax_pipeline.cli.render import table
-    from stax_pipeline.domain.contract_rates import ANY
-    from stax_pipeline.domain.imports.rates import rates_csv
+    from stax_pipeline.pricing.contract_rates import ANY
+    from stax_pipeline.pricing.imports.rates import rates_csv
 
     settings = read_settings()
     if out is not None:
@@ -129,8 +129,8 @@ def _told_by_bills(
     settings: Settings, slugs: Sequence[str]
 ) -> tuple[list[tuple[str, Suggestion]], list[tuple[str, Contradiction]]]:
     from stax_pipeline.cli.database import analyst
-    from stax_pipeline.resources.warehouse.tenants import all_tenants, get_tenant
     from stax_pipeline.tenants.agreements import contradicted_rates, suggested_rates
+    from stax_pipeline.warehouse.tenants import all_tenants, get_tenant
 
     with analyst(settings) as connection:
         named = [get_tenant(connection, slug) for slug in dict.fromkeys(slugs)]
@@ -143,7 +143,7 @@ def _told_by_bills(
 
 def _contradiction(slug: str, found: Contradiction) -> str:
     from stax_pipeline.cli.render import usd
-    from stax_pipeline.domain.suggestion import LEAST_DISCOUNT
+    from stax_pipeline.derive.suggested_rates import LEAST_DISCOUNT
 
     rate = found.rate
     side = "below" if found.billed > 0 else "above"

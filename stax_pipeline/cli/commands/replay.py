@@ -11,15 +11,15 @@ import click
 
 from stax_pipeline.cli import days as given
 from stax_pipeline.domain.words import count_of
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from stax_pipeline.domain.extraction import Window
-    from stax_pipeline.resources.lake.store import Lake
-    from stax_pipeline.resources.warehouse.tenants import Tenant
-    from stax_pipeline.steps.isolation import Outcome, Progress
+    from stax_pipeline.lake.store import Lake
+    from stax_pipeline.pipeline.isolation import Outcome, Progress
+    from stax_pipeline.warehouse.tenants import Tenant
 
 LOGGER = logging.getLogger("stax.progress")
 
@@ -35,7 +35,7 @@ def replay(first: date | None, last: date | None, from_lake: bool) -> None:
     """
     from stax_pipeline.cli.database import database, loader
     from stax_pipeline.cli.progress import shown_progress
-    from stax_pipeline.resources.lake.store import Lake
+    from stax_pipeline.lake.store import Lake
 
     settings = read_settings()
     with database(settings), loader(settings) as engine, shown_progress():
@@ -49,12 +49,12 @@ def replay(first: date | None, last: date | None, from_lake: bool) -> None:
 def _replay(
     settings: Settings, engine: sa.Engine, lake: Lake, first: date | None, last: date | None, from_lake: bool
 ) -> set[tuple[str, str]]:
-    from stax_pipeline.resources.lake.parquet import rebuild
-    from stax_pipeline.resources.warehouse import tables
-    from stax_pipeline.resources.warehouse.engine import plain_faults
-    from stax_pipeline.resources.warehouse.tenants import all_tenants
-    from stax_pipeline.steps.analytics import Books
-    from stax_pipeline.steps.replay import replay as rebuild_tables
+    from stax_pipeline.lake.parquet import rebuild
+    from stax_pipeline.pipeline.publish_spend import Books
+    from stax_pipeline.pipeline.replay import replay as rebuild_tables
+    from stax_pipeline.warehouse import tables
+    from stax_pipeline.warehouse.engine import plain_faults
+    from stax_pipeline.warehouse.tenants import all_tenants
 
     with plain_faults("looking for tenants"), engine.connect() as connection:
         tenants = all_tenants(connection)
@@ -75,7 +75,7 @@ def _replay(
 
 
 def _restore(engine: sa.Engine, lake: Lake, tenants: list[Tenant]) -> Outcome:
-    from stax_pipeline.steps.restore import restore_extractions, strangers
+    from stax_pipeline.pipeline.replay_from_lake import restore_extractions, strangers
 
     outcome = restore_extractions(engine, lake, tenants, _tell("reading the lake", "tenants"))
     click.echo(f"Recorded {count_of(outcome.rows, 'extraction')} that only the lake knew.")
@@ -90,8 +90,8 @@ def _window(engine: sa.Engine, first: date | None, last: date | None) -> Window 
 
     from stax_pipeline.domain.errors import WrongUse
     from stax_pipeline.domain.extraction import Window
-    from stax_pipeline.resources.warehouse.engine import plain_faults
-    from stax_pipeline.resources.warehouse.extractions import reach
+    from stax_pipeline.warehouse.engine import plain_faults
+    from stax_pipeline.warehouse.extractions import reach
 
     with plain_faults("looking for extractions"), engine.connect() as connection:
         whole = reach(connection)
@@ -105,9 +105,9 @@ def _window(engine: sa.Engine, first: date | None, last: date | None) -> Window 
 
 
 def _add_shipped_prices(engine: sa.Engine) -> None:
-    from stax_pipeline.domain.prices import shipped_prices
-    from stax_pipeline.resources.warehouse.engine import plain_faults
-    from stax_pipeline.resources.warehouse.prices import record_prices
+    from stax_pipeline.pricing.prices import shipped_prices
+    from stax_pipeline.warehouse.engine import plain_faults
+    from stax_pipeline.warehouse.prices import record_prices
 
     with plain_faults("adding the shipped prices"), engine.begin() as connection:
         record_prices(connection, shipped_prices())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from stax_pipeline.domain.words import count_of
-from stax_pipeline.homes import DEMO
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.homes import DEMO
+from stax_pipeline.installation.settings import Settings, read_settings
 
 PORT = click.option("--port", type=click.IntRange(1, 65_535), default=3000, show_default=True, help="Of Dagster's UI.")
 
@@ -15,9 +15,9 @@ PORT = click.option("--port", type=click.IntRange(1, 65_535), default=3000, show
 @PORT
 def up(port: int) -> None:
     """Start the database (embedded unless STAX_DATABASE_URL is set), Dagster's UI and daemon, until Ctrl-C."""
+    from stax_pipeline.cli.dagster_ui import serve
     from stax_pipeline.cli.database import database
-    from stax_pipeline.cli.note import only_one
-    from stax_pipeline.cli.web import serve
+    from stax_pipeline.cli.running_note import only_one
 
     settings = read_settings()
     with only_one(settings.home, settings.home), database(settings, make=True):
@@ -44,8 +44,8 @@ def down(purge: bool, yes: bool) -> None:
 
 
 def _ask_to_purge(settings: Settings, yes: bool) -> None:
-    from stax_pipeline.cli.ask import confirm
     from stax_pipeline.cli.homes import no_installation
+    from stax_pipeline.cli.prompts import confirm
     from stax_pipeline.cli.removal import present
 
     found = present(settings.home)
@@ -67,8 +67,8 @@ def _stop(given: Settings) -> bool:
     """Stop the home's processes and its demo's; whether there were any."""
     from dataclasses import replace
 
-    from stax_pipeline.cli.note import stop_left_running
-    from stax_pipeline.resources import embedded_postgres
+    from stax_pipeline import embedded_postgres
+    from stax_pipeline.cli.running_note import stop_left_running
 
     found = False
     for settings in (given, replace(given, home=given.home / DEMO, database_url="")):

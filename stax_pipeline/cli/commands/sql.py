@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stax_pipeline.domain.words import count_of
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
@@ -46,7 +46,7 @@ def _run(settings: Settings, query: str, form: str) -> None:
 
     from stax_pipeline.cli.addresses import analyst_url
     from stax_pipeline.domain.errors import CannotStart, StaxError, WrongUse
-    from stax_pipeline.resources.warehouse.engine import SEARCH_PATH, search_in
+    from stax_pipeline.warehouse.engine import SEARCH_PATH, search_in
 
     ended: StaxError
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from stax_pipeline.cli.summary import Dollars
@@ -82,7 +82,7 @@ class Known(NamedTuple):
 def status(as_json: bool) -> None:
     """Per tenant: state, key, how far the data reaches, error bar and dollars of 30 days, last error, what to do."""
     from stax_pipeline.cli.database import analyst, reading
-    from stax_pipeline.cli.stale import warn_of_stale_days
+    from stax_pipeline.cli.outdated import warn_of_stale_days
 
     settings = read_settings()
     with reading(settings):
@@ -107,7 +107,7 @@ def known(settings: Settings) -> list[Known]:
     import sqlalchemy as sa
 
     from stax_pipeline.cli.database import loader
-    from stax_pipeline.resources.warehouse.engine import plain_faults
+    from stax_pipeline.warehouse.engine import plain_faults
 
     with loader(settings) as engine, plain_faults("listing tenants"), engine.connect() as connection:
         return [Known(*row) for row in connection.execute(sa.text(_KEYS))]
@@ -140,7 +140,7 @@ def _last_error(row: Any) -> str | None:
 
 def _next_step(one: Known, error: str | None) -> str | None:
     from stax_pipeline.domain.next_step import next_step
-    from stax_pipeline.resources.warehouse.tenants import DISCONNECTED, KEY_REJECTED
+    from stax_pipeline.warehouse.tenants import DISCONNECTED, KEY_REJECTED
 
     rejected = one.status == KEY_REJECTED
     if one.status == DISCONNECTED or not (rejected or error):

@@ -9,7 +9,7 @@ import click
 
 from stax_pipeline.cli import days as given
 from stax_pipeline.domain.words import count_of
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.settings import Settings, read_settings
 
 _REJECTED = "select slug from stax.tenants where status = 'key_rejected'"
 
@@ -29,7 +29,7 @@ def sync(
     from stax_pipeline.cli.database import database
     from stax_pipeline.cli.homes import require_simulator
     from stax_pipeline.cli.runs import chosen_window, run_sync
-    from stax_pipeline.resources.tenant_secrets import master_keys
+    from stax_pipeline.keys.tenant_keys import master_keys
 
     settings = read_settings()
     window = chosen_window(settings, days, first, last)
@@ -88,8 +88,8 @@ def _chosen(settings: Settings, slugs: Sequence[str]) -> list[str]:
     """The tenants of the run, known and connected; those left out because of a rejected key are named."""
     from stax_pipeline.cli.database import loader
     from stax_pipeline.domain.errors import WrongUse
-    from stax_pipeline.resources.warehouse.engine import plain_faults
-    from stax_pipeline.resources.warehouse.tenants import KEY_REJECTED, all_tenants, tenants_to_sync
+    from stax_pipeline.warehouse.engine import plain_faults
+    from stax_pipeline.warehouse.tenants import KEY_REJECTED, all_tenants, tenants_to_sync
 
     with loader(settings) as engine, plain_faults("looking for tenants"), engine.connect() as connection:
         chosen = [tenant.slug for tenant in tenants_to_sync(connection, slugs)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from stax_pipeline.domain.extraction import DataSource
-from stax_pipeline.settings import read_settings
+from stax_pipeline.installation.settings import read_settings
 
 DEFAULT = "default"
 
@@ -45,8 +45,8 @@ def tenants(context: click.Context) -> None:
 def set_(slug: str, source: str) -> None:
     """Read tenant SLUG from Anthropic's reports, from its newer analytics source, or from both (docs/sources.md)."""
     from stax_pipeline.cli.database import database, loader
-    from stax_pipeline.resources.warehouse.engine import plain_faults
-    from stax_pipeline.resources.warehouse.tenants import get_tenant, set_source
+    from stax_pipeline.warehouse.engine import plain_faults
+    from stax_pipeline.warehouse.tenants import get_tenant, set_source
 
     settings = read_settings()
     doing = f"tenant {slug}: setting its source"

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from stax_pipeline.domain.words import count_of
-from stax_pipeline.settings import Settings, read_settings
+from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from stax_pipeline.checks.raw_pages import Gap
     from stax_pipeline.domain.extraction import Window
-    from stax_pipeline.resources.lake.store import Lake
-    from stax_pipeline.resources.warehouse.tenants import Tenant
-    from stax_pipeline.steps.tie import Gap
+    from stax_pipeline.lake.store import Lake
+    from stax_pipeline.warehouse.tenants import Tenant
 
     FindGaps = Callable[[sa.Connection, Lake, Sequence[Tenant], Window], Sequence[Gap]]
 
@@ -94,8 +94,8 @@ def _told(checked: Broken) -> Broken | None:
 
 def _parquet(connection: sa.Connection, settings: Settings, window: Window) -> Broken:
     """Each file beside its day in Postgres."""
-    from stax_pipeline.resources.lake.store import Lake
-    from stax_pipeline.steps.twins import parquet_gaps
+    from stax_pipeline.checks.parquet_copies import parquet_gaps
+    from stax_pipeline.lake.store import Lake
 
     apart = list(parquet_gaps(connection, Lake(settings.lake, settings.home), window))
     if not apart:
@@ -113,9 +113,9 @@ def _raw_objects(connection: sa.Connection, settings: Settings) -> Iterator[str]
     """Each object is read whole: its own hash, then every page's."""
     import sqlalchemy as sa
 
-    from stax_pipeline.resources.lake.raw import read_raw
-    from stax_pipeline.resources.lake.store import Lake
-    from stax_pipeline.steps.isolation import reason
+    from stax_pipeline.lake.raw import read_raw
+    from stax_pipeline.lake.store import Lake
+    from stax_pipeline.pipeline.isolation import reason
 
     lake = Lake(settings.lake, settings.home)
     query = """
@@ -148,7 +148,7 @@ def _covered_days(connection: sa.Connection) -> Window | None:
 
 def _ties(connection: sa.Connection, settings: Settings, window: Window) -> list[tuple[str, Iterator[str]]]:
     """The raw pages added up once more, against the normalised tables."""
-    from stax_pipeline.steps.tie import cost_gaps, set_aside_gaps, usage_gaps
+    from stax_pipeline.checks.raw_pages import cost_gaps, set_aside_gaps, usage_gaps
 
     ties = {
         "cost_lines_tie_to_report": cost_gaps,
@@ -160,10 +160,10 @@ def _ties(connection: sa.Connection, settings: Settings, window: Window) -> list
 
 def _days_apart(gaps: FindGaps, connection: sa.Connection, settings: Settings, window: Window) -> Iterator[str]:
     """Each tenant by itself, so that one whose pages cannot be read hides no other."""
-    from stax_pipeline.resources.lake.store import Lake
-    from stax_pipeline.resources.warehouse.engine import plain_faults
-    from stax_pipeline.resources.warehouse.tenants import all_tenants
-    from stax_pipeline.steps.isolation import reason
+    from stax_pipeline.lake.store import Lake
+    from stax_pipeline.pipeline.isolation import reason
+    from stax_pipeline.warehouse.engine import plain_faults
+    from stax_pipeline.warehouse.tenants import all_tenants
 
     lake = Lake(settings.lake, settings.home)
     for tenant in all_tenants(connection):
@@ -178,7 +178,7 @@ def _days_apart(gaps: FindGaps, connection: sa.Connection, settings: Settings, w
 
 
 def _rules(connection: sa.Connection, settings: Settings, window: Window) -> Iterator[Broken]:
-    from stax_pipeline.steps.checks import examine_all
+    from stax_pipeline.checks.examine import examine_all
 
     for finding in examine_all(connection, window, datetime.now(UTC), settings):
         rows = [_row(finding.rule.columns, row) for row in finding.rows]

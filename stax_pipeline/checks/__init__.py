@@ -1,0 +1,1 @@
+"""What must hold between tables, with the raw pages and with the Parquet copies. Queries whose rows are violations."""

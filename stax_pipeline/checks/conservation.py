@@ -1,0 +1,149 @@
+"""Rules of conservation: every cent and every token that came in goes out once. Queries whose rows are violations."""
+
+from __future__ import annotations
+
+from stax_pipeline.checks.rule import WINDOW, Rule
+from stax_pipeline.pricing.prices.book import ALIASES
+
+_COUNTS = (
+    "uncached_input_tokens", "cache_read_input_tokens", "cache_creation_5m_input_tokens",
+    "cache_creation_1h_input_tokens", "output_tokens", "web_search_requests",
+)  # fmt: skip
+_SUMS = ", ".join(f"sum({name}) as {name}" for name in _COUNTS)
+_READING = "tenant_id, usage_date, workspace_id, model, service_tier"
+
+USAGE_READINGS_AGREE = Rule(
+    "usage_readings_agree",
+    "usage_by_key",
+    "Both usage readings hold the same counts on every day that has both and is not open.",
+    ("tenant", "usage_date", "workspace_id", "model", "service_tier", "output_tokens", "output_tokens_by_key"),
+    f"""
+    with a as (select {_READING}, {_SUMS} from stax.usage_lines where {WINDOW} group by {_READING}),
+         k as (select {_READING}, {_SUMS} from stax.usage_by_key where {WINDOW} group by {_READING})
+    select t.slug, usage_date, workspace_id, model, service_tier, a.output_tokens, k.output_tokens
+    from a full join k using ({_READING})
+    join stax.tenants t using (tenant_id)
+    join stax.coverage c using (tenant_id, usage_date)
+    where c.report = 'usage_report' and c.state <> 'open'
+      and (c.by_key or (tenant_id, usage_date) in (select tenant_id, usage_date from k))
+      and ({", ".join(f"coalesce(a.{n}, 0)" for n in _COUNTS)})
+          is distinct from ({", ".join(f"coalesce(k.{n}, 0)" for n in _COUNTS)})
+    order by 1, 2
+    """,
+)
+
+SPEND_TIES_TO_COST_LINES = Rule(
+    "spend_ties_to_cost_lines",
+    "spend",
+    "Per tenant and day, reported spend equals the cost report to the last digit.",
+    ("tenant", "usage_date", "cost_lines_usd", "spend_reported_usd"),
+    f"""
+    with c as (select tenant_id, usage_date, sum(amount_usd) as usd from stax.cost_lines where {WINDOW} group by 1, 2),
+         s as (select tenant_id, usage_date, sum(cost_usd) as usd from stax.spend
+               where {WINDOW} and cost_source = 'reported' group by 1, 2)
+    select t.slug, usage_date, c.usd, s.usd
+    from c full join s using (tenant_id, usage_date) join stax.tenants t using (tenant_id)
+    where coalesce(c.usd, 0) <> coalesce(s.usd, 0)
+    order by 1, 2
+    """,
+)
+
+_DATED = ", ".join(f"('{alias}', '{dated}')" for alias, dated in sorted(ALIASES.items()))
+DATED_MODELS = f"dated (alias, id) as (values {_DATED})"
+
+SPEND_TIES_TO_USAGE_LINES = Rule(
+    "spend_ties_to_usage_lines",
+    "spend",
+    "Per tenant, day, model, tier and token type, spend holds every token and every web search of the usage report "
+    "once.",
+    ("tenant", "usage_date", "model", "service_tier", "token_type", "usage", "spend"),
+    f"""
+    with {DATED_MODELS},
+    u as (select tenant_id, usage_date, coalesce(id, model, '') as model, coalesce(service_tier, 'standard') as tier,
+                 token_type, sum(tokens) as number
+          from stax.usage_tokens left join dated on alias = model where {WINDOW} group by 1, 2, 3, 4, 5
+          union all
+          select tenant_id, usage_date, '', '', 'web_search', sum(web_search_requests)
+          from stax.usage_lines where {WINDOW} group by 1, 2),
+    s as (select tenant_id, usage_date, coalesce(id, model) as model,
+                 case when unit = 'tokens' then coalesce(nullif(service_tier, ''), 'standard') else '' end as tier,
+                 case when unit = 'tokens' then token_type else cost_type end as token_type, sum(quantity) as number
+          from stax.spend left join dated on alias = model
+          where {WINDOW} and unit in ('tokens', 'requests') group by 1, 2, 3, 4, 5)
+    select t.slug, usage_date, model, tier, token_type, u.number, s.number
+    from u full join s using (tenant_id, usage_date, model, tier, token_type) join stax.tenants t using (tenant_id)
+    where coalesce(u.number, 0) <> coalesce(s.number, 0)
+    order by 1, 2, 3, 4, 5
+    """,
+)
+
+SPEND_BY_KEY_TIES_TO_SPEND = Rule(
+    "spend_by_key_ties_to_spend",
+    "spend_by_key",
+    "Per tenant, day, workspace, model, token type and cost source, the shares of the keys sum to spend to the last "
+    "digit, and on days that are over so do their quantities.",
+    ("tenant", "usage_date", "workspace_id", "model", "token_type", "cost_source", "spend_usd", "spend_by_key_usd",
+     "spend_quantity", "spend_by_key_quantity"),
+    f"""
+    with {DATED_MODELS},
+    s as (select tenant_id, usage_date, workspace_id, coalesce(id, model) as model, cost_type, token_type, cost_source,
+                 sum(cost_usd) as usd from stax.spend left join dated on alias = model
+          where {WINDOW} group by 1, 2, 3, 4, 5, 6, 7),
+    k as (select tenant_id, usage_date, workspace_id, model, cost_type, token_type, cost_source, sum(cost_usd) as usd
+          from stax.spend_by_key where {WINDOW} group by 1, 2, 3, 4, 5, 6, 7)
+    select t.slug, usage_date, workspace_id, model, token_type, cost_source, s.usd, k.usd, null, null
+    from s full join k using (tenant_id, usage_date, workspace_id, model, cost_type, token_type, cost_source)
+    join stax.tenants t using (tenant_id)
+    where coalesce(s.usd, 0) <> coalesce(k.usd, 0)
+    union all
+    select t.slug, q.usage_date, '', '', q.token_type, '', null, null, q.spent, q.shared
+    from (select tenant_id, usage_date, token_type, sum(spent) as spent, sum(shared) as shared
+          from (select tenant_id, usage_date, token_type, quantity as spent, 0 as shared from stax.spend where {WINDOW}
+                union all
+                select tenant_id, usage_date, token_type, 0, quantity from stax.spend_by_key where {WINDOW}) both_sides
+          group by 1, 2, 3) q
+    join stax.coverage c on c.tenant_id = q.tenant_id and c.usage_date = q.usage_date and c.report = 'usage_report'
+    join stax.tenants t on t.tenant_id = q.tenant_id
+    where c.state <> 'open' and coalesce(q.spent, 0) <> coalesce(q.shared, 0)
+    order by 1, 2, 3, 4, 5
+    """,
+)  # fmt: skip
+
+_FOCUS_DAYS = '"x_UsageDate" >= :start and "x_UsageDate" < :end'
+
+FOCUS_TIES_TO_SPEND = Rule(
+    "focus_ties_to_spend",
+    "spend",
+    "Per tenant and day, FOCUS holds the billed and the effective dollars of spend to the last digit; list and "
+    "contracted cost are price × quantity; every commitment line has one fee row that covers its day.",
+    ("tenant", "usage_date", "what", "billed_or_list_usd", "focus_usd", "effective_or_contracted_usd",
+     "focus_other_usd"),
+    f"""
+    with s as (select tenant_id, usage_date, sum(cost_usd) filter (where cost_source = 'reported') as billed,
+                      sum(effective_cost_usd) as effective
+               from stax.spend where {WINDOW} group by 1, 2),
+         f as (select "x_TenantId" as tenant_id, "x_UsageDate" as usage_date, sum("BilledCost") as billed,
+                      sum("EffectiveCost") as effective
+               from stax.focus_cost_and_usage where {_FOCUS_DAYS} group by 1, 2)
+    select t.slug, usage_date, 'sums', s.billed, f.billed, s.effective, f.effective
+    from s full join f using (tenant_id, usage_date) join stax.tenants t using (tenant_id)
+    where coalesce(s.billed, 0) <> coalesce(f.billed, 0) or coalesce(s.effective, 0) <> coalesce(f.effective, 0)
+    union all
+    select "x_TenantSlug", "x_UsageDate", 'price × quantity', "ListUnitPrice" * "PricingQuantity", "ListCost",
+           "ContractedUnitPrice" * "PricingQuantity", "ContractedCost"
+    from stax.focus_cost_and_usage
+    where {_FOCUS_DAYS}
+      and greatest(abs("ListUnitPrice" * "PricingQuantity" - "ListCost"),
+                   abs("ContractedUnitPrice" * "PricingQuantity" - "ContractedCost"))
+          > 1e-18 * greatest(abs("PricingQuantity"), 1)
+    union all
+    select t.slug, s.usage_date, 'fee row of ' || s.commitment_id, null, null, sum(s.effective_cost_usd), null
+    from stax.spend s join stax.tenants t using (tenant_id)
+    where {WINDOW} and s.commitment_id <> '' and 1 <> (
+        select count(*) from stax.commitments c
+        where c.tenant_id = s.tenant_id and c.commitment_id = s.commitment_id and c.superseded_at is null
+          and s.usage_date between c.starts_on and c.ends_on)
+    group by t.slug, s.usage_date, s.commitment_id
+    order by 1, 2, 3
+    """,
+)  # fmt: skip

@@ -1,0 +1,104 @@
+"""The note by which a second `stax up` or `stax demo` of a home is refused, and by which `stax down` ends the first.
+
+Stays out: what they start (`dagster_ui`), how processes are ended (`processes`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stax_pipeline.cli import processes
+from stax_pipeline.cli.environment import secrets_file
+from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.installation.homes import default_home
+
+SECONDS_TO_END = 28.0  # what ending Dagster's session may take, and a little more
+_NOTE = "up.json"
+
+
+@contextlib.contextmanager
+def only_one(home: Path, given: Path) -> Iterator[None]:
+    """Hold the home while the block runs. `given` is the home `stax down` is told. Raises WrongUse, nothing done."""
+    pid = running(home)
+    if pid:
+        raise WrongUse(f"It runs already (process {pid}); `{_down(given)}` stops it.")
+    stop_left_running(home)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _write(home, _named("pid", os.getpid()))
+    try:
+        yield
+    finally:
+        (home / _NOTE).unlink(missing_ok=True)
+
+
+def note_session(home: Path, session_id: int) -> None:
+    """Add a session of ours that must end with this process."""
+    _write(home, _named("pid", os.getpid()) | _named("session", session_id))
+
+
+def running(home: Path) -> int | None:
+    """The process that runs `up` or `demo` in the home."""
+    found = _read(home)
+    return int(found["pid"]) if _lives(found, "pid") else None
+
+
+def stop_left_running(home: Path, seconds: float = SECONDS_TO_END) -> int:
+    """End what a noted `stax up` or `stax demo` of the home started, itself included; how many processes it was."""
+    found = _read(home)
+    ended = 0
+    if _lives(found, "pid"):
+        ended += 1
+        _end(found, seconds)
+    if found.get("session"):
+        leader = processes.started_at(found["session"])
+        if leader is None or leader == found["session_started"]:
+            ended += processes.stop_session(found["session"])
+    (home / _NOTE).unlink(missing_ok=True)
+    secrets_file(home).unlink(missing_ok=True)
+    return ended
+
+
+def _end(found: dict[str, Any], seconds: float) -> None:
+    """Ask, wait, and insist: whoever does not listen would start anew what is ended next."""
+    for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 3.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(found["pid"], number)
+        deadline = time.monotonic() + patience
+        while _lives(found, "pid") and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if not _lives(found, "pid"):
+            return
+
+
+def _down(home: Path) -> str:
+    return "stax down" if home == default_home() else f"STAX_HOME={shlex.quote(str(home))} stax down"
+
+
+def _named(name: str, pid: int) -> dict[str, Any]:
+    """A process by its id and its start: ids are used again."""
+    return {name: pid, f"{name}_started": processes.started_at(pid)}
+
+
+def _lives(found: dict[str, Any], name: str) -> bool:
+    return bool(found.get(name)) and processes.started_at(found[name]) == found.get(f"{name}_started")
+
+
+def _read(home: Path) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads((home / _NOTE).read_text())
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _write(home: Path, content: dict[str, Any]) -> None:
+    temporary = home / f"{_NOTE}.new"
+    temporary.write_text(json.dumps(content))
+    temporary.replace(home / _NOTE)

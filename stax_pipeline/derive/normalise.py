@@ -1,0 +1,199 @@
+"""From raw pages back to rows, page by page: a page's rows are counted or kept as lines, then the page is let go.
+
+A page's reading says which source it came from; the lines are the same from both.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from functools import reduce
+from operator import or_
+from typing import NamedTuple
+
+from stax_pipeline.anthropic.analytics_page import AnalyticsRow, RowCheck, dimensions_of, parse_analytics_page
+from stax_pipeline.anthropic.envelope import parse_report_page
+from stax_pipeline.anthropic.fields import Row, count_new_fields
+from stax_pipeline.anthropic.queries import BY_KEY_DIMENSIONS, USAGE_DIMENSIONS
+from stax_pipeline.derive.analytics_rows import WorkspaceNames, cost_row, is_set_aside, usage_row
+from stax_pipeline.derive.cost_lines import CostLine, cost_lines, numbered
+from stax_pipeline.derive.usage_lines import (
+    NOTHING,
+    Counted,
+    Counts,
+    Key,
+    KeyUsageLine,
+    UsageLine,
+    count_rows,
+    counts,
+    disagreements,
+    key_usage_lines,
+    usage_lines,
+)
+from stax_pipeline.domain.errors import ContractBroken
+from stax_pipeline.domain.extraction import RawPage, Reading, Window, window_of
+
+Buckets = list[tuple[date, list[Row]]]
+COSTS = frozenset({Reading.COST, Reading.ANALYTICS_COST})
+BUCKETED = frozenset({Reading.COST, Reading.ALL, Reading.FAST, Reading.BY_KEY})
+_WORKSPACES = frozenset({Reading.WORKSPACES, Reading.NAMED_WORKSPACES})
+_USAGE = {  # the newer source's readings of usage, each with the reports' reading it stands for
+    Reading.ALL: Reading.ALL,
+    Reading.FAST: Reading.FAST,
+    Reading.BY_KEY: Reading.BY_KEY,
+    Reading.ANALYTICS_ALL: Reading.ALL,
+    Reading.ANALYTICS_FAST: Reading.FAST,
+    Reading.ANALYTICS_BY_KEY: Reading.BY_KEY,
+}
+
+
+@dataclass(slots=True)
+class PageReader:
+    """Reads the pages of one extraction in any order; a bucket or row that came twice, word for word, counts once.
+
+    `refreshed_at` is the earliest instant (UTC) at which the
+    newer source says its data was refreshed, None where it said nothing. Until `names` is asked, lines of the newer
+    source carry the default workspace's real id.
+    """
+
+    window: Window
+    refreshed_at: datetime | None = None
+    names: WorkspaceNames = field(default_factory=WorkspaceNames)
+    _seen: dict[Reading, set[date]] = field(default_factory=lambda: defaultdict(set))
+    _rows: dict[Reading, RowCheck] = field(default_factory=lambda: defaultdict(RowCheck))
+    _unknown: dict[Reading, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    @property
+    def unknown(self) -> Counter[str]:
+        """Fields and enum values that no documentation lists: how often each came in the reading that has most."""
+        return reduce(or_, self._unknown.values(), Counter[str]())
+
+    def answered_until(self, readings: Iterable[Reading]) -> date:
+        """The day after the last one that each of these readings has a bucket of: an answer may end early.
+
+        Readings without buckets (of the newer source, of lists) answer for the whole window.
+        """
+        last = [max(self._seen[reading], default=None) for reading in readings if reading in BUCKETED]
+        ends = [self.window.start if day is None else day + timedelta(days=1) for day in last]
+        return min([*ends, self.window.end])
+
+    def buckets(self, page: RawPage) -> Buckets:
+        """The page's rows by day, in the reports' shape. Raises ContractBroken of its kind, reading and page named."""
+        try:
+            return self._by_row(page) if page.reading.is_analytics else self._by_bucket(page)
+        except ContractBroken as fault:
+            raise type(fault)(f"reading {page.reading}, page {page.page_number}: {fault}") from None
+
+    def cost(self, page: RawPage) -> list[CostLine]:
+        """The page's cost lines, none where it has no cost. Raises ContractBroken naming bucket and row."""
+        if page.reading in _WORKSPACES:
+            self.names.add(page)
+        return cost_lines(self.buckets(page), self._unknown[page.reading]) if page.reading in COSTS else []
+
+    def _by_bucket(self, page: RawPage) -> Buckets:
+        seen = self._seen[page.reading]
+        fresh: Buckets = []
+        envelope = parse_report_page(page.body, self.window)
+        count_new_fields(envelope.new_fields, self._unknown[page.reading])
+        for bucket in envelope.buckets:
+            if bucket.day not in seen:
+                seen.add(bucket.day)
+                fresh.append((bucket.day, bucket.results))
+        return fresh
+
+    def _by_row(self, page: RawPage) -> Buckets:
+        found = parse_analytics_page(page.body, self.window, dimensions_of(page.params))
+        told = [moment for moment in (self.refreshed_at, found.refreshed_at) if moment]
+        self.refreshed_at = min(told, default=None)
+        by_day: dict[date, list[Row]] = defaultdict(list)
+        for row in self._rows[page.reading].fresh(found.rows):
+            translated = _translated(row, page.reading)
+            if page.reading in COSTS or counts(translated) != NOTHING:  # code execution counts requests, no tokens
+                by_day[row.day].append(translated)
+        for rows in by_day.values():
+            self.names.note(rows)
+        return list(by_day.items())
+
+
+def _translated(row: AnalyticsRow, reading: Reading) -> Row:
+    try:
+        if reading in COSTS:
+            return cost_row(row)
+        return usage_row(row, by_key=reading is Reading.ANALYTICS_BY_KEY)
+    except ContractBroken as fault:
+        raise ContractBroken(f"a row of {row.day}: {fault}") from None
+
+
+@dataclass(slots=True)
+class UsageReader(PageReader):
+    """Counts the three readings of usage, each over the days that its requests asked for."""
+
+    _found: dict[Reading, Counted] = field(default_factory=lambda: defaultdict(dict))
+    _asked: dict[Reading, set[date]] = field(default_factory=lambda: defaultdict(set))
+
+    @property
+    def key_days(self) -> frozenset[date]:
+        """The days for which usage by key was read."""
+        return frozenset(self._asked[Reading.BY_KEY])
+
+    def add(self, page: RawPage) -> None:
+        """Count one page, or learn the workspaces from it. Raises ContractBroken naming bucket and row."""
+        if page.reading in _WORKSPACES:
+            self.names.add(page)
+        reading = _USAGE.get(page.reading)
+        if reading is None:
+            return
+        self._asked[reading].update((window_of(page.params) or self.window).days)
+        dimensions = BY_KEY_DIMENSIONS if reading is Reading.BY_KEY else USAGE_DIMENSIONS
+        count_rows(self._found[reading], self.buckets(page), dimensions, self._unknown[page.reading], page.reading)
+
+    def lines(self) -> list[UsageLine]:
+        """Raises NegativeSpeedDifference. Speed is '' where the `fast` reading was refused or not made."""
+        lines = usage_lines(self._found.get(Reading.ALL, {}), self._found.get(Reading.FAST), self._asked[Reading.FAST])
+        return sorted(line._replace(workspace_id=self.names.of(line.workspace_id)) for line in lines)
+
+    def by_key(self) -> list[KeyUsageLine]:
+        lines = key_usage_lines(self._found.get(Reading.BY_KEY, {}))
+        return sorted(line._replace(workspace_id=self.names.of(line.workspace_id)) for line in lines)
+
+    def disagreements(self) -> dict[Key, tuple[Counts, Counts]]:
+        """Where the readings `all` and `by_key` differ, on the days that have both."""
+        both = self._asked[Reading.ALL] & self.key_days
+        return {key: found for key, found in disagreements(self.lines(), self.by_key()).items() if key[0] in both}
+
+
+class Costs(NamedTuple):
+    """The dollars of one extraction: those that count, and those kept apart from them, each in a stable order."""
+
+    lines: list[CostLine]
+    set_aside: list[CostLine]
+
+
+def read_costs(pages: Iterable[RawPage], window: Window) -> Costs:
+    """The cost of one extraction. Raises ContractBroken."""
+    reader = PageReader(window)
+    lines: list[CostLine] = []
+    apart: list[CostLine] = []
+    for page in pages:
+        for line in reader.cost(page):
+            (apart if page.reading.is_analytics and is_set_aside(line) else lines).append(line)
+    return Costs(_final(reader, lines), _final(reader, apart))
+
+
+def _final(reader: PageReader, lines: Iterable[CostLine]) -> list[CostLine]:
+    return sorted(numbered(line._replace(workspace_id=reader.names.of(line.workspace_id)) for line in lines))
+
+
+def read_cost(pages: Iterable[RawPage], window: Window) -> list[CostLine]:
+    """The cost lines of one extraction, in a stable order, without what is set aside."""
+    return read_costs(pages, window).lines
+
+
+def read_usage(pages: Iterable[RawPage], window: Window) -> UsageReader:
+    """The usage of one extraction, all its readings counted."""
+    reader = UsageReader(window)
+    for page in pages:
+        reader.add(page)
+    return reader

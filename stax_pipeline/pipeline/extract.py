@@ -1,0 +1,174 @@
+"""Fetch one report for many tenants: concurrently, bounded, each tenant's pages kept and recorded whatever happens.
+
+An extraction counts only when all its readings ended. What arrived before a fault is kept raw all the same, with the
+fault's reason, so that it can be looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from math import ceil
+
+import sqlalchemy as sa
+
+from stax_pipeline.anthropic import AdminApi, OrganizationSession, WhoAmI
+from stax_pipeline.anthropic.analytics_queries import (
+    analytics_cost_queries,
+    analytics_usage_queries,
+    answerable,
+    comparison_queries,
+    out_of_reach,
+)
+from stax_pipeline.anthropic.queries import MAX_BUCKETS, cost_query, organization_queries, usage_queries
+from stax_pipeline.domain.errors import ContractBroken
+from stax_pipeline.domain.extraction import DataSource, Query, Report, Window
+from stax_pipeline.domain.time import begun, completed
+from stax_pipeline.keys.tenant_keys import OpenedKey
+from stax_pipeline.lake.store import Lake
+from stax_pipeline.pipeline.extraction_record import Fetched, Verdict, keep
+from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, no_progress, reason
+from stax_pipeline.pipeline.parent_organization import without_tenant
+from stax_pipeline.pipeline.walk import Partial, excerpt_of, read_what_is_there
+from stax_pipeline.warehouse.tenants import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where pages come from and where they go. `open_key` decrypts one tenant's key, in memory.
+
+    `reads` says which of Anthropic's two sources cost and usage come from, for tenants that have no setting of their
+    own.
+    No tenant may take longer than `tenant_seconds` for one report: a source that drips must not hold the others up.
+    """
+
+    api: AdminApi
+    engine: sa.Engine
+    lake: Lake
+    open_key: Callable[[Tenant], OpenedKey]
+    run_id: str
+    tenant_seconds: float = 900.0
+    reads: DataSource = DataSource.REPORTS
+
+    def is_newer(self, report: Report, tenant: Tenant) -> bool:
+        """Whether the tenant's `report` is read from the analytics endpoints."""
+        in_use = tenant.reads(self.reads) is DataSource.ANALYTICS and report is not Report.ORGANIZATION
+        return in_use or report is Report.ANALYTICS
+
+    def asks(self, report: Report, tenant: Tenant) -> bool:
+        """Whether the tenant's `report` is fetched at all: a comparison only where it is wanted and can be had."""
+        is_compared = tenant.reads(self.reads) is DataSource.BOTH and not tenant.newer_source_refused_at
+        return is_compared or report is not Report.ANALYTICS
+
+
+async def extract(
+    source: Source, report: Report, tenants: Sequence[Tenant], window: Window, concurrency: int,
+    progress: Progress = no_progress,
+) -> Outcome:  # fmt: skip
+    """Fetch `report` over `window` for every tenant; failures are recorded and told, never raised."""
+    outcome = Outcome(tenants=len(tenants))
+    asked = [tenant for tenant in tenants if source.asks(report, tenant)]
+    waiting = iter(asked)
+    share = max((_pages_to_expect(source, report, tenant, window) for tenant in asked), default=0)
+    tally = Tally(progress, len(asked), share)
+
+    async def work() -> None:
+        for tenant in waiting:
+            pages = await _extract_one(source, report, tenant, window, outcome, tally)
+            tally.tenant_done(pages)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(asked))):
+                group.create_task(work())
+    except ExceptionGroup as stopped:  # what stops the run is told as it is, not as a group of one
+        raise stopped.exceptions[0] from None
+    return outcome
+
+
+def _pages_to_expect(source: Source, report: Report, tenant: Tenant, window: Window) -> int:
+    """Full pages over the window, every reading: what progress is measured against."""
+    is_newer = source.is_newer(report, tenant)
+    is_one_page = report is Report.ORGANIZATION or is_newer
+    each = 1 if is_one_page else ceil(len(window.days) / MAX_BUCKETS)
+    return len(_queries(report, is_newer, window)) * each
+
+
+async def _extract_one(
+    source: Source, report: Report, tenant: Tenant, window: Window, outcome: Outcome, tally: Tally
+) -> int:
+    """Fetch, keep and record one tenant's report; returns how many pages were counted."""
+    fetched, verdict = await _fetch(source, report, tenant, window, outcome, tally)
+    if missing := verdict.fault or fetched.missing:
+        outcome.failures[tenant.slug] = missing
+    try:
+        outcome.rows += await asyncio.to_thread(
+            keep, source.engine, source.lake, source.run_id, report, tenant, fetched, verdict
+        )
+    except Exception as error:
+        outcome.failures[tenant.slug] = reason(error, f"keeping {report}")
+    return fetched.raw.pages
+
+
+async def _fetch(
+    source: Source, report: Report, tenant: Tenant, window: Window, outcome: Outcome, tally: Tally
+) -> tuple[Fetched, Verdict]:
+    """What came, and how it ended; what is odd about it is found."""
+    fetched, ended = Fetched(window), Verdict()
+    session: OrganizationSession | None = None
+    try:
+        async with asyncio.timeout(source.tenant_seconds):
+            opened = await asyncio.to_thread(source.open_key, tenant)
+            ended = Verdict(generation=opened.generation)
+            session = source.api.session(opened.key)
+            me = await session.whoami()
+            _require_same_organization(tenant, me)
+            is_newer = source.is_newer(report, tenant)
+            if is_newer and (early := out_of_reach(window, me.server_date)):
+                outcome.find(tenant.slug, early)
+            days = _answerable(report, is_newer, window, me.server_date)
+            fetched = Fetched(days, me.organization_id, tally=tally)
+            if fetched.window:
+                queries_of = partial(_queries, report, is_newer)
+                fetched = await read_what_is_there(session, queries_of, fetched, me.server_date.date())
+            outcome.find(tenant.slug, *session.notices, *fetched.findings)
+            outcome.find(tenant.slug, *await asyncio.to_thread(without_tenant, source.engine, fetched.children))
+    except TimeoutError:
+        late = f"{report} took longer than {source.tenant_seconds:.0f} seconds; nothing of it counts, sync again"
+        ended = ended._replace(fault=late)
+    except Partial as cut:
+        fetched, ended = cut.fetched, ended._replace(fault=str(cut), kind=cut.kind)
+    except Exception as error:
+        fetched.excerpt = excerpt_of(error)
+        ended = ended._replace(fault=reason(error, f"extracting {report}"), kind=type(error))
+    outcome.retries += session.retries if session else 0
+    return fetched, ended
+
+
+def _require_same_organization(tenant: Tenant, me: WhoAmI) -> None:
+    if me.organization_id != tenant.organization_id:
+        raise ContractBroken(
+            f"the stored key belongs to another organisation ({me.name!r}) than the tenant's; "
+            f"`stax rotate-key {tenant.slug}` with a key of the right one"
+        )
+
+
+def _answerable(report: Report, is_newer: bool, window: Window, server_now: datetime) -> Window:
+    """The days the source answers for at its own clock. `organization` has no usage date: its day stands for it."""
+    if report is Report.ORGANIZATION:
+        return Window(server_now.date(), server_now.date() + timedelta(days=1))
+    days = begun(window, server_now) if report is Report.USAGE else completed(window, server_now)
+    return answerable(days, server_now) if is_newer else days
+
+
+def _queries(report: Report, is_newer: bool, window: Window) -> Sequence[Query]:
+    if report is Report.ORGANIZATION:
+        return tuple(organization_queries())
+    if report is Report.ANALYTICS:
+        return tuple(comparison_queries(window))
+    if is_newer:
+        return tuple(analytics_cost_queries(window) if report is Report.COST else analytics_usage_queries(window))
+    return (cost_query(window),) if report is Report.COST else usage_queries(window)

@@ -1,0 +1,180 @@
+"""What one extraction brought: its pages while it runs, and how they are kept and recorded when it ends."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import NamedTuple
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from stax_pipeline import __version__
+from stax_pipeline.anthropic import NoNewerSource
+from stax_pipeline.derive.normalise import COSTS, UsageReader
+from stax_pipeline.domain.errors import CannotStart, KeyRejected
+from stax_pipeline.domain.extraction import RawPage, Reading, Report, Window
+from stax_pipeline.domain.time import day_end
+from stax_pipeline.lake.raw import RawHeader, RawWriter, store_raw
+from stax_pipeline.lake.store import Lake
+from stax_pipeline.pipeline.isolation import Tally
+from stax_pipeline.warehouse.engine import WarehouseFault, plain_faults
+from stax_pipeline.warehouse.extractions import Extraction, record
+from stax_pipeline.warehouse.tenants import Tenant, note_accepted, note_no_newer_source, note_rejected
+
+
+@dataclass(slots=True)
+class Fetched:
+    """The pages of one extraction while it runs.
+
+    `found` counts rows by reading. `children` are organizations of a parent's, whose use is left out; `has_own_use`
+    says whether the parent was seen beside them. `refused` has the reasons of lists, by path, that are missing;
+    `excerpt` is the beginning of the answer that ended the extraction as no page; `read` are the days read, where they
+    are not those of the window.
+    """
+
+    window: Window
+    organization_id: str = ""
+    moment: datetime | None = None
+    raw: RawWriter = field(default_factory=RawWriter)
+    readings: list[Reading] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    found: Counter[Reading] = field(default_factory=Counter)
+    children: frozenset[str] = frozenset()
+    has_own_use: bool = False
+    rounded: int = 0
+    excerpt: str = ""
+    tally: Tally | None = None
+    read: Window | None = None
+    proof: UsageReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.proof = UsageReader(self.read or self.window)
+
+    @property
+    def missing(self) -> str:
+        """Why lists are missing from what counts, '' when none is."""
+        return "; ".join(self.refused.values())
+
+    @property
+    def answered_end(self) -> date:
+        """The day from which on the source has nothing yet; the window's end where it answered for all of it."""
+        return max(self.proof.answered_until(self.readings), self.window.start)
+
+    @property
+    def _now(self) -> datetime:
+        return self.moment or datetime.now(UTC)
+
+    def add(self, page: RawPage) -> None:
+        """Keep a page, then read it once to prove it readable. Raises ContractBroken."""
+        if self.tally:
+            self.tally.step()
+        self.moment = min(self.moment or page.server_date, page.server_date)
+        self.raw.add(page)
+        self.found[page.reading] += page.rows
+        if page.reading in COSTS:
+            self.rounded += sum(line.is_rounded for line in self.proof.cost(page))
+        else:
+            self.proof.add(page)
+        if self.proof.refreshed_at:  # the source says itself that its data is older than its answer
+            self.moment = min(self.moment, self.proof.refreshed_at)
+
+    def finish(self) -> None:
+        """Note what is odd about the whole. Raises NegativeSpeedDifference, ContractBroken."""
+        self.proof.names.require()
+        self.findings += _unknown(self.proof.unknown)
+        if late := [day for day in self.window.days if day >= self.answered_end and day_end(day) <= self._now]:
+            days = ", ".join(map(str, late))
+            self.findings.append(f"not reported yet: {days}; asked again within hours, until then never zero")
+        if self.rounded:
+            self.findings.append(
+                f"{_count_of_amounts(self.rounded)} more than 16 decimals of a cent: kept to 18 "
+                "decimals of a dollar, rounded half-even, the text as sent in extras of cost_lines"
+            )
+        apart = {day for day, _ in self.proof.disagreements() if day_end(day) <= self._now}
+        if apart:
+            days = ", ".join(day.isoformat() for day in sorted(apart))
+            self.findings.append(f"readings all and by_key disagree on {days}")
+
+
+def _count_of_amounts(number: int) -> str:
+    return "1 amount has" if number == 1 else f"{number} amounts have"
+
+
+def _unknown(unknown: Counter[str]) -> list[str]:
+    return [f"unknown {what}, {count} times" for what, count in sorted(unknown.items())]
+
+
+class Verdict(NamedTuple):
+    """How one tenant's extraction ended: the fault and its kind, if any, and which generation of the key was used."""
+
+    fault: str | None = None
+    kind: type[Exception] | None = None
+    generation: int = 0
+
+
+def keep(
+    engine: sa.Engine, lake: Lake, run_id: str, report: Report, tenant: Tenant, fetched: Fetched, verdict: Verdict
+) -> int:
+    """Keep the pages, then the record of them, then the tenant's state; returns the rows kept.
+
+    A kill in between leaves an object that nothing names. The object is removed where the record was refused (the
+    tenant is gone), never where the commit's outcome is unknown.
+    """
+    if not verdict.fault and not fetched.window:
+        return 0
+    extraction = _store(lake, run_id, report, tenant, fetched, verdict.fault)
+    try:
+        with plain_faults(f"tenant {tenant.slug}: recording an extraction"), engine.begin() as connection:
+            record(connection, extraction)
+            if fetched.refused and not verdict.fault:
+                record(connection, _without_pages(extraction, fetched.missing))
+            if verdict.kind is NoNewerSource and report is Report.ANALYTICS:
+                note_no_newer_source(connection, tenant.tenant_id)
+            if verdict.kind and issubclass(verdict.kind, KeyRejected):
+                note_rejected(connection, tenant.tenant_id, verdict.generation)
+            elif not verdict.fault:
+                note_accepted(connection, tenant.tenant_id, verdict.generation, run_id)
+    except WarehouseFault:
+        if extraction.raw_uri:
+            lake.delete(extraction.raw_uri)
+        raise
+    return extraction.rows
+
+
+def _without_pages(counted: Extraction, missing: str) -> Extraction:
+    """The record of what is missing beside an extraction that counts without it."""
+    return counted._replace(extraction_id=uuid4(), pages=0, rows=0, sha256="", raw_uri=None, error=missing)
+
+
+def _store(lake: Lake, run_id: str, report: Report, tenant: Tenant, fetched: Fetched, fault: str | None) -> Extraction:
+    extraction_id = uuid4()
+    moment = fetched.moment or datetime.now(UTC)
+    asked_end = fetched.window.end
+    answered_end = asked_end if fault else fetched.answered_end
+    path, digest = None, ""
+    if fetched.raw.pages or fetched.excerpt:
+        header = RawHeader(
+            extraction_id=extraction_id,
+            tenant_id=tenant.tenant_id,
+            organization_id=fetched.organization_id,
+            report=report,
+            window=fetched.window,
+            extracted_at=moment,
+            readings=tuple(fetched.readings),
+            run_id=run_id,
+            product=f"stax-pipeline {__version__}",
+            error=fault,
+            excerpt=fetched.excerpt,
+            answered_end=answered_end if answered_end < asked_end else None,
+        )
+        try:
+            path, digest = store_raw(lake, header, fetched.raw.finish(header))
+        except OSError as broken:
+            raise CannotStart(f"The lake cannot be written: {broken.strerror}. Check STAX_LAKE_URL.") from None
+    return Extraction(
+        extraction_id, tenant.tenant_id, report, fetched.window.start, answered_end, moment, fetched.raw.pages,
+        fetched.found.total(), digest, path, run_id, fault, asked_end=asked_end if answered_end < asked_end else None,
+    )  # fmt: skip

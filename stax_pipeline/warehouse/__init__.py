@@ -1,0 +1,1 @@
+"""Postgres: tables, migrations, roles and grants, and what is written to and read from each table."""

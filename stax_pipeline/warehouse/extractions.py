@@ -1,0 +1,230 @@
+"""Extractions and coverage: what was fetched, and which of it is current for each tenant, report and usage date."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from stax_pipeline.domain.extraction import Report, Window
+from stax_pipeline.warehouse.tables import coverage, extractions, publications
+
+
+class Extraction(NamedTuple):
+    """A row of `extractions`; `error` is None when it counts, `recorded_at` until the database has told it.
+
+    `asked_end` is None unless the source had nothing yet of the last days that were asked for, those from `window_end`.
+    """
+
+    extraction_id: UUID
+    tenant_id: UUID
+    report: str
+    window_start: date
+    window_end: date
+    extracted_at: datetime
+    pages: int
+    rows: int
+    sha256: str
+    raw_uri: str | None
+    run_id: str
+    error: str | None
+    recorded_at: datetime | None = None
+    asked_end: date | None = None
+
+    @property
+    def window(self) -> Window:
+        """The days that the source answered for."""
+        return Window(self.window_start, self.window_end)
+
+    @property
+    def asked(self) -> Window:
+        """The days that were asked for."""
+        return Window(self.window_start, self.asked_end or self.window_end)
+
+
+_EXTRACTION = [extractions.c[name] for name in Extraction._fields]
+
+
+def record(connection: sa.Connection, extraction: Extraction) -> None:
+    told = {name: value for name, value in extraction._asdict().items() if name != "recorded_at" or value}
+    connection.execute(extractions.insert().values(**told))
+
+
+def set_error(connection: sa.Connection, extraction_id: UUID, error: str) -> bool:
+    """Note why an extraction that arrived whole does not count after all; False where it was published meanwhile.
+
+    The caller holds the tenant's lock.
+    """
+    shown = sa.exists().where(publications.c.extraction_id == extraction_id)
+    noted = connection.execute(
+        extractions.update().where(extractions.c.extraction_id == extraction_id, ~shown).values(error=error[:2000])
+    )
+    return bool(noted.rowcount)
+
+
+def newest(connection: sa.Connection, tenant_id: UUID, report: Report, window: Window) -> list[Extraction]:
+    """Extractions that count and touch the window, newest first."""
+    query = (
+        sa.select(*_EXTRACTION)
+        .where(
+            extractions.c.tenant_id == tenant_id,
+            extractions.c.report == report,
+            extractions.c.error.is_(None),
+            extractions.c.window_start < window.end,
+            extractions.c.window_end > window.start,
+        )
+        .order_by(extractions.c.extracted_at.desc(), extractions.c.recorded_at.desc())
+    )
+    return [Extraction(*row) for row in connection.execute(query)]
+
+
+def get_extractions(connection: sa.Connection, ids: Iterable[UUID]) -> dict[UUID, Extraction]:
+    """Extractions by id."""
+    query = sa.select(*_EXTRACTION).where(extractions.c.extraction_id.in_(set(ids)))
+    return {row.extraction_id: Extraction(*row) for row in connection.execute(query)}
+
+
+def get_extraction(connection: sa.Connection, extraction_id: UUID) -> Extraction:
+    """The extraction of that id; coverage names no other."""
+    query = sa.select(*_EXTRACTION).where(extractions.c.extraction_id == extraction_id)
+    return Extraction(*connection.execute(query).one())
+
+
+Mark = tuple[datetime, datetime]
+"""An extraction's place among others of its tenant and report: its moment, then when it was recorded (UTC)."""
+
+
+def unpublished(
+    connection: sa.Connection, tenant_id: UUID, report: Report, window: Window
+) -> list[tuple[Extraction, list[date]]]:
+    """Extractions that count, as they were recorded, each with the days of the window that it is newer for."""
+    current = marks(connection, tenant_id, report, window)
+    due = ((e, newer_for(e, window.days, current)) for e in in_order(connection, tenant_id, report, window))
+    return [(extraction, days) for extraction, days in due if days]
+
+
+def ended_early(connection: sa.Connection, tenant_id: UUID, report: Report, window: Window) -> list[Extraction]:
+    """Extractions that count and asked for days of the window of which the source had nothing yet, as recorded."""
+    query = (
+        sa.select(*_EXTRACTION)
+        .where(
+            extractions.c.tenant_id == tenant_id,
+            extractions.c.report == report,
+            extractions.c.error.is_(None),
+            extractions.c.window_end < window.end,
+            extractions.c.asked_end > window.start,
+        )
+        .order_by(extractions.c.recorded_at, extractions.c.extracted_at)
+    )
+    return [Extraction(*row) for row in connection.execute(query)]
+
+
+def newer_for(extraction: Extraction, days: Iterable[date], current: Mapping[date, Mark]) -> list[date]:
+    """The days of the extraction for which nothing as new is current."""
+    mark = extraction.extracted_at, extraction.recorded_at or extraction.extracted_at
+    return [day for day in days if day in extraction.window and (day not in current or mark > current[day])]
+
+
+def marks(connection: sa.Connection, tenant_id: UUID, report: Report, window: Window) -> dict[date, Mark]:
+    """The mark of the current extraction, by usage date."""
+    query = (
+        sa.select(coverage.c.usage_date, extractions.c.extracted_at, extractions.c.recorded_at)
+        .join(extractions, extractions.c.extraction_id == coverage.c.extraction_id)
+        .where(
+            coverage.c.tenant_id == tenant_id, coverage.c.report == report,
+            coverage.c.usage_date >= window.start, coverage.c.usage_date < window.end,
+        )
+    )  # fmt: skip
+    return {day: (extracted_at, recorded_at) for day, extracted_at, recorded_at in connection.execute(query)}
+
+
+def in_order(
+    connection: sa.Connection, tenant_id: UUID, report: Report, window: Window, until: datetime | None = None
+) -> list[Extraction]:
+    """Extractions that count and touch the window, as they were recorded; those recorded by `until` (UTC) if given."""
+    found = newest(connection, tenant_id, report, window)
+    return sorted(
+        (e for e in found if e.recorded_at and (until is None or e.recorded_at <= until)),
+        key=lambda e: (e.recorded_at, e.extracted_at),
+    )
+
+
+def newest_by_day(
+    connection: sa.Connection, tenant_id: UUID, report: Report, window: Window, until: datetime | None = None
+) -> list[tuple[Extraction, list[date]]]:
+    """The extractions that are newest for some day of the window, each with those days, as of `until` (UTC)."""
+    current: dict[date, Extraction] = {}
+    for extraction in in_order(connection, tenant_id, report, window, until):
+        current.update((day, extraction) for day in renewed(extraction, window, current))
+    days: dict[Extraction, list[date]] = defaultdict(list)
+    for day, extraction in sorted(current.items()):
+        days[extraction].append(day)
+    return list(days.items())
+
+
+def renewed(
+    extraction: Extraction, window: Window, current: Mapping[date, Extraction] | Mapping[date, Covered]
+) -> list[date]:
+    """Days of the window for which an extraction recorded after the `current` ones becomes the current one."""
+    return [
+        day
+        for day in window.days
+        if day in extraction.window and (day not in current or current[day].extracted_at <= extraction.extracted_at)
+    ]
+
+
+def raw_uris(connection: sa.Connection, tenant_id: UUID) -> set[str]:
+    """The raw objects that some extraction of the tenant names."""
+    query = sa.select(extractions.c.raw_uri).where(
+        extractions.c.tenant_id == tenant_id, extractions.c.raw_uri.is_not(None)
+    )
+    return set(connection.execute(query).scalars())
+
+
+def reach(connection: sa.Connection) -> Window | None:
+    """From the first to the last usage date that any extraction asked for; None without extractions."""
+    query = sa.select(sa.func.min(extractions.c.window_start), sa.func.max(extractions.c.window_end)).where(
+        extractions.c.report != Report.ORGANIZATION
+    )
+    first, last = connection.execute(query).one()
+    return None if first is None else Window(first, last)
+
+
+def last_by_tenant(connection: sa.Connection) -> list[Extraction]:
+    """The last extraction of every tenant and report, whether it counts or not."""
+    query = (
+        sa.select(*_EXTRACTION)
+        .distinct(extractions.c.tenant_id, extractions.c.report)
+        .order_by(extractions.c.tenant_id, extractions.c.report, extractions.c.recorded_at.desc())
+    )
+    return [Extraction(*row) for row in connection.execute(query)]
+
+
+class Covered(NamedTuple):
+    """A row of `coverage`."""
+
+    tenant_id: UUID
+    report: str
+    usage_date: date
+    extraction_id: UUID
+    extracted_at: datetime
+    data_through: datetime
+    old_enough_to_settle: bool
+    state: str
+    rows: int
+    by_key: bool = True
+
+
+def covered(connection: sa.Connection, tenant_id: UUID, report: Report, window: Window) -> dict[date, Covered]:
+    """What is current, by usage date."""
+    query = sa.select(*(coverage.c[name] for name in Covered._fields)).where(
+        coverage.c.tenant_id == tenant_id,
+        coverage.c.report == report,
+        coverage.c.usage_date >= window.start,
+        coverage.c.usage_date < window.end,
+    )
+    return {row.usage_date: Covered(*row) for row in connection.execute(query)}

@@ -1,0 +1,70 @@
+"""Replace a tenant's days in the daily tables: one transaction, one advisory lock per tenant, whole days only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from stax_pipeline.domain.extraction import Report
+from stax_pipeline.warehouse.copy import copy_in
+from stax_pipeline.warehouse.extractions import Covered
+from stax_pipeline.warehouse.tables import coverage
+
+Lines = Iterable[tuple[Any, ...]]
+
+
+class TableRows(NamedTuple):
+    """Rows for one table, the usage date first in each; `columns` names them in order."""
+
+    table: sa.Table
+    columns: Sequence[str]
+    rows: Lines
+
+
+def lock_tenant(connection: sa.Connection, tenant_id: UUID) -> None:
+    """Publishers of one tenant take turns until the transaction ends; a killed one frees the lock at once."""
+    connection.execute(
+        sa.text("select pg_advisory_xact_lock(hashtextextended(:tenant, 0))"), {"tenant": str(tenant_id)}
+    )
+
+
+def replace_days(connection: sa.Connection, tenant_id: UUID, days: Sequence[date], content: Iterable[TableRows]) -> int:
+    """Make the tenant's `days` in each table hold exactly `content`; returns the rows written."""
+    written = 0
+    chosen = set(days)
+    for table, columns, rows in content:
+        connection.execute(
+            table.delete().where(table.c.tenant_id == tenant_id, table.c.usage_date == sa.func.any(list(days)))
+        )
+        wanted = ((tenant_id, *row) for row in rows if row[0] in chosen)
+        written += copy_in(connection, table, ["tenant_id", *columns], wanted)
+    return written
+
+
+def cover(
+    connection: sa.Connection, tenant_id: UUID, report: Report, days: Sequence[date], rows: Sequence[Covered]
+) -> None:
+    """Point the tenant's `days` at the extractions that `rows` name; a day without a row is not covered."""
+    connection.execute(
+        coverage.delete().where(
+            coverage.c.tenant_id == tenant_id,
+            coverage.c.report == report,
+            coverage.c.usage_date == sa.func.any(list(days)),
+        )
+    )
+    copy_in(connection, coverage, list(Covered._fields), rows)
+
+
+def read_days(
+    connection: sa.Connection, table: sa.Table, columns: Sequence[str], tenant_id: UUID, start: date, end: date
+) -> list[Any]:
+    """A tenant's rows of the days from `start` to `end` (exclusive), as plain tuples in the order of `columns`."""
+    chosen = [sa.cast(table.c[name], sa.Text) if name == "extras" else table.c[name] for name in columns]
+    query = sa.select(*chosen).where(
+        table.c.tenant_id == tenant_id, table.c.usage_date >= start, table.c.usage_date < end
+    )
+    return list(connection.execute(query))

@@ -1,0 +1,52 @@
+"""Every table of the warehouse, its grain and its columns: from here come the migrations, the SQL comments, the Parquet
+schemas, Dagster's column schemas and `docs/tables.md`.
+"""
+
+from stax_pipeline.warehouse.columns import metadata
+from stax_pipeline.warehouse.tables.agreements import accepted_findings, commitments, contract_rates, invoices
+from stax_pipeline.warehouse.tables.alerts import alert_channels, alerts
+from stax_pipeline.warehouse.tables.comparison import source_comparison
+from stax_pipeline.warehouse.tables.history import publications, restatements, spend_builds
+from stax_pipeline.warehouse.tables.normalized import (
+    api_keys,
+    cost_lines,
+    members,
+    usage_by_key,
+    usage_lines,
+    workspaces,
+)
+from stax_pipeline.warehouse.tables.sources import admin_keys, coverage, extractions, tenant_grants, tenants
+from stax_pipeline.warehouse.tables.spend import list_prices, reconciliation, spend, spend_by_key
+
+DAILY = (cost_lines, usage_lines, usage_by_key, spend, spend_by_key, reconciliation, restatements)
+"""Tables by usage date that have a Parquet twin."""
+
+__all__ = [
+    "DAILY",
+    "accepted_findings",
+    "admin_keys",
+    "alert_channels",
+    "alerts",
+    "api_keys",
+    "commitments",
+    "contract_rates",
+    "cost_lines",
+    "coverage",
+    "extractions",
+    "invoices",
+    "list_prices",
+    "members",
+    "metadata",
+    "publications",
+    "reconciliation",
+    "restatements",
+    "source_comparison",
+    "spend",
+    "spend_builds",
+    "spend_by_key",
+    "tenant_grants",
+    "tenants",
+    "usage_by_key",
+    "usage_lines",
+    "workspaces",
+]

@@ -1,0 +1,116 @@
+"""What people read: prices, spend, spend by key, the error bar."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from stax_pipeline.warehouse.columns import count, day, flag, instant, number, table, tenant, text, usage_date
+from stax_pipeline.warehouse.tables.shared import DIMENSIONS, dimensions, loaded
+
+list_prices = table(
+    "list_prices",
+    "The dated price book: USD per unit as published",
+    text("model", "Model id; '' for what is not sold by token", key=True),
+    day("effective_from", "First UTC day of the price", key=True),
+    text("cost_type", "tokens, web_search, code_execution or session_usage", key=True),
+    text("token_type", "Token type; '' where none applies", key=True),
+    text(
+        "context_window",
+        "all, 0-200k, 200k-1M; 0-100k and 100k-1M for a step the report cannot see",
+        key=True,
+    ),
+    text("speed", "standard or fast", key=True),
+    instant("recorded_at", "When the row was recorded", key=True),
+    text("pricing_unit", "1M tokens, 1k requests or hour"),
+    number("usd_per_unit", "USD per pricing unit"),
+    number("us_multiplier", "Factor of US-only inference"),
+    text("source", "Where the price was published"),
+    instant("superseded_at", "When a later row replaced it; NULL while in force", null=True),
+    flag("imported", "Whether the operator imported it; such a row is never replaced by a shipped one"),
+)
+
+
+spend = table(
+    "spend",
+    "What something cost, and where that figure comes from",
+    usage_date(),
+    tenant(),
+    count("line", "1, 2, … within the tenant's day", key=True),
+    *(text(name, DIMENSIONS[name]) for name in ("workspace_id", "model", "cost_type", "token_type", "service_tier",
+      "context_window", "inference_geo", "speed", "description")),
+    count("quantity", "Tokens or requests; NULL where the source tells none", null=True),
+    text("unit", "tokens, requests or hours"),
+    text("cost_source", "reported, priority-reconstructed, unbilled, usage-estimated, unpriced or commitment-unused"),
+    number("cost_usd", "USD; NULL when unpriced", null=True),
+    number("credits_usd", "Negative part of reported cost_usd, which holds it already; 0 without credits",
+           server_default="0"),
+    number("effective_cost_usd", "USD after spreading a recorded commitment; equals cost_usd without one", null=True),
+    number("list_cost_usd", "USD at list price, before any contract rate; NULL where no price is known", null=True),
+    number("list_cost_low_usd", "Lower bound, for a model whose price steps where the report cannot see", null=True),
+    number("list_cost_high_usd", "Upper bound, likewise", null=True),
+    number("contracted_cost_usd", "USD at list price after the contract rate", null=True),
+    number("list_unit_price_usd", "USD per pricing unit; NULL when several prices went in", null=True),
+    number("contracted_unit_price_usd", "The same after the contract rate", null=True),
+    number("pricing_quantity", "quantity in pricing units", null=True),
+    text("pricing_unit", "1M tokens, 1k requests or hour"),
+    text("price_source", "Where the price comes from; contract for an absolute contract price, band-lower for the "
+         "lower bound of an unseen step"),
+    text("price_book_version", "Digest of the price book, and of the tenant's rates and commitments where it has any"),
+    text("commitment_id", "The commitment the line burns; '' without one"),
+    number("burndown_units", "Units of a Priority commitment burned, or left unused; NULL elsewhere", null=True),
+    count("cost_lines", "How many cost lines were met"),
+    sa.Column("cost_extraction_id", sa.UUID, nullable=True, comment="Cost extraction the line was built from"),
+    sa.Column("usage_extraction_id", sa.UUID, nullable=True, comment="Usage extraction the line was built from"),
+    loaded(),
+)  # fmt: skip
+
+
+spend_by_key = table(
+    "spend_by_key",
+    "Spend lines split over API keys and accounts by the tokens each used; sums tie to spend exactly",
+    usage_date(),
+    tenant(),
+    *dimensions(
+        "workspace_id",
+        "api_key_id",
+        "account_id",
+        "model",
+        "cost_type",
+        "token_type",
+        "service_tier",
+    ),
+    text("cost_source", "As in spend", key=True),
+    count(
+        "quantity",
+        "Tokens or requests of this key, by the by-key reading; NULL where it tells none",
+        null=True,
+    ),
+    number("cost_usd", "This key's share in USD; NULL when unpriced", null=True),
+    number("effective_cost_usd", "This key's share of the effective cost in USD", null=True),
+    loaded(),
+)
+
+
+reconciliation = table(
+    "reconciliation",
+    "The error bar: standard and batch tokens priced by the book, beside what was reported for them",
+    usage_date(),
+    tenant(),
+    text("model", "Dated model id", key=True),
+    text("service_tier", "standard or batch", key=True),
+    number(
+        "priced_usd",
+        "Tokens × price, contract rates included; NULL where a price is unknown",
+        null=True,
+    ),
+    number("priced_low_usd", "Lower bound of the same", null=True),
+    number("priced_high_usd", "Upper bound of the same", null=True),
+    number("list_priced_usd", "Tokens × list price", null=True),
+    number("reported_usd", "Token dollars of the cost report"),
+    number("ratio", "priced_usd ÷ reported_usd; NULL where nothing was reported, or nothing used", null=True),
+    text(
+        "cause",
+        "Why the two differ, where it can be told; '' when they agree within 1 %",
+    ),
+    loaded(),
+)

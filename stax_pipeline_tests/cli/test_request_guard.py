@@ -1,0 +1,182 @@
+"""The door before Dagster's UI: names it answers to, and requests that another site's page made a browser send."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.websockets import WebSocket
+
+from stax_pipeline.cli import dagster_ui
+from stax_pipeline.cli.dagster_dev import MODULE, with_door
+from stax_pipeline.cli.request_guard import Door
+from stax_pipeline.domain.errors import CannotStart
+from stax_pipeline.installation.settings import read_settings
+
+NAMES = read_settings({"STAX_BEHIND_LOGIN": "stax.example.com"}).served_names
+OWN = "127.0.0.1:3000"
+
+
+async def page(_: Request) -> Response:
+    return PlainTextResponse("in")
+
+
+async def talk(socket: WebSocket) -> None:
+    await socket.accept()
+    await socket.send_text("in")
+    await socket.close()
+
+
+ROUTES = [
+    Route("/{path:path}", page, methods=["GET", "POST"]),
+    WebSocketRoute("/graphql", talk),
+]
+CLIENT = TestClient(Door(Starlette(routes=ROUTES), NAMES), base_url=f"http://{OWN}")
+
+
+def asked(method: str = "GET", path: str = "/", **headers: str) -> int:
+    return CLIENT.request(method, path, headers={k.replace("_", "-"): v for k, v in headers.items()}).status_code
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", OWN, "localhost:3000", "LOCALHOST", "[::1]:3000", "stax.example.com", "STAX.example.com:8443"],
+)
+def test_its_own_names_are_served(host: str) -> None:
+    assert asked(host=host) == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "", "evil.example", "evil.example:3000", "127.0.0.1.evil.example", "evil.example#127.0.0.1",
+        "127.0.0.1@evil.example", "evil.example@127.0.0.1", "127.0.0.1, evil.example",
+        "localhost.", "0.0.0.0", "127.1", "x.stax.example.com",
+        "[::1", "::1", "127.0.0.1:", "127.0.0.1:x", " 127.0.0.1/",
+    ],
+)  # fmt: skip
+def test_any_other_name_is_refused(host: str) -> None:
+    answer = CLIENT.get("/", headers={"host": host})
+    assert answer.status_code == 400
+    assert not host or host not in answer.text.replace("127.0.0.1, or", "")
+
+
+def test_one_name_and_no_more() -> None:
+    assert CLIENT.get("/", headers=[("host", OWN), ("host", "evil.example")]).status_code == 400  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        (f"http://{OWN}", 200),
+        ("https://stax.example.com", 200),
+        ("https://stax.example.com:8443", 200),
+        ("http://127.0.0.1:8080", 403),  # another program of this machine
+        ("http://127.0.0.1", 403),
+        ("http://localhost:3000", 403),
+        ("http://evil.example", 403),
+        ("http://stax.example.com.evil.example", 403),
+        ("null", 403),
+        ("http://[", 403),
+        ("", 403),
+    ],
+)
+def test_a_request_of_another_sites_page_is_refused(origin: str, status: int) -> None:
+    assert asked("POST", "/graphql", origin=origin) == status
+    assert asked("GET", "/", origin=origin) == status
+
+
+@pytest.mark.parametrize(
+    ("site", "destination", "method", "status"),
+    [
+        ("same-origin", "empty", "POST", 200),
+        ("none", "document", "GET", 200),  # typed into the address bar
+        ("cross-site", "document", "GET", 200),  # a link
+        ("cross-site", "document", "POST", 403),  # a form
+        ("cross-site", "image", "GET", 403),
+        ("cross-site", "iframe", "GET", 403),
+        ("same-site", "script", "GET", 403),
+    ],
+)
+def test_what_a_browser_says_of_a_request_counts(site: str, destination: str, method: str, status: int) -> None:
+    assert asked(method, "/runs", sec_fetch_site=site, sec_fetch_dest=destination) == status
+
+
+def test_no_query_comes_in_an_address() -> None:
+    assert asked("GET", "/graphql?query=mutation{x}", accept="image/*") == 405
+    assert asked("GET", "/graphql", accept="text/html") == 200
+    assert asked("POST", "/graphql") == 200
+
+
+def test_a_websocket_of_another_sites_page_is_refused() -> None:
+    with CLIENT.websocket_connect("/graphql", headers={"host": OWN, "origin": f"http://{OWN}"}) as own:
+        assert own.receive_text() == "in"
+    for headers in ({"host": OWN, "origin": "http://evil.example"}, {"host": "evil.example"}):
+        with pytest.raises(WebSocketDenialResponse) as refused, CLIENT.websocket_connect("/graphql", headers=headers):
+            pass
+        assert refused.value.status_code in (400, 403)
+
+
+def test_dagsters_webserver_is_started_behind_the_door_and_its_daemon_as_it_is() -> None:
+    assert with_door(["py", "-m", "dagster_webserver", "--port", "1"]) == [
+        "py",
+        "-m",
+        MODULE,
+        "webserver",
+        "--port",
+        "1",
+    ]
+    assert with_door(["py", "-m", "dagster._daemon", "run"]) == ["py", "-m", "dagster._daemon", "run"]
+
+
+@pytest.fixture
+def open_server() -> Iterator[str]:
+    """A server that answers to any name, as Dagster's own does."""
+
+    class Anybody(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Anybody)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_ui_without_the_door_is_not_left_running(open_server: str) -> None:
+    with pytest.raises(CannotStart, match="answers to any name"):
+        dagster_ui._require_door(open_server)
+
+
+def test_ports_are_looked_for_on_the_address_that_is_bound() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.2", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert dagster_ui.free_port(port, "127.0.0.2") > port
+    with pytest.raises(CannotStart, match="no address of this machine"):
+        dagster_ui.free_port(3000, "203.0.113.7")
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:3000"), ("0.0.0.0", "http://127.0.0.1:3000"), ("::", "http://[::1]:3000"),
+        ("10.0.0.5", "http://10.0.0.5:3000"),
+    ],
+)  # fmt: skip
+def test_the_address_that_this_machine_reaches(host: str, address: str) -> None:
+    assert dagster_ui.local_address(host, 3000) == address
