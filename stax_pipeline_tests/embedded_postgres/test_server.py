@@ -40,7 +40,7 @@ USERS_ENVIRONMENT = {"PATH": os.defpath, "PYTHONPATH": f"{CHECKOUT}:{Path(psutil
 HOLD = """
 import sys, time
 from pathlib import Path
-from stax_pipeline.resources import embedded_postgres
+from stax_pipeline import embedded_postgres
 with embedded_postgres.running(Path(sys.argv[1])) as url:
     print(url, flush=True)
     sys.stdin.readline()
