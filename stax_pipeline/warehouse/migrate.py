@@ -124,7 +124,8 @@ def require_current(settings: Settings) -> None:
     known, found = known_revisions(), found_revision(settings)
     if found not in known:
         raise CannotStart(
-            f"The database was made by a newer stax (schema {found}): update this one (schema {known[0]})."
+            f"The database was made by a newer stax, or by one from before the first release (schema {found}): update "
+            f"this one (schema {known[0]}), or begin in a new STAX_HOME."
         )
     if found != known[0]:
         raise CannotStart(

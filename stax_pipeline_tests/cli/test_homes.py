@@ -20,10 +20,10 @@ from stax_pipeline.embedded_postgres import account
 from stax_pipeline.embedded_postgres.layout import Home, read_record
 from stax_pipeline.installation import homes
 from stax_pipeline.installation.settings import read_settings
-from stax_pipeline.warehouse.migrate import known_revisions
 from stax_pipeline.warehouse.roles import logins
 from stax_pipeline_tests.cli.support import Stax
 from stax_pipeline_tests.conftest import Installation, passable_home
+from stax_pipeline_tests.warehouse.next_schema import NEWER, OLDER, add_a_migration
 
 READS = [
     ("status",), ("status", "--json"), ("tenants",), ("sql", "select 1"), ("url",), ("verify",), ("prices",),
@@ -148,11 +148,14 @@ class TestReading:
     ) -> None:
         monkeypatch.setenv("STAX_HOME", str(copied))
         settings = read_settings()
-        head, older = known_revisions()[:2]
+        add_a_migration(copied.with_name("migrations"), monkeypatch)
         set_revision = "update stax.alembic_version set version_num = '{}' where version_num <> '{}'"
         with embedded_postgres.running(settings.postgres_home):
             engine = sa.create_engine(logins(settings).owner)
-            for revision, words in ((older, f"older schema ({older}) than this stax ({head})"), ("9999", "newer stax")):
+            for revision, words in (
+                (OLDER, f"older schema ({OLDER}) than this stax ({NEWER})"),
+                ("9999", "newer stax"),
+            ):
                 with engine.begin() as connection:
                     connection.exec_driver_sql(set_revision.format(revision, revision))
                 ended = stax("status")

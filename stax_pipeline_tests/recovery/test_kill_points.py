@@ -152,8 +152,11 @@ class TestMigration:
 
     @pytest.mark.usefixtures("fresh")
     def test_a_killed_migration_is_finished_by_the_next(self) -> None:
-        for nth in (1, 40, 200):
-            assert killed_at(Stage("alembic.ddl.impl:DefaultImpl._exec", nth=nth), "migrate")
+        for stage in (
+            *(Stage("alembic.ddl.impl:DefaultImpl._exec", nth=nth) for nth in (1, 40)),
+            *(Stage("sqlalchemy.engine.default:DefaultDialect.do_execute", nth=nth) for nth in (200, 600)),
+        ):
+            assert killed_at(stage, "migrate")
         settings = read_settings()
         upgrade(settings)
         engine = connect_engine(logins(settings).owner)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from stax_pipeline.pricing.prices import ListPrice, Usage, shipped_prices
 from stax_pipeline.pricing.prices.book import ALIASES, PriceBook
-from stax_pipeline.warehouse.migrations.views_0005 import view
 from stax_pipeline.warehouse.prices import record_prices
+from stax_pipeline.warehouse.views import view
 from stax_pipeline_tests.warehouse.views.conftest import DAY, Warehouse
 
 READ, WRITE_5M, WRITE_1H = (

@@ -1,8 +1,11 @@
-"""What a view consists of, and the columns that mean the same in every view."""
+"""What a view consists of, how it is made, and the columns that mean the same in every view."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+import sqlalchemy as sa
 
 ALIASES = """(values
     ('claude-opus-4-5', 'claude-opus-4-5-20251101'), ('claude-opus-4-1', 'claude-opus-4-1-20250805'),
@@ -47,16 +50,30 @@ COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A view by name; `columns` are the comments of those that `COLUMNS` does not say, or says otherwise here.
-
-    `replaces` is a view of an earlier migration to which columns are appended.
-    """
+    """A view by name; `columns` are the comments of those that `COLUMNS` does not say, or says otherwise here."""
 
     name: str
     comment: str
     query: str
     columns: dict[str, str] = field(default_factory=dict)
-    replaces: bool = False
 
     def comment_of(self, column: str) -> str:
         return self.columns.get(column) or COLUMNS[column]
+
+    def create(self, owner: sa.Connection, readers: Iterable[str]) -> None:
+        """Make the view, which runs with its reader's rights, commented, and let `readers` (quoted roles) select."""
+        owner.exec_driver_sql(f"create view stax.{self.name} with (security_invoker = true) as {_verbatim(self.query)}")
+        owner.exec_driver_sql(f"grant select on stax.{self.name} to {', '.join(readers)}")
+        _comment(owner, f"view stax.{self.name}", self.comment)
+        for column in sa.inspect(owner).get_columns(self.name, schema="stax"):
+            name = column["name"]
+            _comment(owner, f'column stax.{self.name}."{name}"', self.comment_of(name))
+
+
+def _comment(owner: sa.Connection, on: str, words: str) -> None:
+    owner.exec_driver_sql(_verbatim(f"comment on {on} is $c${words}$c$"))
+
+
+def _verbatim(statement: str) -> str:
+    """For a driver that takes `%` for a parameter."""
+    return statement.replace("%", "%%")

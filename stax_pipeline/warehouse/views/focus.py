@@ -1,11 +1,8 @@
-"""FOCUS 1.4, dataset Cost and Usage, as a view over `spend` and `commitments`; what each column means is docs/focus.md."""
+"""FOCUS 1.4, dataset Cost and Usage, over `spend` and `commitments`; what each column means is docs/focus.md."""
 
-from alembic import context, op
+from __future__ import annotations
 
-revision = "0006"
-down_revision = "0005"
-branch_labels = None
-depends_on = None
+from stax_pipeline.warehouse.views.view import View
 
 LINES = """
 select s.*, t.slug, t.name as tenant_name, t.organization_id,
@@ -151,23 +148,13 @@ cross join lateral (
 where c.superseded_at is null and f.fee is not null
 """
 
-VIEW = "focus_cost_and_usage"
-COMMENT = "FOCUS 1.4 Cost and Usage: spend under the names of the FinOps Open Cost and Usage Specification, and one Purchase row per commitment and month"
+_USAGE = ", ".join(f'{line} as "{name}"' for name, line, _, _ in COLUMNS)
+_FEE_ROWS = ", ".join(f'{fee} as "{name}"' for name, _, fee, _ in COLUMNS)
 
-
-def upgrade() -> None:
-    analyst, loader = (_quoted(context.config.attributes[name]) for name in ("analyst", "loader"))
-    usage = ", ".join(f'{line} as "{name}"' for name, line, _, _ in COLUMNS)
-    fees = ", ".join(f'{fee} as "{name}"' for name, _, fee, _ in COLUMNS)
-    op.execute(
-        f"create view stax.{VIEW} with (security_invoker = true) as "
-        f"select {usage} from ({SKU}) k union all select {fees} {FEES}"
-    )
-    op.execute(f"comment on view stax.{VIEW} is $c${COMMENT}$c$")
-    for name, _, _, comment in COLUMNS:
-        op.execute(f'comment on column stax.{VIEW}."{name}" is $c${comment}$c$')
-    op.execute(f"grant select on stax.{VIEW} to {analyst}, {loader}")
-
-
-def _quoted(role: str) -> str:
-    return '"' + role.replace('"', '""') + '"'
+FOCUS_COST_AND_USAGE = View(
+    "focus_cost_and_usage",
+    "FOCUS 1.4 Cost and Usage: spend under the names of the FinOps Open Cost and Usage Specification, and one Purchase "
+    "row per commitment and month",
+    f"select {_USAGE} from ({SKU}) k union all select {_FEE_ROWS} {FEES}",
+    {name: comment for name, _, _, comment in COLUMNS},
+)

@@ -1,0 +1,14 @@
+"""What people read: views with the reader's own rights, in which '' of the tables is NULL.
+
+Until the first release they are part of the one migration; from then on a changed view is a migration of its own.
+"""
+
+from stax_pipeline.warehouse.views.agreements import AGREEMENT_VIEWS
+from stax_pipeline.warehouse.views.focus import FOCUS_COST_AND_USAGE
+from stax_pipeline.warehouse.views.spending import SPENDING_VIEWS
+from stax_pipeline.warehouse.views.trust import TRUST_VIEWS
+from stax_pipeline.warehouse.views.view import View
+
+__all__ = ["VIEWS", "View"]
+
+VIEWS = (*SPENDING_VIEWS, *TRUST_VIEWS, *AGREEMENT_VIEWS, FOCUS_COST_AND_USAGE)
