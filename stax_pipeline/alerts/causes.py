@@ -27,10 +27,10 @@ class Kind(StrEnum):
 
     KEY_REJECTED = "key_rejected"
     TENANT_LATE = "tenant_late"
-    HELD_BACK = "held_back"
+    QUARANTINED = "quarantined"
     CHECK_FAILED = "check_failed"
     UNKNOWN_VALUE = "unknown_value"
-    ERROR_BAR = "error_bar"
+    PRICE_ACCURACY = "price_accuracy"
     SPEND_SPIKE = "spend_spike"
     DAY_RESTATED = "day_restated"
     INVOICE_DIFFERS = "invoice_differs"
@@ -70,7 +70,7 @@ def key_rejected(rows: Iterable[Rejected]) -> Iterator[Cause]:
         )  # fmt: skip
 
 
-class HeldBack(NamedTuple):
+class Quarantined(NamedTuple):
     tenant_id: UUID
     slug: str
     report: str
@@ -80,12 +80,12 @@ class HeldBack(NamedTuple):
     extracted_at: datetime
 
 
-def held_back(rows: Iterable[HeldBack]) -> Iterator[Cause]:
+def quarantined(rows: Iterable[Quarantined]) -> Iterator[Cause]:
     """Extractions that the unit guard or the shrink guard did not publish."""
     for row in rows:
         last = row.window_end - timedelta(days=1)
         yield Cause(
-            row.tenant_id, row.slug, Kind.HELD_BACK, row.report, row.window_start,
+            row.tenant_id, row.slug, Kind.QUARANTINED, row.report, row.window_start,
             f"The {row.report} of {row.window_start} to {last}, fetched {row.extracted_at:%Y-%m-%d %H:%M} UTC, is held "
             f"back and the rows before it stay: {row.error}.",
             next_step(row.slug, row.error),
@@ -103,9 +103,9 @@ class Late(NamedTuple):
 
 
 def tenant_late(rows: Iterable[Late], explained: Collection[Cause]) -> Iterator[Cause]:
-    """One cause per tenant; none where a rejected key, or the same report held back, is the cause already."""
+    """One cause per tenant; none where a rejected key, or the same report quarantined, is the cause already."""
     without_key = {cause.tenant_id for cause in explained if cause.kind is Kind.KEY_REJECTED}
-    held = {(cause.tenant_id, cause.subject) for cause in explained if cause.kind is Kind.HELD_BACK}
+    held = {(cause.tenant_id, cause.subject) for cause in explained if cause.kind is Kind.QUARANTINED}
     by_tenant: dict[tuple[UUID, str], list[Late]] = defaultdict(list)
     for row in rows:
         if row.tenant_id not in without_key and (row.tenant_id, row.report) not in held:

@@ -17,15 +17,15 @@ import sqlalchemy as sa
 
 from stax_pipeline.alerts.causes import (
     Cause,
-    HeldBack,
     Kind,
     Late,
     NewValue,
+    Quarantined,
     Rejected,
     Unpriced,
     check_failed,
-    held_back,
     key_rejected,
+    quarantined,
     tenant_late,
     unknown_values,
 )
@@ -35,8 +35,8 @@ from stax_pipeline.alerts.figures import (
     OffInvoice,
     Restated,
     day_restated,
-    error_bar_left,
     invoice_differs,
+    price_accuracy_left,
     spend_spikes,
 )
 from stax_pipeline.anthropic.fields import KNOWN_VALUES
@@ -51,7 +51,7 @@ Row = TypeVar("Row")
 RECENT_DAYS = 35  # as far back as data_is_fresh looks
 SPEND_DAYS = 64  # eight weeks before each day of the last one
 EVERY = frozenset(Kind)
-QUICK = frozenset({Kind.KEY_REJECTED, Kind.HELD_BACK, Kind.TENANT_LATE, Kind.CHECK_FAILED})
+QUICK = frozenset({Kind.KEY_REJECTED, Kind.QUARANTINED, Kind.TENANT_LATE, Kind.CHECK_FAILED})
 """Kinds that are cheap to judge; the others read weeks of rows of every tenant."""
 
 REJECTED = """
@@ -60,7 +60,7 @@ select t.tenant_id, t.slug,
 from stax.tenants t
 where t.status = 'key_rejected'
 """
-# What was held back stays so until a later extraction counts that reads again a day that was over then.
+# What was quarantined stays so until a later extraction counts that reads again a day that was over then.
 HELD = """
 select t.tenant_id, t.slug, e.report, e.error, e.window_start, e.window_end, e.extracted_at
 from stax.tenants t
@@ -115,10 +115,10 @@ left join spent s using (tenant_id, usage_date)
 join stax.tenants t using (tenant_id)
 where t.status <> 'disconnected'
 """
-# As far back as OFF_BAR: a day that was told as restated is not told as an error bar once that alert has expired.
+# As far back as OFF_BAR: a day that was told as restated is not told as inaccurate once that alert has expired.
 RESTATED = """
-select t.tenant_id, t.slug, r.usage_date, r.subject, r.seen_on, r.added, r.taken,
-       case r.subject when 'cost' then
+select t.tenant_id, t.slug, r.usage_date, r.kind, r.seen_on, r.added, r.taken,
+       case r.kind when 'cost' then
            (select coalesce(sum(amount_usd), 0) from stax.cost_lines l
             where l.tenant_id = r.tenant_id and l.usage_date = r.usage_date)
        else
@@ -127,15 +127,15 @@ select t.tenant_id, t.slug, r.usage_date, r.subject, r.seen_on, r.added, r.taken
             where l.tenant_id = r.tenant_id and l.usage_date = r.usage_date)
        end - r.net as before
 from (
-    select tenant_id, usage_date, subject, seen_on, coalesce(sum(change) filter (where change > 0), 0) as added,
+    select tenant_id, usage_date, kind, seen_on, coalesce(sum(change) filter (where change > 0), 0) as added,
            coalesce(-sum(change) filter (where change < 0), 0) as taken,
-           sum(sum(change)) over (partition by tenant_id, usage_date, subject) as net
-    from (select tenant_id, usage_date, subject, (seen_at at time zone 'UTC')::date as seen_on,
-                 case subject when 'cost' then difference_usd else difference_quantity end as change
+           sum(sum(change)) over (partition by tenant_id, usage_date, kind) as net
+    from (select tenant_id, usage_date, kind, (seen_at at time zone 'UTC')::date as seen_on,
+                 case kind when 'cost' then difference_usd else difference_quantity end as change
           from stax.restatements
           where seen_at >= :recent
-            and (subject = 'cost' or (subject = 'usage' and cost_type = 'tokens'))) changes
-    group by tenant_id, usage_date, subject, seen_on
+            and (kind = 'cost' or (kind = 'usage' and cost_type = 'tokens'))) changes
+    group by tenant_id, usage_date, kind, seen_on
 ) r
 join stax.tenants t using (tenant_id)
 where t.status <> 'disconnected'
@@ -208,13 +208,13 @@ def judge(
     words = {rule.name: rule.description for rule in RULES}
     judges: list[tuple[Kind, Callable[[], Iterable[Cause]]]] = [
         (Kind.KEY_REJECTED, lambda: key_rejected(facts.rows(REJECTED, Rejected))),
-        (Kind.HELD_BACK, lambda: held_back(facts.rows(HELD, HeldBack))),
+        (Kind.QUARANTINED, lambda: quarantined(facts.rows(HELD, Quarantined))),
         (Kind.TENANT_LATE, lambda: tenant_late(_late(connection, settings, now, tenants), judged.causes)),
         (Kind.CHECK_FAILED, lambda: check_failed(failed_checks, words, tenants)),
         (Kind.UNKNOWN_VALUE,
          lambda: unknown_values(facts.rows(UNPRICED, Unpriced), facts.rows(NEW_VALUES, NewValue))),
         (Kind.DAY_RESTATED, lambda: day_restated(facts.rows(RESTATED, Restated))),
-        (Kind.ERROR_BAR, lambda: error_bar_left(facts.rows(OFF_BAR, OffBar), judged.causes)),
+        (Kind.PRICE_ACCURACY, lambda: price_accuracy_left(facts.rows(OFF_BAR, OffBar), judged.causes)),
         (Kind.SPEND_SPIKE, lambda: spend_spikes(facts.rows(DAY_SPEND, DaySpend), now.date())),
         (Kind.INVOICE_DIFFERS, lambda: invoice_differs(facts.rows(OFF_INVOICE, OffInvoice))),
     ]  # fmt: skip

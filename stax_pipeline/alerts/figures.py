@@ -1,4 +1,4 @@
-"""Figures that operators must hear of: the error bar, spend spikes, restated days, invoices. Facts in, causes out.
+"""Figures that operators must hear of: price accuracy, spend spikes, restated days, invoices. Facts in, causes out.
 
 Belongs here: the thresholds and the words. Dollars are USD, days UTC.
 """
@@ -26,7 +26,7 @@ EVENT_DAYS = 7  # what has happened cannot be mended: it stays open this long af
 
 
 class OffBar(NamedTuple):
-    """A model and tier whose error bar left its range on a day; `cause` is that of `reconciliation`."""
+    """A model and tier whose price accuracy left its range on a day; `cause` is that of `reconciliation`."""
 
     tenant_id: UUID
     slug: str
@@ -50,7 +50,7 @@ OFF_BAR_ADVICE = {
 }
 
 
-def error_bar_left(rows: Iterable[OffBar], told: Collection[Cause]) -> Iterator[Cause]:
+def price_accuracy_left(rows: Iterable[OffBar], told: Collection[Cause]) -> Iterator[Cause]:
     """Priced ÷ reported outside the range that `price_book_matches_bill` allows: one cause per tenant and likely cause.
 
     None where a day's restatement is the likely cause and `told` already.
@@ -64,7 +64,7 @@ def error_bar_left(rows: Iterable[OffBar], told: Collection[Cause]) -> Iterator[
         days, last = {row.usage_date for row in off}, off[-1].usage_date
         on = f"on {last}" if len(days) == 1 else f"on {len(days)} days, the last {last}"
         yield Cause(
-            tenant_id, slug, Kind.ERROR_BAR, likely, last,
+            tenant_id, slug, Kind.PRICE_ACCURACY, likely, last,
             f"Tokens × price are outside 0.99 to 1.01 times the bill {on}: {_ratios(off)}. Likely cause: {likely}.",
             OFF_BAR_ADVICE[Likely(likely)].format(slug=slug),
         )  # fmt: skip

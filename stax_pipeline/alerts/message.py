@@ -21,10 +21,10 @@ SEVERITY = {kind: place for place, kind in enumerate(Kind)}
 TITLES = {
     "key_rejected": "admin key rejected",
     "tenant_late": "data is late",
-    "held_back": "data held back",
+    "quarantined": "data quarantined",
     "check_failed": "a check is in ERROR",
     "unknown_value": "something new without a price or a meaning",
-    "error_bar": "the price book does not match the bill",
+    "price_accuracy": "the price book does not match the bill",
     "spend_spike": "spend far above its usual",
     "day_restated": "a past day was restated",
     "invoice_differs": "an invoice differs",

@@ -59,9 +59,9 @@ def examined(
 
 def reached(connection: sa.Connection, about: About) -> dict[str, Any]:
     """How far the data of each of the run's tenants reaches, late or not, for the freshness checks."""
-    names = ["slug", "usage_data_through", "cost_data_through", "complete_through"]
+    names = ["tenant", "usage_data_through", "cost_data_through", "complete_through"]
     query = sa.text(
-        "select slug, usage_data_through, cost_data_through, complete_through from stax.freshness order by 2, 1"
+        "select tenant, usage_data_through, cost_data_through, complete_through from stax.freshness order by 2, 1"
     )
     rows = [row for row in connection.execute(query) if about.slugs is None or row.slug in about.slugs]
     return {"data_through": text_table(names, rows)}

@@ -8,7 +8,7 @@ from stax_pipeline.assets.normalized import cost_lines
 from stax_pipeline.assets.partitions import DAILY, SINGLE_RUN, window_of, window_of_check
 from stax_pipeline.assets.progress import progress
 from stax_pipeline.assets.raw import raw_analytics
-from stax_pipeline.assets.spend import ANALYTICS
+from stax_pipeline.assets.spend import SPEND
 from stax_pipeline.checks.raw_pages import set_aside_gaps
 from stax_pipeline.pipeline.publish_comparison import publish_comparison
 from stax_pipeline.resources.dagster import Lake, Warehouse
@@ -22,7 +22,7 @@ from stax_pipeline.warehouse import tables
     backfill_policy=SINGLE_RUN,
     kinds={"postgres"},
     metadata=table_metadata(tables.source_comparison),
-    **ANALYTICS,
+    **SPEND,
 )
 def source_comparison(
     context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake

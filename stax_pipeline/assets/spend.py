@@ -1,4 +1,4 @@
-"""Group `analytics`: prices, spend with the source of every figure, spend by key, and the error bar."""
+"""Group `spend`: prices, spend with the source of every figure, spend by key, and price accuracy."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -26,16 +26,16 @@ from stax_pipeline.resources.scope import InScope
 from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.prices import read_book, record_prices
 
-ANALYTICS: dict[str, Any] = {"group_name": "analytics", "owners": OWNERS, "tags": {"layer": "analytics"}}
+SPEND: dict[str, Any] = {"group_name": "spend", "owners": OWNERS, "tags": {"layer": "spend"}}
 DAILY_TABLE: dict[str, Any] = {
     "partitions_def": DAILY,
     "backfill_policy": SINGLE_RUN,
     "kinds": {"postgres", "parquet"},
-    **ANALYTICS,
+    **SPEND,
 }
 
 
-@dg.asset(kinds={"postgres"}, metadata=table_metadata(tables.list_prices), **ANALYTICS)
+@dg.asset(kinds={"postgres"}, metadata=table_metadata(tables.list_prices), **SPEND)
 def price_book(warehouse: Warehouse) -> dg.MaterializeResult:
     """List prices by date, model, token type, context window and speed, each with its source."""
     with warehouse.engine.begin() as connection:
@@ -94,7 +94,7 @@ def spend_by_key(
 def reconciliation(
     context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake
 ) -> dg.MaterializeResult:
-    """The error bar: standard and batch tokens priced by the code that prices Priority, beside what was reported."""
+    """Price accuracy: standard and batch tokens priced by the code that prices Priority, beside what was reported."""
     window = window_of(list(context.partition_keys))
     outcome = publish_reconciliation(books(warehouse, lake), scope.tenants, window, progress(context, "reconciling"))
     rebuild(warehouse.engine, lake.store, tables.reconciliation, window)

@@ -129,7 +129,7 @@ FOCUS_TIES_TO_SPEND = Rule(
     from s full join f using (tenant_id, usage_date) join stax.tenants t using (tenant_id)
     where coalesce(s.billed, 0) <> coalesce(f.billed, 0) or coalesce(s.effective, 0) <> coalesce(f.effective, 0)
     union all
-    select "x_TenantSlug", "x_UsageDate", 'price × quantity', "ListUnitPrice" * "PricingQuantity", "ListCost",
+    select "x_Tenant", "x_UsageDate", 'price × quantity', "ListUnitPrice" * "PricingQuantity", "ListCost",
            "ContractedUnitPrice" * "PricingQuantity", "ContractedCost"
     from stax.focus_cost_and_usage
     where {_FOCUS_DAYS}

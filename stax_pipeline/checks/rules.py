@@ -47,7 +47,7 @@ DATA_IS_FRESH = Rule(
     left join stax.coverage c using (tenant_id, report, usage_date)
     where c.state is distinct from 'complete'
     union all
-    select f.slug, 'usage_report', (:now at time zone 'UTC')::date, 'late'
+    select f.tenant, 'usage_report', (:now at time zone 'UTC')::date, 'late'
     from stax.freshness f
     join stax.tenants t using (tenant_id)
     where :refresh > 0 and t.created_at < :now - interval '60 minutes'
@@ -145,7 +145,7 @@ SPEND_IS_CURRENT = Rule(
     from held h full join built b using (tenant_id, usage_date) join stax.tenants t using (tenant_id)
     where (h.cost, h.usage) is distinct from (b.cost, b.usage)
     union
-    select slug, usage_date, null from stax.completeness where {WINDOW} and not spend_is_current
+    select tenant, usage_date, null from stax.completeness where {WINDOW} and not spend_is_current
     union
     select t.slug, b.usage_date, b.version
     from built b
@@ -166,7 +166,7 @@ SPEND_IS_CURRENT = Rule(
 RECONCILIATION_TIES_TO_COST_LINES = Rule(
     "reconciliation_ties_to_cost_lines",
     "reconciliation",
-    "Per tenant and day, the error bar holds the reported token dollars of standard and batch to the last digit, "
+    "Per tenant and day, price accuracy holds the reported token dollars of standard and batch to the last digit, "
     "credits apart.",
     ("tenant", "usage_date", "cost_lines_usd", "reconciliation_usd"),
     f"""
@@ -269,8 +269,8 @@ SOURCES_AGREE = Rule(
     "tenants that are read from both.",
     ("tenant", "usage_date", "reports_usd", "analytics_usd", "difference_usd", "difference_tokens"),
     f"""
-    select slug, usage_date, reports_usd, analytics_usd, difference_usd, difference_tokens
-    from stax.source_differences d join stax.tenants t using (slug)
+    select t.slug, usage_date, reports_usd, analytics_usd, difference_usd, difference_tokens
+    from stax.source_differences d join stax.tenants t using (tenant_id)
     where {WINDOW} and coalesce(t.source, :source) = 'both' and (difference_usd <> 0 or difference_tokens <> 0)
     order by 1, 2
     """,

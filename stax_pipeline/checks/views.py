@@ -73,7 +73,7 @@ INVOICES_MATCH = Rule(
     "days the run is about: an invoice comes when its month is over.",
     ("tenant", "month", "invoice_usd", "expected_usd", "difference_usd"),
     """
-    select slug, month, invoice_usd, expected_usd, difference_usd
+    select tenant, month, invoice_usd, expected_usd, difference_usd
     from stax.invoice_check
     where invoice_usd is not null and status = 'differs'
     order by 1, 2
@@ -141,7 +141,7 @@ RESTATEMENTS_TIE_TO_COST_LINES = Rule(
     with said as (
         select distinct on (tenant_id, usage_date, {_LINE}) tenant_id, usage_date, {_LINE}, new_usd
         from stax.restatements
-        where {WINDOW} and subject = 'cost'
+        where {WINDOW} and kind = 'cost'
         order by tenant_id, usage_date, {_LINE}, seen_at desc
     ),
     both_sides as (

@@ -33,75 +33,75 @@ class Sight(NamedTuple):
 SIGHTS = (
     Sight(
         """
-        select slug, commitment_id, max(model) as model, sum(fee_usd) as fee_usd,
+        select tenant, commitment_id, max(model) as model, sum(fee_usd) as fee_usd,
                sum(reconstructed_usd) as reconstructed_usd
         from stax.commitment_utilisation where period = 'day'
-        group by slug, commitment_id having sum(fee_usd) > 0 order by max(period_start) desc, slug limit 1
+        group by tenant, commitment_id having sum(fee_usd) > 0 order by max(period_start) desc, tenant limit 1
         """,
-        "A commitment: {slug} paid {fee_usd} USD on these days for Priority Tier capacity of {model} "
+        "A commitment: {tenant} paid {fee_usd} USD on these days for Priority Tier capacity of {model} "
         "({commitment_id}); the tokens that used it are worth {reconstructed_usd} at list price.",
         "commitments",
     ),
     Sight(
         """
-        select slug, usage_date, old_usd, new_usd, reasons from stax.restated_days
-        where subject = 'cost' order by last_seen_at desc, slug, usage_date limit 1
+        select tenant, usage_date, old_usd, new_usd, reasons from stax.restated_days
+        where kind = 'cost' order by last_seen_at desc, tenant, usage_date limit 1
         """,
-        "A restated day: the bill of {slug} for {usage_date} said {old_usd} USD when it was first read, and says "
+        "A restated day: the bill of {tenant} for {usage_date} said {old_usd} USD when it was first read, and says "
         "{new_usd} now. Both are kept, with the reason ({reasons}).",
         'sql "select usage_date, round(old_usd, 2) as old_usd, round(new_usd, 2) as new_usd, reasons '
-        "from stax.restated_days where slug = '{slug}' and subject = 'cost'\"",
+        "from stax.restated_days where tenant = '{tenant}' and kind = 'cost'\"",
     ),
     Sight(
         """
-        select slug, to_char(month, 'YYYY-MM') as month, invoice_usd, expected_usd, commitment_fee_usd
+        select tenant, to_char(month, 'YYYY-MM') as month, invoice_usd, expected_usd, commitment_fee_usd
         from stax.invoice_check
         where invoice_usd is not null and days_complete = days_in_month and status <> 'differs'
-        order by invoice_check.month desc, slug limit 1
+        order by invoice_check.month desc, tenant limit 1
         """,
-        "An invoice that matches: {slug} was invoiced {invoice_usd} USD for {month}, and {expected_usd} were expected: "
-        "what was billed, credits taken off, and {commitment_fee_usd} for its commitment.",
-        'sql "select slug, month, invoice_usd, round(expected_usd, 2) as expected_usd, status '
+        "An invoice that matches: {tenant} was invoiced {invoice_usd} USD for {month}, and {expected_usd} were "
+        "expected: what was billed, credits taken off, and {commitment_fee_usd} for its commitment.",
+        'sql "select tenant, month, invoice_usd, round(expected_usd, 2) as expected_usd, status '
         'from stax.invoice_check where invoice_usd is not null"',
     ),
     Sight(
         """
-        select slug, month as first_day, to_char(month, 'YYYY-MM') as month, invoice_usd, difference_usd,
+        select tenant, month as first_day, to_char(month, 'YYYY-MM') as month, invoice_usd, difference_usd,
                reconstructed_usd
         from stax.invoice_check
         where days_complete = days_in_month and status = 'differs' and difference_usd > 0
-        order by invoice_check.month desc, slug limit 1
+        order by invoice_check.month desc, tenant limit 1
         """,
-        "An invoice that does not: {slug} was invoiced {invoice_usd} USD for {month}, {difference_usd} more than "
+        "An invoice that does not: {tenant} was invoiced {invoice_usd} USD for {month}, {difference_usd} more than "
         "expected. Its Priority Tier use, which is in no cost report, is worth {reconstructed_usd}.",
         'sql "select kind, model, round(sum(usd), 2) as usd from stax.invoice_differences '
-        "where slug = '{slug}' and month = '{first_day}' group by 1, 2 order by 3 desc\"",
+        "where tenant = '{tenant}' and month = '{first_day}' group by 1, 2 order by 3 desc\"",
     ),
     Sight(
         """
-        select t.slug, s.usage_date, s.description, -sum(s.cost_usd) as credit_usd
+        select t.slug as tenant, s.usage_date, s.description, -sum(s.cost_usd) as credit_usd
         from stax.spend s join stax.tenants t using (tenant_id)
         where s.cost_source = 'reported' and s.cost_usd < 0
         group by t.slug, s.usage_date, s.description order by s.usage_date desc, t.slug limit 1
         """,
-        "A credit: {slug} got {credit_usd} USD back on {usage_date} ({description}). It is part of what was billed.",
+        "A credit: {tenant} got {credit_usd} USD back on {usage_date} ({description}). It is part of what was billed.",
         'sql "select usage_date, description, cost_usd from stax.spend join stax.tenants using (tenant_id) '
-        "where slug = '{slug}' and cost_usd < 0\"",
+        "where slug = '{tenant}' and cost_usd < 0\"",
     ),
     Sight(
         """
-        select slug, usage_date, coalesce((
+        select tenant, usage_date, coalesce((
             select sum(s.cost_usd) from stax.spend s
             where s.tenant_id = c.tenant_id and s.usage_date = c.usage_date and s.cost_source = 'usage-estimated'
         ), 0) as estimated_usd
         from stax.completeness c
         where cost_state = 'not reported yet'
-        order by usage_date desc, slug limit 1
+        order by usage_date desc, tenant limit 1
         """,
-        "A late day: {slug} has tokens for {usage_date}, and its cost is not reported yet. The day is estimated at "
+        "A late day: {tenant} has tokens for {usage_date}, and its cost is not reported yet. The day is estimated at "
         "{estimated_usd} USD, never taken for zero, and asked for again until its cost comes.",
         'sql "select usage_date, usage_state, cost_state from stax.completeness '
-        "where slug = '{slug}' order by 1 desc limit 3\"",
+        "where tenant = '{tenant}' order by 1 desc limit 3\"",
     ),
 )
 

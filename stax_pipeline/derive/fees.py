@@ -133,5 +133,5 @@ def _unused_line(
         price_book_version=version,
         commitment_id=commitment.commitment_id,
         burndown_units=units,
-        cost_lines=0,
+        cost_line_count=0,
     )

@@ -1,4 +1,4 @@
-"""The error bar: standard and batch usage priced by the code that prices Priority, beside what was billed for it.
+"""Price accuracy: standard and batch usage priced by the code that prices Priority, beside what was billed for it.
 
 Where the two differ by more than 1 %, the cause is named if the figures themselves can tell it.
 """
@@ -46,7 +46,7 @@ class Cause(StrEnum):
 
 
 class Cell(NamedTuple):
-    """What one row of the error bar is about; `model` is the dated id."""
+    """What one row of price accuracy is about; `model` is the dated id."""
 
     usage_date: date
     model: str
@@ -147,7 +147,7 @@ def _renamed(cells: Mapping[Cell, _Evidence]) -> set[Cell]:
 
 
 def cell_of(day: date, model: str, service_tier: str) -> Cell:
-    """The row of the error bar that a line of these dimensions belongs to."""
+    """The row of price accuracy that a line of these dimensions belongs to."""
     return Cell(day, dated_model(model), service_tier or "standard")
 
 

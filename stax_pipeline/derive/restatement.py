@@ -21,7 +21,7 @@ from stax_pipeline.domain.money import EXACT
 T = TypeVar("T")
 
 
-class Subject(StrEnum):
+class RestatementKind(StrEnum):
     COST = "cost"
     USAGE = "usage"
     PRICE = "price"
@@ -35,7 +35,7 @@ class Key(NamedTuple):
     """
 
     usage_date: date
-    subject: Subject
+    kind: RestatementKind
     workspace_id: str
     description: str
     cost_type: str
@@ -51,7 +51,7 @@ class Restatement(NamedTuple):
     """One changed figure: USD for cost and price, tokens or searches for usage; None where there was no line."""
 
     usage_date: date
-    subject: Subject
+    kind: RestatementKind
     workspace_id: str
     description: str
     cost_type: str
@@ -124,7 +124,7 @@ def _dollars(lines: Iterable[CostLine]) -> dict[Key, Decimal]:
     sums: dict[Key, Decimal] = defaultdict(Decimal)
     for line in lines:
         key = Key(
-            line.usage_date, Subject.COST, line.workspace_id, line.description, line.cost_type, line.token_type,
+            line.usage_date, RestatementKind.COST, line.workspace_id, line.description, line.cost_type, line.token_type,
             line.model, line.service_tier, line.context_window, line.inference_geo, "",
         )  # fmt: skip
         sums[key] = EXACT.add(sums[key], line.amount_usd)
@@ -136,7 +136,7 @@ def _counts(lines: Iterable[UsageLine]) -> dict[Key, int]:
     for line in lines:
         for cost_type, token_type, count in _meters(line):
             key = Key(
-                line.usage_date, Subject.USAGE, line.workspace_id, "", cost_type, token_type, line.model,
+                line.usage_date, RestatementKind.USAGE, line.workspace_id, "", cost_type, token_type, line.model,
                 line.service_tier, line.context_window, line.inference_geo, line.speed,
             )  # fmt: skip
             sums[key] += count
@@ -169,18 +169,18 @@ class Repricing(NamedTuple):
 def restated_prices(old: Iterable[SpendLine], new: Iterable[SpendLine], change: Repricing) -> list[Restatement]:
     """Dollars of the same usage and cost before and after new prices, rates or commitments."""
     why = f"under {change.words}, {change.old_version} → {change.new_version}"
-    return _restated_figures(old, new, Subject.PRICE, change.recorded_at, why)
+    return _restated_figures(old, new, RestatementKind.PRICE, change.recorded_at, why)
 
 
 def restated_dollars(old: Iterable[SpendLine], new: Iterable[SpendLine], recorded_at: datetime) -> list[Restatement]:
     """Dollars at the same prices and of the same cost before and after the usage changed."""
     return _restated_figures(
-        old, new, Subject.USAGE_DOLLARS, recorded_at, "of usage that changed at a later extraction"
+        old, new, RestatementKind.USAGE_DOLLARS, recorded_at, "of usage that changed at a later extraction"
     )
 
 
 def _restated_figures(
-    old: Iterable[SpendLine], new: Iterable[SpendLine], subject: Subject, recorded_at: datetime, why: str
+    old: Iterable[SpendLine], new: Iterable[SpendLine], kind: RestatementKind, recorded_at: datetime, why: str
 ) -> list[Restatement]:
     """Each figure of `spend` that moved is told by itself, so that the differences of one figure sum to its change;
     figures are never added to each other.
@@ -193,7 +193,7 @@ def _restated_figures(
             if _moved(then, now, figure):
                 found.append(
                     Restatement(
-                        *key._replace(subject=subject, description=figure), recorded_at,
+                        *key._replace(kind=kind, description=figure), recorded_at,
                         getattr(then, figure), getattr(now, figure), then.quantity, now.quantity,
                         f"{figure} {why}", None, None,
                     )
@@ -223,7 +223,7 @@ def _by_key(lines: Iterable[SpendLine]) -> dict[Key, _Figures]:
     found: dict[Key, _Figures] = {}
     for line in lines:
         key = Key(
-            line.usage_date, Subject.PRICE, line.workspace_id, "", line.cost_type, line.token_type, line.model,
+            line.usage_date, RestatementKind.PRICE, line.workspace_id, "", line.cost_type, line.token_type, line.model,
             line.service_tier, line.context_window, line.inference_geo, line.speed,
         )  # fmt: skip
         figures = _Figures(line.cost_usd, line.contracted_cost_usd, line.effective_cost_usd, line.quantity)

@@ -68,7 +68,7 @@ class SpendLine(NamedTuple):
     price_book_version: str
     commitment_id: str
     burndown_units: Decimal | None
-    cost_lines: int
+    cost_line_count: int
 
 
 def decide(tier: str, costs: list[CostLine], price: Decimal | None, settled: bool) -> tuple[CostSource, Decimal | None]:
@@ -180,7 +180,7 @@ def _token_line(
         price_book_version="",
         commitment_id="",
         burndown_units=burned(key.service_tier, key.token_type, key.inference_geo, quantity),
-        cost_lines=len(costs),
+        cost_line_count=len(costs),
     )
 
 
@@ -268,5 +268,5 @@ def _service_line(
         price_book_version="",
         commitment_id="",
         burndown_units=None,
-        cost_lines=len(costs),
+        cost_line_count=len(costs),
     )

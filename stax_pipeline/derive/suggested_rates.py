@@ -1,4 +1,4 @@
-"""Contract rates that the error bar speaks for: where bills lie below list price by one and the same share, every day.
+"""Contract rates that price accuracy speaks for: where bills lie below list price by one and the same share, every day.
 
 Evidence is a row of `reconciliation` (token dollars of a day, model and tier) that has a price, a bill of a dollar or
 more and no recorded rate. A price that steps where the report cannot see is evidence only where its bounds agree;

@@ -47,15 +47,15 @@ _QUERIES = {
     Dataset.FOCUS: (
         """select * from stax.focus_cost_and_usage
            where "x_UsageDate" >= :start and "x_UsageDate" < :end {tenant}
-           order by "x_UsageDate", "x_TenantSlug", "x_SpendLine" """,
+           order by "x_UsageDate", "x_Tenant", "x_SpendLine" """,
         """select * from stax.focus_cost_and_usage
            where "x_UsageDate" is null and "x_CostSource" = 'commitment-fee'
              and "BillingPeriodStart" >= cast(:start as timestamp) at time zone 'UTC'
              and "BillingPeriodStart" < cast(:end as timestamp) at time zone 'UTC' {tenant}
-           order by "BillingPeriodStart", "x_TenantSlug", "CommitmentDiscountId" """,
+           order by "BillingPeriodStart", "x_Tenant", "CommitmentDiscountId" """,
     ),
     Dataset.SPEND: (
-        f"""select s.usage_date, t.slug, s.tenant_id, s.line, w.name as workspace_name, {_SPEND}
+        f"""select s.usage_date, t.slug as tenant, s.tenant_id, s.line, w.name as workspace_name, {_SPEND}
             from stax.spend s join stax.tenants t using (tenant_id)
             left join stax.workspaces w using (tenant_id, workspace_id)
             where s.usage_date >= :start and s.usage_date < :end {{tenant}}
@@ -63,7 +63,7 @@ _QUERIES = {
     ),
     Dataset.USAGE: (
         """select * from stax.usage_tokens where usage_date >= :start and usage_date < :end {tenant}
-           order by usage_date, slug, workspace_id, model, service_tier, context_window, inference_geo, speed,
+           order by usage_date, tenant, workspace_id, model, service_tier, context_window, inference_geo, speed,
                     token_type""",
     ),
 }
@@ -137,7 +137,7 @@ def _as_of(
             for line in spend_as_of(archive, tenant, part, instant):
                 number[line.usage_date] += 1
                 known = line._asdict() | {
-                    "slug": tenant.slug,
+                    "tenant": tenant.slug,
                     "tenant_id": tenant.tenant_id,
                     "line": number[line.usage_date],
                     "workspace_name": workspaces.get(line.workspace_id),

@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from stax_pipeline.derive.reconciliation import Cell, Change, Reconciliation, cell_of, reconcile
-from stax_pipeline.derive.restatement import Restatement, Subject
+from stax_pipeline.derive.restatement import Restatement, RestatementKind
 from stax_pipeline.derive.spend import SpendLine
 from stax_pipeline.derive.split_by_key import KeySpend, spend_by_key
 from stax_pipeline.derive.terms import Terms, uses_by_day
@@ -99,7 +99,7 @@ def publish_spend_by_key(
 def publish_reconciliation(
     books: Books, tenants: Sequence[Tenant], window: Window, progress: Progress = no_progress
 ) -> Outcome:
-    """Rebuild the error bar."""
+    """Rebuild price accuracy."""
 
     def build(connection: sa.Connection, tenant: Tenant, part: Window) -> int:
         held = held_now(connection, tenant, part)
@@ -181,10 +181,10 @@ def _id(coverage: dict[date, Covered], day: date) -> UUID | None:
 
 
 def _restated(connection: sa.Connection, tenant: Tenant, part: Window) -> dict[Cell, list[Change]]:
-    """What later extractions changed in each row of the error bar, the newest first."""
+    """What later extractions changed in each row of price accuracy, the newest first."""
     found: dict[Cell, dict[datetime, list[Restatement]]] = defaultdict(lambda: defaultdict(list))
     for row in _rows(connection, tables.restatements, Restatement._fields, tenant, part):
-        if row.subject in (Subject.COST, Subject.USAGE) and row.cost_type == "tokens":
+        if row.kind in (RestatementKind.COST, RestatementKind.USAGE) and row.cost_type == "tokens":
             found[cell_of(row.usage_date, row.model, row.service_tier)][row.seen_at].append(Restatement(*row))
     return {cell: [_change(by_time[at]) for at in sorted(by_time, reverse=True)] for cell, by_time in found.items()}
 
@@ -197,7 +197,7 @@ def _change(rows: list[Restatement]) -> Change:
                   row.inference_geo, row.speed),
             int((row.new_quantity or 0) - (row.old_quantity or 0)),
         )
-        for row in rows if row.subject == Subject.USAGE
+        for row in rows if row.kind == RestatementKind.USAGE
     )  # fmt: skip
     return Change(usd, tokens)
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import sqlalchemy as sa
 
 from stax_pipeline.derive.cost_lines import CostLine
-from stax_pipeline.derive.restatement import Later, Restatement, Subject, restated_cost, restated_usage
+from stax_pipeline.derive.restatement import Later, Restatement, RestatementKind, restated_cost, restated_usage
 from stax_pipeline.derive.usage_lines import KeyUsageLine, UsageLine
 from stax_pipeline.domain.extraction import DataSource, Report, Window
 from stax_pipeline.lake.store import Lake
@@ -75,17 +75,17 @@ class _Kind(NamedTuple):
     """How a report is read back, compared with what it replaces, and into which tables its rows go."""
 
     report: Report
-    subject: Subject
+    restatements: RestatementKind
     read: Callable[[Lake, Extraction, list[date]], tuple[_Fresh, ...]]
     compare: Callable[[list[Any], list[Any], Later], list[Restatement]]
     into: tuple[tuple[sa.Table, tuple[str, ...]], ...]
 
 
 COST = _Kind(
-    Report.COST, Subject.COST, _costs, restated_cost, ((tables.cost_lines, CostLine._fields),),
+    Report.COST, RestatementKind.COST, _costs, restated_cost, ((tables.cost_lines, CostLine._fields),),
 )  # fmt: skip
 USAGE = _Kind(
-    Report.USAGE, Subject.USAGE, _usages, restated_usage,
+    Report.USAGE, RestatementKind.USAGE, _usages, restated_usage,
     ((tables.usage_lines, UsageLine._fields), (tables.usage_by_key, KeyUsageLine._fields)),
 )  # fmt: skip
 
@@ -138,7 +138,7 @@ def _replay(connection: sa.Connection, books: Books, tenant: Tenant, part: Windo
     covering = sorted(found.current.values(), key=lambda row: row.usage_date)
     cover(connection, tenant.tenant_id, kind.report, part.days, covering)
     mark_not_reported(connection, tenant, kind.report, part)
-    replace_restatements(connection, tenant.tenant_id, part.days, kind.subject, found.restated)
+    replace_restatements(connection, tenant.tenant_id, part.days, kind.restatements, found.restated)
     content = [
         TableRows(table, [*columns, "extraction_id"], _named(by_day, found.current))
         for (table, columns), by_day in zip(kind.into, found.rows, strict=True)
@@ -150,9 +150,9 @@ def _replay_dollars(connection: sa.Connection, books: Books, tenant: Tenant, par
     """What changed usage and changed prices restated, once more."""
     changes = [pair for known in builds_of(connection, tenant.tenant_id, part).values() for pair in pairwise(known)]
     found = dollar_restatements(Archive(connection, books.lake, books.settle), tenant, part, changes)
-    for subject in (Subject.USAGE_DOLLARS, Subject.PRICE):
-        of_subject = [row for row in found if row.subject == subject]
-        replace_restatements(connection, tenant.tenant_id, part.days, subject, of_subject)
+    for restated in (RestatementKind.USAGE_DOLLARS, RestatementKind.PRICE):
+        of_kind = [row for row in found if row.kind == restated]
+        replace_restatements(connection, tenant.tenant_id, part.days, restated, of_kind)
 
 
 def _go_through(

@@ -82,16 +82,16 @@ def import_invoice(engine: sa.Engine, tenant: Tenant, invoice: Invoice) -> Recor
 
 
 def suggested_rates(connection: sa.Connection, tenant: Tenant) -> list[Suggestion]:
-    """The rates that the tenant's error bar speaks for and that are not on record."""
-    return suggest(_error_bar(connection, tenant), agreements.read_rates(connection, tenant.tenant_id))
+    """The rates that the tenant's price accuracy speaks for and that are not on record."""
+    return suggest(_price_accuracy(connection, tenant), agreements.read_rates(connection, tenant.tenant_id))
 
 
 def contradicted_rates(connection: sa.Connection, tenant: Tenant) -> list[Contradiction]:
-    """The rates on record that the tenant's error bar speaks against."""
-    return contradicted(_error_bar(connection, tenant), agreements.read_rates(connection, tenant.tenant_id))
+    """The rates on record that the tenant's price accuracy speaks against."""
+    return contradicted(_price_accuracy(connection, tenant), agreements.read_rates(connection, tenant.tenant_id))
 
 
-def _error_bar(connection: sa.Connection, tenant: Tenant) -> list[Reconciliation]:
+def _price_accuracy(connection: sa.Connection, tenant: Tenant) -> list[Reconciliation]:
     columns = [reconciliation.c[name] for name in Reconciliation._fields]
     rows = connection.execute(sa.select(*columns).where(reconciliation.c.tenant_id == tenant.tenant_id))
     return [Reconciliation(*row) for row in rows]

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from stax_pipeline.derive.restatement import Restatement, Subject
+from stax_pipeline.derive.restatement import Restatement, RestatementKind
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.warehouse.copy import copy_in
 from stax_pipeline.warehouse.tables import restatements
@@ -26,7 +26,7 @@ def usage_changes(connection: sa.Connection, tenant_id: UUID, window: Window) ->
     query = (
         sa.select(table.c.usage_date, table.c.seen_at)
         .where(
-            table.c.tenant_id == tenant_id, table.c.subject == Subject.USAGE,
+            table.c.tenant_id == tenant_id, table.c.kind == RestatementKind.USAGE,
             table.c.usage_date >= window.start, table.c.usage_date < window.end,
         )
         .distinct()
@@ -38,13 +38,13 @@ def usage_changes(connection: sa.Connection, tenant_id: UUID, window: Window) ->
 
 
 def replace_restatements(
-    connection: sa.Connection, tenant_id: UUID, days: Sequence[date], subject: Subject, rows: Iterable[Restatement]
+    connection: sa.Connection, tenant_id: UUID, days: Sequence[date], kind: RestatementKind, rows: Iterable[Restatement]
 ) -> int:
-    """Make the tenant's `days` hold exactly these restatements of `subject`."""
+    """Make the tenant's `days` hold exactly these restatements of `kind`."""
     table = restatements
     connection.execute(
         table.delete().where(
-            table.c.tenant_id == tenant_id, table.c.subject == subject, table.c.usage_date == sa.func.any(list(days))
+            table.c.tenant_id == tenant_id, table.c.kind == kind, table.c.usage_date == sa.func.any(list(days))
         )
     )
     return add_restatements(connection, tenant_id, rows)

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 from stax_pipeline.alerts.causes import (
     Cause,
-    HeldBack,
     Kind,
     Late,
     NewValue,
+    Quarantined,
     Rejected,
     Unpriced,
     check_failed,
-    held_back,
     key_rejected,
+    quarantined,
     tenant_late,
     unknown_values,
 )
@@ -33,9 +33,9 @@ from stax_pipeline.alerts.figures import (
     OffInvoice,
     Restated,
     day_restated,
-    error_bar_left,
     invoice_differs,
     is_spike,
+    price_accuracy_left,
     spend_spikes,
     weekday_median,
 )
@@ -50,13 +50,13 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 def all_causes() -> Iterator[Cause]:
     """One of each kind."""
     yield from key_rejected([Rejected(ACME, "acme", NOON)])
-    yield from held_back(
-        [HeldBack(ACME, "acme", "cost_report", "unit mismatch: far apart", DAY, date(2026, 11, 22), NOON)]
+    yield from quarantined(
+        [Quarantined(ACME, "acme", "cost_report", "unit mismatch: far apart", DAY, date(2026, 11, 22), NOON)]
     )
     yield from tenant_late([Late(ACME, "acme", "cost_report", DAY, "missing")], [])
     yield from check_failed({"sums_tie": ["acme"]}, {"sums_tie": "Sums tie."}, {"acme": ACME})
     yield from unknown_values([Unpriced(ACME, "acme", "claude-next", "standard", "tokens", "global", DAY, DAY)], [])
-    yield from error_bar_left([off("claude-next", "unexplained")], [])
+    yield from price_accuracy_left([off("claude-next", "unexplained")], [])
     yield from spend_spikes(history(usual="100", today="301"), NOON.date())
     yield from day_restated([Restated(ACME, "acme", DAY, "cost", DAY, Decimal(0), Decimal(2), Decimal(100))])
     yield from invoice_differs([OffInvoice(ACME, "acme", date(2026, 10, 1), Decimal(90), Decimal(100))])
@@ -101,11 +101,11 @@ class TestLate:
         [found] = tenant_late([Late(ACME, "acme", "usage_report", DAY, "late")], [])
         assert found.what == "The usage_report of 2026-11-21 is behind its refresh."
 
-    def test_a_rejected_key_or_a_report_held_back_is_the_cause_already(self) -> None:
+    def test_a_rejected_key_or_a_report_quarantined_is_the_cause_already(self) -> None:
         rows = [Late(t, s, r, DAY, "missing") for t, s in ((ACME, "acme"), (GLOBEX, "globex")) for r in ("a", "b")]
         rejected = list(key_rejected([Rejected(ACME, "acme", None)]))
         assert [cause.slug for cause in tenant_late(rows, rejected)] == ["globex"]
-        held = list(held_back([HeldBack(GLOBEX, "globex", "a", "shrunk: x", DAY, DAY, NOON)]))
+        held = list(quarantined([Quarantined(GLOBEX, "globex", "a", "shrunk: x", DAY, DAY, NOON)]))
         [acme, globex] = tenant_late(rows, held)
         assert "a and b" in acme.what
         assert globex.what.startswith("The b of")
@@ -139,16 +139,16 @@ class TestUnknown:
         assert len(found.subject) < 100
 
 
-class TestErrorBar:
+class TestPriceAccuracy:
     def test_one_likely_cause_is_one_cause_that_lists_the_models(self) -> None:
         rows = [off(f"m{n}", "contract discount", DAY - timedelta(days=d)) for n in range(2) for d in range(3)]
-        [found] = error_bar_left([*rows, off("m1", "contract discount", usage_ratio="1.25")], [])
+        [found] = price_accuracy_left([*rows, off("m1", "contract discount", usage_ratio="1.25")], [])
         assert (found.subject, found.day) == ("contract discount", DAY)
         assert "on 3 days, the last 2026-11-21: m0 (standard) 1.5000, m1 (standard) 1.2500. Likely" in found.what
         assert "`stax rates suggest acme`" in found.todo
 
     def test_many_models_are_counted(self) -> None:
-        [found] = error_bar_left([off(f"m{n:02}", "unexplained") for n in range(MODELS_NAMED + 3)], [])
+        [found] = price_accuracy_left([off(f"m{n:02}", "unexplained") for n in range(MODELS_NAMED + 3)], [])
         assert "m11 (standard) 1.5000 and 3 more." in found.what
 
     @pytest.mark.parametrize(
@@ -157,17 +157,19 @@ class TestErrorBar:
     )
     def test_every_likely_cause_has_its_own_advice(self, likely: Likely) -> None:
         others = {OFF_BAR_ADVICE[other] for other in OFF_BAR_ADVICE if other != likely}
-        [found] = error_bar_left([off("m", likely.value)], [])
+        [found] = price_accuracy_left([off("m", likely.value)], [])
         assert found.todo and found.todo not in others
 
     def test_a_restated_day_that_is_told_is_not_told_again(self) -> None:
         told = list(day_restated([Restated(ACME, "acme", DAY, "cost", DAY, Decimal(9), Decimal(0), Decimal(9))]))
         rows = [off(f"m{n}", "restated day") for n in range(6)]
-        assert list(error_bar_left(rows, told)) == []
+        assert list(price_accuracy_left(rows, told)) == []
         earlier = off("m0", "restated day", DAY - timedelta(days=1))
-        [found] = error_bar_left([*rows, earlier], told)
+        [found] = price_accuracy_left([*rows, earlier], told)
         assert found.day == DAY - timedelta(days=1)
-        assert [cause.subject for cause in error_bar_left([*rows, off("m9", "unexplained")], told)] == ["unexplained"]
+        assert [cause.subject for cause in price_accuracy_left([*rows, off("m9", "unexplained")], told)] == [
+            "unexplained"
+        ]
 
 
 class TestSpike:
@@ -241,7 +243,9 @@ def test_a_check_names_only_tenants_that_there_are() -> None:
 
 def test_a_shrunk_report_gives_one_command_and_a_changed_unit_none() -> None:
     shrunk = shrink_reason("acme", [DAY], {DAY: Decimal(9)}, {}, "dollars")
-    facts = [HeldBack(ACME, "acme", "cost_report", why, DAY, NOON.date(), NOON) for why in (shrunk, "unit mismatch: x")]
-    said = [cause.what + cause.todo for cause in held_back(facts)]
+    facts = [
+        Quarantined(ACME, "acme", "cost_report", why, DAY, NOON.date(), NOON) for why in (shrunk, "unit mismatch: x")
+    ]
+    said = [cause.what + cause.todo for cause in quarantined(facts)]
     assert [text.count("--accept-shrink") for text in said] == [1, 0]
     assert [text.count("with the Console") for text in said] == [1, 1]

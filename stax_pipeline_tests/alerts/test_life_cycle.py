@@ -97,10 +97,10 @@ def test_a_cause_that_returns_after_its_end_was_told_is_another_alert() -> None:
 
 def test_a_kind_that_could_not_be_judged_stays_as_it_is() -> None:
     operator = Operator()
-    operator.tick([cause(subject="x"), cause(kind=Kind.ERROR_BAR, subject="y")])
+    operator.tick([cause(subject="x"), cause(kind=Kind.PRICE_ACCURACY, subject="y")])
     for _ in range(20):
         operator.tick(judged=EVERY - {Kind.KEY_REJECTED})
-    assert operator.heard["webhook"] == [("new", "y"), ("new", "x"), ("gone", "y")]
+    assert operator.heard["webhook"] == [("new", "x"), ("new", "y"), ("gone", "y")]
     assert [alert.subject for alert in operator.kept] == ["x"]
 
 
@@ -269,9 +269,9 @@ class TestMessage:
         assert "\nand 1 more and 3 more gone of acme\n" in message.text
 
     def test_every_tenant_has_its_turn_and_the_worst_is_first(self) -> None:
-        causes = [cause(UUID(int=n), kind) for n in range(1, SHOWN) for kind in (Kind.SPEND_SPIKE, Kind.HELD_BACK)]
+        causes = [cause(UUID(int=n), kind) for n in range(1, SHOWN) for kind in (Kind.SPEND_SPIKE, Kind.QUARANTINED)]
         message = digest(Due(advance([], [*causes, cause(UUID(int=99))], EVERY, START), []))
-        assert [one["kind"] for one in message.new] == ["key_rejected", *["held_back"] * (SHOWN - 1)]
+        assert [one["kind"] for one in message.new] == ["key_rejected", *["quarantined"] * (SHOWN - 1)]
         assert len({one["tenant"] for one in message.new}) == SHOWN
 
     @given(st.lists(st.tuples(st.integers(1, 300), st.integers(1, 60), st.sampled_from(list(Kind)), st.booleans())))

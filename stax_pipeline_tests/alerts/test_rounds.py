@@ -201,19 +201,19 @@ def test_a_late_tenant_is_told_once_for_all_its_days_and_does_not_hide_the_other
     rig.all_done()
 
 
-def test_a_changed_unit_is_told_as_held_back_and_not_as_late_too(rig: Rig) -> None:
+def test_a_changed_unit_is_told_as_quarantined_and_not_as_late_too(rig: Rig) -> None:
     change(rig.made, COST, dollars())
     rig.made.clock.now += timedelta(days=1)
     sync(rig.made, Window(DAYS.start, DAYS.end + timedelta(days=1)))
     rig.round(after=timedelta(hours=2))
-    assert rig.told() == [("acme", "held_back", "cost_report")]
+    assert rig.told() == [("acme", "quarantined", "cost_report")]
     assert "unit mismatch" in rig.text()
     rig.all_done()
     rig.made.simulator.faults.clear()
     sync(rig.made, Window(DAYS.start, DAYS.end + timedelta(days=1)))
     rig.round()
     rig.round(after=QUIET)
-    assert rig.told("gone") == [("acme", "held_back", "cost_report")]
+    assert rig.told("gone") == [("acme", "quarantined", "cost_report")]
 
 
 def test_a_spend_spike_is_told_and_closes_by_itself_after_a_week(rig: Rig) -> None:
@@ -249,14 +249,14 @@ def copy_day(made: Installation, source: date, target: date) -> None:
         )  # fmt: skip
 
 
-def test_an_error_bar_that_left_its_range_is_told_by_likely_cause(rig: Rig) -> None:
+def test_an_price_accuracy_that_left_its_range_is_told_by_likely_cause(rig: Rig) -> None:
     execute(
         rig.made,
         "update stax.reconciliation set ratio = 1.25, cause = 'contract discount' where model = 'claude-opus-5-5'"
         " and service_tier = 'standard' and tenant_id = (select tenant_id from stax.tenants where slug = 'globex')",
     )
     rig.round()
-    assert rig.told() == [("globex", "error_bar", "contract discount")]
+    assert rig.told() == [("globex", "price_accuracy", "contract discount")]
     assert f"times the bill on 3 days, the last {LAST}: claude-opus-5-5 (standard) 1.2500." in rig.text()
 
 

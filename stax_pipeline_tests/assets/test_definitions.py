@@ -18,11 +18,11 @@ GRAPH = {
     "usage_lines": ("normalized", {"raw_usage_report"}, True),
     "usage_by_key": ("normalized", {"raw_usage_report"}, True),
     "organization": ("normalized", {"raw_organization"}, False),
-    "price_book": ("analytics", set(), False),
-    "spend": ("analytics", {"cost_lines", "usage_lines", "price_book"}, True),
-    "spend_by_key": ("analytics", {"spend", "usage_by_key"}, True),
-    "reconciliation": ("analytics", {"cost_lines", "usage_lines", "price_book"}, True),
-    "source_comparison": ("analytics", {"cost_lines", "usage_lines", "raw_analytics"}, True),
+    "price_book": ("spend", set(), False),
+    "spend": ("spend", {"cost_lines", "usage_lines", "price_book"}, True),
+    "spend_by_key": ("spend", {"spend", "usage_by_key"}, True),
+    "reconciliation": ("spend", {"cost_lines", "usage_lines", "price_book"}, True),
+    "source_comparison": ("spend", {"cost_lines", "usage_lines", "raw_analytics"}, True),
 }
 CHECKS = {
     "spend": {

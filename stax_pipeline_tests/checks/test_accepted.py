@@ -146,13 +146,13 @@ class TestAccepted:
 
     def test_an_accepted_finding_is_not_told_and_comes_back_when_it_is_withdrawn(self, made: Installation) -> None:
         assert self.days(made) == [FIRST, FIRST + timedelta(days=1), LAST]
-        assert Kind.ERROR_BAR in alerts(made)
+        assert Kind.PRICE_ACCURACY in alerts(made)
         accept(made.engine, tenant(made), Acceptance(CHECK, FIRST, None, "billed to the reseller"))
         assert (self.days(made), found(made).accepted) == ([], 3)
-        assert Kind.ERROR_BAR not in alerts(made)
+        assert Kind.PRICE_ACCURACY not in alerts(made)
         withdraw(made.engine, tenant(made), CHECK, FIRST)
         assert self.days(made) == [FIRST, FIRST + timedelta(days=1), LAST]
-        assert Kind.ERROR_BAR in alerts(made)
+        assert Kind.PRICE_ACCURACY in alerts(made)
         kept = query(made, "select note, superseded_at from stax.accepted_findings")
         assert [(row.note, row.superseded_at is None) for row in kept] == [("billed to the reseller", False)]
 
@@ -176,7 +176,7 @@ class TestAccepted:
         assert "price_book_matches_bill" in before
         accept(made.engine, tenant(made), Acceptance(CHECK, FIRST, None, "billed to the reseller"))
         assert broken(made) == before
-        assert Kind.ERROR_BAR in alerts(made)
+        assert Kind.PRICE_ACCURACY in alerts(made)
 
     @pytest.mark.parametrize("check", ["price_book_matches_bill", "no_such_check", ""])
     def test_no_other_finding_can_be_accepted(self, made: Installation, check: str) -> None:

@@ -107,13 +107,13 @@ SEEDS: list[tuple[Rule, str]] = [
     (views.COMMITMENTS_TIE_TO_FEE,
      "update stax.spend set commitment_id = 'unknown' where " + ONE.format("spend", "true")),
     (views.RESTATEMENTS_TIE_TO_COST_LINES,
-     "insert into stax.restatements (usage_date, tenant_id, subject, workspace_id, description, cost_type, token_type, "
+     "insert into stax.restatements (usage_date, tenant_id, kind, workspace_id, description, cost_type, token_type, "
      "model, service_tier, context_window, inference_geo, speed, seen_at, old_usd, new_usd, reason) "
      "select usage_date, tenant_id, 'cost', workspace_id, description, cost_type, token_type, model, service_tier, "
      "context_window, inference_geo, '', now(), 0, sum(amount_usd) + 0.000000000000000001, '' from stax.cost_lines "
      f"where {OF} group by 1, 2, 4, 5, 6, 7, 8, 9, 10, 11 limit 1"),
     (views.RESTATEMENTS_TIE_TO_COST_LINES,
-     "insert into stax.restatements (usage_date, tenant_id, subject, workspace_id, description, cost_type, token_type, "
+     "insert into stax.restatements (usage_date, tenant_id, kind, workspace_id, description, cost_type, token_type, "
      "model, service_tier, context_window, inference_geo, speed, seen_at, old_usd, new_usd, reason) "
      f"select '{FIRST}', tenant_id, 'cost', 'gone', '', '', '', '', '', '', '', '', now(), 9, 8, '' from stax.tenants "
      "where slug = 'acme'"),

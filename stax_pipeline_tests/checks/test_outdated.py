@@ -99,7 +99,7 @@ class TestPricesBeforeAnythingWasShown:
         sync(made, window, reports=[])
         found = query(
             made,
-            "select distinct usage_date, description from stax.restatements where subject = 'price' and"
+            "select distinct usage_date, description from stax.restatements where kind = 'price' and"
             " usage_date >= :d order by 1",
             d=DAYS.end,
         )
@@ -126,8 +126,8 @@ class TestOutOfSpace:
         assert set(outcome.failures) == {"acme"}
 
 
-class TestStaleErrorBar:
-    def test_a_run_killed_before_the_error_bar_is_seen_by_a_check(self, made: Installation) -> None:
+class TestStalePriceAccuracy:
+    def test_a_run_killed_before_the_price_accuracy_is_seen_by_a_check(self, made: Installation) -> None:
         change(made, COST, on(FIRST, times("0.6")))
         made.clock.now += timedelta(minutes=10)
         with made.engine.connect() as connection:
@@ -139,7 +139,7 @@ class TestStaleErrorBar:
         publish_reports.publish_usage(stores, tenants, DAYS)
         publish_reports.publish_cost(stores, tenants, DAYS)
         publish_spend(books, tenants, DAYS)
-        publish_spend_by_key(books, tenants, DAYS)  # killed here: the error bar still speaks of the old bill
+        publish_spend_by_key(books, tenants, DAYS)  # killed here: price accuracy still speaks of the old bill
         now = made.clock.now
         with made.engine.connect() as connection:
             findings = [f.rule.name for f in examine_all(connection, DAYS, now, made.settings) if not f.holds]
@@ -175,7 +175,7 @@ class TestVanishedUnderNewTerms:
             assert sync(made).failures == {}
         found = query(
             made,
-            "select count(*) as n from stax.restatements where subject = 'price' and new_usd is null and"
+            "select count(*) as n from stax.restatements where kind = 'price' and new_usd is null and"
             " old_usd is not null",
         )
         assert found[0].n == 0

@@ -182,7 +182,7 @@ class TestFees:
 class TestRestatements:
     def test_the_last_change_counts(self, made: Installation, admin: sa.Connection) -> None:
         add = f"""
-            insert into stax.restatements (usage_date, tenant_id, subject, {COST_DIMENSIONS}, speed, seen_at, old_usd,
+            insert into stax.restatements (usage_date, tenant_id, kind, {COST_DIMENSIONS}, speed, seen_at, old_usd,
                                            new_usd, reason)
             select usage_date, tenant_id, 'cost', {COST_DIMENSIONS}, '', now() + :hours * interval '1 hour', 0,
                    sum(amount_usd) + :off, ''
@@ -195,7 +195,7 @@ class TestRestatements:
 
     def test_what_is_gone_is_zero(self, made: Installation, admin: sa.Connection) -> None:
         admin.exec_driver_sql(
-            f"insert into stax.restatements (usage_date, tenant_id, subject, {COST_DIMENSIONS}, speed, seen_at, "
+            f"insert into stax.restatements (usage_date, tenant_id, kind, {COST_DIMENSIONS}, speed, seen_at, "
             f"old_usd, new_usd, reason) values ('{FIRST}', {ACME}, 'cost', 'gone', {', '.join(['%s'] * 7)}, '', "
             "now(), 9, 0, 'vanished')",
             ("",) * 7,
@@ -212,7 +212,7 @@ def bear(connection: sa.Connection, day: date, usd: Decimal) -> None:
     columns = (
         "usage_date, tenant_id, line, workspace_id, model, cost_type, token_type, service_tier, context_window, "
         "inference_geo, speed, description, unit, cost_source, cost_usd, effective_cost_usd, pricing_unit, "
-        "price_source, price_book_version, commitment_id, cost_lines"
+        "price_source, price_book_version, commitment_id, cost_line_count"
     )
     connection.execute(
         sa.text(f"insert into stax.spend ({columns}) values (:day, {ACME}, 1000000, '', 'm', 'tokens', "

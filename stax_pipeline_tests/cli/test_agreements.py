@@ -98,7 +98,7 @@ def test_a_wrong_row_is_withdrawn_and_what_follows_is_said(stax: Stax) -> None:
     assert stax("prices", "withdraw", "claude-opus-6", "2026-02-30").code == 2
 
 
-def error_bar(engine: sa.Engine, tenant: Tenant, discount: str) -> None:
+def price_accuracy(engine: sa.Engine, tenant: Tenant, discount: str) -> None:
     with engine.begin() as connection:
         for day in range(6):
             connection.execute(
@@ -116,7 +116,7 @@ def test_what_is_suggested_can_be_imported_and_is_not_suggested_again(
     stax: Stax, engine: sa.Engine, acme: Tenant, tmp_path: Path
 ) -> None:
     assert "No steady discount" in stax("rates", "suggest").err
-    error_bar(engine, acme, "0.1")
+    price_accuracy(engine, acme, "0.1")
     ended = stax("rates", "suggest", "acme")
     assert ended.out.splitlines()[1:] == ["acme,claude-*,*,*,2026-10-01,,0.1,"]
     assert "1.1111" in ended.err
@@ -140,7 +140,7 @@ def test_what_is_suggested_can_be_imported_and_is_not_suggested_again(
 def test_a_recorded_rate_that_the_bills_contradict_is_named_with_its_evidence(
     stax: Stax, engine: sa.Engine, acme: Tenant
 ) -> None:
-    error_bar(engine, acme, "0")
+    price_accuracy(engine, acme, "0")
     rates = "tenant,model_pattern,service_tier,token_type,effective_from,discount\n"
     rates += "acme,claude-opus-*,*,*,2026-10-01,0.125\n"
     assert stax("rates", "import", "-", typed=rates).code == 0
@@ -204,7 +204,7 @@ def test_notes_speak_of_the_whole_month(stax: Stax, engine: sa.Engine, acme: Ten
                 "reconciliation", usage_date=day, model="off", service_tier="batch", priced_usd="10",
                 priced_low_usd="10", priced_high_usd="10", reported_usd=usd, cause="contract discount",
             )  # fmt: skip
-            held.add("restatements", subject="cost", usage_date=day, old_usd="4", new_usd="1", model="b")
+            held.add("restatements", kind="cost", usage_date=day, old_usd="4", new_usd="1", model="b")
     shown = stax("invoice", "acme", "2026-10", "1").out
     assert "43 tokens, list price of what was never billed" in shown
     assert "batch, priced ÷ reported 2.000000, contract discount" in shown

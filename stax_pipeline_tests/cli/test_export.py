@@ -28,7 +28,7 @@ values ('{TENANT}', 'usage_report', '2026-10-31', '{TENANT}', now(), now(), true
 insert into stax.spend (usage_date, tenant_id, line, workspace_id, model, cost_type, token_type, service_tier,
     context_window, inference_geo, speed, description, quantity, unit, cost_source, cost_usd, effective_cost_usd,
     list_cost_usd, contracted_cost_usd, list_unit_price_usd, contracted_unit_price_usd, pricing_quantity, pricing_unit,
-    price_source, price_book_version, commitment_id, cost_lines)
+    price_source, price_book_version, commitment_id, cost_line_count)
 values ('2026-10-31', '{TENANT}', 1, 'default', 'claude-opus-5-5', 'tokens', 'output_tokens', 'standard', '0-200k',
     'global', 'standard', '', 4000000, 'tokens', 'reported', 100, 100, 100, 100, 25, 25, 4, '1M tokens', '', '', '', 1);
 """
@@ -61,7 +61,7 @@ class TestFiles:
         ended = stax("export", "spend", *options)
         assert ended.code == 0
         [row] = csv.DictReader(io.StringIO(ended.out))
-        assert (row["slug"], row["cost_usd"], row["quantity"]) == ("acme", "100.0", "4000000")
+        assert (row["tenant"], row["cost_usd"], row["quantity"]) == ("acme", "100.0", "4000000")
 
     def test_an_existing_file_is_replaced(self, stax: Stax, tmp_path: Path) -> None:
         target = tmp_path / "spend.csv"

@@ -95,14 +95,14 @@ def test_a_bill_in_the_right_unit_is_published() -> None:
     assert unit_fault([cost("4")], [usage(MILLION)], terms()) is None
 
 
-def test_dollars_where_cents_were_meant_are_held_back() -> None:
+def test_dollars_where_cents_were_meant_are_quarantined() -> None:
     fault = unit_fault([cost("400")], [usage(MILLION * 100)], terms())
     assert fault is None
     fault = unit_fault([cost("4")], [usage(MILLION * 100)], terms())
     assert fault == "unit mismatch: tokens × price say $400.00, the cost report says $4.00"
 
 
-def test_cents_where_dollars_were_meant_are_held_back() -> None:
+def test_cents_where_dollars_were_meant_are_quarantined() -> None:
     fault = unit_fault([cost("400")], [usage(MILLION)], terms())
     assert fault == "unit mismatch: tokens × price say $4.00, the cost report says $400.00"
 

@@ -1,4 +1,4 @@
-"""The error bar: what the price book says beside what was billed, and the cause of a gap."""
+"""Price accuracy: what the price book says beside what was billed, and the cause of a gap."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_an_unbilled_model_shows_beside_a_billed_one() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"model": ""}, {"token_type": ""}])
-def test_a_credit_of_cost_type_tokens_is_no_part_of_the_error_bar(changes: dict[str, str]) -> None:
+def test_a_credit_of_cost_type_tokens_is_no_part_of_the_price_accuracy(changes: dict[str, str]) -> None:
     [found] = rows(cost("4"), usage(MILLION), cost("-3")._replace(**changes))
     assert (found.model, found.reported_usd, found.ratio, found.cause) == (OPUS, 4, 1, "")
 

@@ -88,7 +88,7 @@ def test_first_match_wins(tier: str, billed: bool, priced: bool, settled: bool, 
 def test_reported_dollars_are_exact_and_meet_their_tokens() -> None:
     line = one(cost("3.999999999999999999", description="Input"), usage(MILLION), settled=SETTLED)
     assert (line.cost_source, line.cost_usd) == ("reported", Decimal("3.999999999999999999"))
-    assert (line.quantity, line.unit, line.cost_lines, line.description) == (MILLION, "tokens", 1, "Input")
+    assert (line.quantity, line.unit, line.cost_line_count, line.description) == (MILLION, "tokens", 1, "Input")
     assert (line.list_cost_usd, line.list_unit_price_usd, line.pricing_quantity) == (4, 4, 1)
     assert line.effective_cost_usd == line.cost_usd
     assert (line.usage_date, line.workspace_id, line.model, line.token_type) == (DAY, "default", OPUS, INPUT)
@@ -185,7 +185,12 @@ def test_us_does_not_meet_global() -> None:
 
 def test_several_cost_lines_of_one_key_make_one_line() -> None:
     line = one(cost("1", description="b"), cost("2", description="a"), cost("-0.5", description="a"), usage(MILLION))
-    assert (line.cost_usd, line.cost_lines, line.description, line.quantity) == (Decimal("2.5"), 3, "a; b", MILLION)
+    assert (line.cost_usd, line.cost_line_count, line.description, line.quantity) == (
+        Decimal("2.5"),
+        3,
+        "a; b",
+        MILLION,
+    )
 
 
 def test_speeds_are_summed_priced_apart_and_shown_as_mixed() -> None:
@@ -262,7 +267,7 @@ def test_web_searches_without_cost_are_estimated_then_unbilled() -> None:
 def test_what_is_sold_without_a_count_is_cost_only(cost_type: str) -> None:
     same = cost("1", "", cost_type=cost_type, model="m", description="Service")
     line = one(same, same._replace(amount_usd=Decimal(2), occurrence=2))
-    assert (line.cost_source, line.cost_usd, line.cost_lines) == ("reported", 3, 2)
+    assert (line.cost_source, line.cost_usd, line.cost_line_count) == ("reported", 3, 2)
     assert (line.quantity, line.list_cost_usd, line.model, line.description) == (None, None, "m", "Service")
 
 

@@ -32,12 +32,12 @@ def test_every_cent_lands_exactly_once(
         billed[bill.usage_date, bill.workspace_id] += Fraction(bill.amount_usd)
     reported: dict[tuple[date, str], Fraction] = defaultdict(Fraction)
     for line in lines:
-        assert (line.cost_lines > 0) == (line.cost_source == "reported")
+        assert (line.cost_line_count > 0) == (line.cost_source == "reported")
         if line.cost_source == "reported":
             assert line.cost_usd is not None
             reported[line.usage_date, line.workspace_id] += Fraction(line.cost_usd)
     assert reported == billed
-    assert sum(line.cost_lines for line in lines) == len(costs)
+    assert sum(line.cost_line_count for line in lines) == len(costs)
 
 
 @settings(max_examples=80, deadline=None)

@@ -1,4 +1,4 @@
-"""Contract rates proposed from the error bar: the widest that no evidence objects to, and none without a steady one."""
+"""Contract rates proposed from price accuracy: the widest that no evidence objects to, none without a steady one."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ class TestSums:
             "join stax.tenants using (tenant_id) where slug = :slug",
             slug=slug,
         )
-        used = [row for row in focus if row["x_TenantSlug"] == slug and row["ChargeCategory"] != "Purchase"]
+        used = [row for row in focus if row["x_Tenant"] == slug and row["ChargeCategory"] != "Purchase"]
         assert sum(row["BilledCost"] for row in used) == billed
         assert sum(row["EffectiveCost"] for row in used) == effective
 
@@ -290,12 +290,12 @@ class TestFiles:
                 names = next(csv.reader(file))
         else:
             names = pq.read_schema(target).names
-        assert set(names) == columns | {"slug"} | ({"workspace_name"} if dataset is Dataset.SPEND else set())
+        assert set(names) == columns | {"tenant"} | ({"workspace_name"} if dataset is Dataset.SPEND else set())
 
     def test_one_tenant_and_one_month(self, made: Installation) -> None:
         with made.engine.connect() as connection:
             globex = get_tenant(connection, "globex")
-        for dataset, name in ((Dataset.FOCUS, "x_TenantSlug"), (Dataset.SPEND, "slug"), (Dataset.USAGE, "slug")):
+        for dataset, name in ((Dataset.FOCUS, "x_Tenant"), (Dataset.SPEND, "tenant"), (Dataset.USAGE, "tenant")):
             assert {row[name] for row in rows(made, Wanted(dataset, globex, MONTH))} == {"globex"}
             with pytest.raises(WrongUse, match=rf"no {dataset} of tenant globex in 2026-10\. Days held: {FIRST} to"):
                 rows(made, Wanted(dataset, globex, Window(date(2026, 10, 1), date(2026, 11, 1))))

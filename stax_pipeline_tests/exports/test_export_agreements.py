@@ -65,7 +65,7 @@ def test_everything_ties(made: Installation) -> None:
     assert sum(row["BilledCost"] for row in of_fee) == sum(row["EffectiveCost"] for row in of_fee) > 0
     assert {row["CommitmentDiscountStatus"] for row in of_fee} == {"Used", "Unused", None}
     fast = [row for row in found if row["x_Model"] == "claude-opus-5" and (row["SkuPriceDetails"] or {}).get("x_Speed")
-            == "fast" and row["x_TenantSlug"] == "acme"]  # fmt: skip
+            == "fast" and row["x_Tenant"] == "acme"]  # fmt: skip
     assert {row["ContractedUnitPrice"] for row in fast if row["x_TokenType"] == "output_tokens"} == {Decimal("17.5")}
     assert all(row["ContractedCost"] < row["ListCost"] for row in fast if row["x_TokenType"] == "uncached_input_tokens")
     unlisted = {(row.tenant_id, row.usage_date, row.line) for row in query(
@@ -101,7 +101,7 @@ class TestAsOf:
 
         def plain(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
             kept = [{name: row[name] for name in row if name not in (*unknown, *altered)} for row in found]
-            return sorted(kept, key=lambda row: (row["slug"], row["usage_date"], row["line"]))
+            return sorted(kept, key=lambda row: (row["tenant"], row["usage_date"], row["line"]))
 
         assert plain(shown) == plain(stored)
 

@@ -27,7 +27,7 @@ from stax_pipeline_tests.pipeline.support import (
 
 @pytest.fixture(scope="module")
 def by_reports(stax_home: Path) -> dict[str, Any]:
-    """What the reports give: tables, dollars, Priority, error bar."""
+    """What the reports give: tables, dollars, Priority, price accuracy."""
     with reading(stax_home, "reports") as made:
         assert not sync(made).failures
         return figures(made)

@@ -104,7 +104,7 @@ class TestAgainstTheTruth:
         assert keys - {"", "unattributed"} <= listed
         assert len(keys & listed) >= 2
 
-    def test_the_error_bar_is_one_where_nothing_was_negotiated(self, synced: Installation) -> None:
+    def test_the_price_accuracy_is_one_where_nothing_was_negotiated(self, synced: Installation) -> None:
         ratios = {row.ratio for row in query(synced, "select ratio from stax.reconciliation where reported_usd > 0")}
         assert ratios == {Decimal(1)}
 

@@ -137,7 +137,7 @@ class TestFastReading:
         assert {row.speed for row in speeds if row.slug == "acme"} == {""}
         assert {row.speed for row in speeds if row.slug == "globex"} == {"standard", "fast"}
         assert usd_by_day(made, "acme", "reported") == true_usd(made, "acme", DAYS.days[:-1])
-        assert {r.speed for r in query(made, "select speed from stax.usage_tokens where slug = 'acme'")} == {None}
+        assert {r.speed for r in query(made, "select speed from stax.usage_tokens where tenant = 'acme'")} == {None}
 
     def test_another_status_than_400_stops_the_tenant(self, made: Installation) -> None:
         made.simulator.faults.add(faults.status(404), key=made.simulator.keys["acme"], path=USAGE, nth=2)
@@ -179,7 +179,7 @@ class TestMissingCost:
             ran = sync(made)
             assert ran.failures == {}
             assert ran.findings == [f"cost missing for {FIRST}: not settled, the tokens are estimated until it comes"]
-            found = query(made, "select slug, usage_date from stax.completeness where settled order by 1, 2")
+            found = query(made, "select tenant, usage_date from stax.completeness where settled order by 1, 2")
             assert [tuple(row) for row in found] == [("acme", FIRST), ("acme", empty), ("globex", empty)]
             assert FIRST in usd_by_day(made, "globex", "usage-estimated")
 

@@ -75,12 +75,12 @@ def replayed(made: Installation) -> list[Outcome]:
     return list(replay(books, made.settings.source, tenants, DAYS, lambda stage, unit="tenant-days": no_progress))
 
 
-def restated(made: Installation, subject: str) -> list[Any]:
+def restated(made: Installation, kind: str) -> list[Any]:
     return query(
         made,
-        "select * from stax.restatements join stax.tenants using (tenant_id) where subject = :subject"
+        "select * from stax.restatements join stax.tenants using (tenant_id) where kind = :kind"
         " order by usage_date, seen_at, token_type",
-        subject=subject,
+        kind=kind,
     )
 
 
@@ -204,7 +204,7 @@ class TestRestatements:
         after = usd_by_day(made, "acme", "priority-reconstructed")[FIRST]
         assert before < after < 2 * before
         [found] = query(made, RESTATED, day=FIRST)
-        assert (found.subject, found.old_usd, found.new_usd) == ("price and usage-dollars", before, after)
+        assert (found.kind, found.old_usd, found.new_usd) == ("price and usage-dollars", before, after)
         assert (found.usage_difference_usd, found.price_difference_usd) == (before, after - 2 * before)
         assert found.difference_usd == after - before
 
@@ -213,7 +213,7 @@ class TestRestatements:
         change(made, USAGE, on(FIRST, times("2")))
         again(made)
         [found] = query(made, RESTATED, day=FIRST)
-        assert (found.subject, found.old_usd, found.new_usd) == ("usage-dollars", before, 2 * before)
+        assert (found.kind, found.old_usd, found.new_usd) == ("usage-dollars", before, 2 * before)
         assert (found.usage_difference_usd, found.price_difference_usd) == (before, 0)
         again(made)
         assert query(made, RESTATED, day=FIRST) == [found]
@@ -255,7 +255,7 @@ class TestRestatements:
 
 
 RESTATED = (
-    "select * from stax.restated_days where slug = 'acme' and figure = 'cost_usd' and usage_date = :day"
+    "select * from stax.restated_days where tenant = 'acme' and measure = 'cost_usd' and usage_date = :day"
 )  # fmt: skip
 
 
@@ -384,7 +384,7 @@ class TestReplay:
     def test_everything_thrown_away_comes_back(self, made: Installation) -> None:
         eventful(made)
         before = content(made)
-        assert {row.subject for row in query(made, "select distinct subject from stax.restatements")} == {
+        assert {row.kind for row in query(made, "select distinct kind from stax.restatements")} == {
             "cost", "usage", "price", "usage-dollars",
         }  # fmt: skip
         assert query(made, "select 1 from stax.spend where cost_source = 'commitment-unused'")

@@ -82,7 +82,7 @@ def refuse(made: Installation, report: Report, when: When) -> None:
 
 def states(made: Installation, report: Report) -> dict[date, str]:
     column = "cost_state" if report is Report.COST else "usage_state"
-    found = query(made, f"select usage_date, {column} as state from stax.completeness where slug = 'acme'")
+    found = query(made, f"select usage_date, {column} as state from stax.completeness where tenant = 'acme'")
     return {row.usage_date: row.state for row in found}
 
 
@@ -134,7 +134,7 @@ class TestLastBucketMissing:
         assert sync(made).failures == {}
         assert states(made, Report.COST)[LAST] == LATE
         assert LAST not in usd_by_day(made, "acme", "unbilled")
-        [found] = query(made, f"select settled from stax.completeness where slug = 'acme' and usage_date = '{LAST}'")
+        [found] = query(made, f"select settled from stax.completeness where tenant = 'acme' and usage_date = '{LAST}'")
         assert found.settled is False
 
     @both
@@ -170,7 +170,7 @@ class TestLastBucketMissing:
             made.simulator.faults.add(without(LAST, TODAY), key=made.simulator.keys[slug], path=USAGE, times=None)
         assert sync(made).failures == {}
         assert states(made, Report.USAGE)[LAST] == LATE
-        [row] = query(made, "select * from stax.freshness where slug = 'acme'")
+        [row] = query(made, "select * from stax.freshness where tenant = 'acme'")
         assert row.usage_data_through == datetime(2026, 11, 21, 11, 55, tzinfo=UTC)
         assert query(made, f"select sum(output_tokens) as n from stax.usage_lines where usage_date = '{LAST}'") == held
 

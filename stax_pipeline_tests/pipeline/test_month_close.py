@@ -56,7 +56,7 @@ def test_a_change_on_the_5th_to_the_2nd_of_the_month_before_is_found_on_the_8th(
     found = query(
         made,
         "select slug, usage_date, sum(new_usd - old_usd) as usd from stax.restatements "
-        "join stax.tenants using (tenant_id) where subject = 'cost' group by 1, 2",
+        "join stax.tenants using (tenant_id) where kind = 'cost' group by 1, 2",
     )
     assert [tuple(row) for row in found] == [("acme", CHANGED, before * Decimal("0.25"))]
     assert closing(made) == {"closed"}

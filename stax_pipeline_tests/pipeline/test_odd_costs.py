@@ -114,12 +114,12 @@ class TestCredits:
             change(made, COST, on(FIRST, lambda rows: [*scaled_to_hundred(rows), CREDIT]))
             assert sync(made).failures == {}
             assert usd_by_day(made, "acme", "reported")[FIRST] == 40
-            [restated] = query(made, "select sum(difference_usd) as usd from stax.restatements where subject = 'cost'")
+            [restated] = query(made, "select sum(difference_usd) as usd from stax.restatements where kind = 'cost'")
             assert restated.usd == -60
             [credit] = query(
                 made,
                 """select "BilledCost" as usd, "ChargeDescription" as words from stax.focus_cost_and_usage
-                   where "ChargeCategory" = 'Credit' and "x_TenantSlug" = 'acme'""",
+                   where "ChargeCategory" = 'Credit' and "x_Tenant" = 'acme'""",
             )
             assert (credit.usd, credit.words) == (-60, "Service credit")
 
@@ -140,7 +140,9 @@ class TestCredits:
         assert {row.ratio for row in query(made, "select ratio from stax.reconciliation where reported_usd <> 0")} == {
             1
         }
-        [found] = query(made, "select lowest_ratio, highest_ratio from stax.error_bar where slug = 'acme' limit 1")
+        [found] = query(
+            made, "select lowest_ratio, highest_ratio from stax.price_accuracy where tenant = 'acme' limit 1"
+        )
         assert (found.lowest_ratio, found.highest_ratio) == (1, 1)
         assert broken(made).isdisjoint(
             {"price_book_matches_bill", "every_cost_line_met", "reconciliation_ties_to_cost_lines",

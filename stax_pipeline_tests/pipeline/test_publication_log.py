@@ -75,7 +75,7 @@ def test_the_fee_is_shown_once_in_every_view(made: Installation) -> None:
         utilisation = "select sum(fee_usd) as usd from stax.commitment_utilisation where period = :period"
         assert query(made, utilisation, period=period)[0].usd == fee
     checked = {
-        row.slug: row.usd for row in query(made, "select slug, commitment_fee_usd as usd from stax.invoice_check")
+        row.tenant: row.usd for row in query(made, "select tenant, commitment_fee_usd as usd from stax.invoice_check")
     }
     assert checked == {"acme": fee, "globex": 0}
     effective = "select sum(effective_cost_usd) as usd from stax.{} where slug = 'acme'"
@@ -124,10 +124,10 @@ def test_more_and_less_burned_than_committed_on_the_open_day(made: Installation)
 def test_the_restated_day_says_what_it_said_and_what_it_says(made: Installation) -> None:
     [found] = query(made, "select * from stax.restated_days")
     usd = truth(made.simulator.organizations["acme"], FIRST).reported_usd
-    assert (found.slug, found.usage_date, found.subject, found.new_usd) == ("acme", FIRST, "cost", usd)
+    assert (found.tenant, found.usage_date, found.kind, found.new_usd) == ("acme", FIRST, "cost", usd)
     assert found.old_usd == usd * Decimal("0.96")
     assert found.difference_usd == found.new_usd - found.old_usd
     explained = query(made, "select sum(usd) as usd from stax.invoice_differences where kind = 'restated'")
     assert explained[0].usd == found.difference_usd
-    marked = query(made, "select usage_date from stax.completeness where slug = 'acme' and restated")
+    marked = query(made, "select usage_date from stax.completeness where tenant = 'acme' and restated")
     assert [row.usage_date for row in marked] == [FIRST]

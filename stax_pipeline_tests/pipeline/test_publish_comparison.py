@@ -36,7 +36,7 @@ from stax_pipeline_tests.pipeline.support import DAYS, FIRST, LAST, execute, que
 
 @pytest.fixture(scope="module")
 def by_reports(stax_home: Path) -> dict[str, Any]:
-    """What the reports give: tables, dollars, Priority, error bar."""
+    """What the reports give: tables, dollars, Priority, price accuracy."""
     with reading(stax_home, "reports") as made:
         assert not sync(made).failures
         return figures(made)
@@ -98,7 +98,7 @@ class TestBoth:
         ran = sync(both)
         assert (ran.failures, ran.findings) == ({}, [])
         assert figures(both) == by_reports
-        rows = query(both, "select * from stax.source_differences order by slug, usage_date")
+        rows = query(both, "select * from stax.source_differences order by tenant, usage_date")
         assert [(row.slug, row.usage_date) for row in rows] == [(s, d) for s in ("acme", "globex") for d in CLOSED]
         for row in rows:
             true = truth(both.simulator.organizations[row.slug], row.usage_date)
@@ -143,7 +143,7 @@ class TestBoth:
         ran = sync(both)
         assert list(ran.failures) == ["acme"]
         assert usd_by_day(both, "acme", "reported") == true_usd(both, "acme", CLOSED)
-        assert {row.slug for row in query(both, "select slug from stax.source_differences")} == {"globex"}
+        assert {row.tenant for row in query(both, "select tenant from stax.source_differences")} == {"globex"}
         told = {one["tenant"]: one["last_error"] for one in json.loads(CliRunner().invoke(status, ["--json"]).output)}
         assert told == {"acme": None, "globex": None}
 

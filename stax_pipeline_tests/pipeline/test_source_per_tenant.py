@@ -54,7 +54,7 @@ class TestNoNewerSource:
         assert asked(both, "acme") == 1
         assert sync(both).failures == {}
         assert asked(both, "acme") == 1
-        assert {row.slug for row in query(both, "select slug from stax.source_differences")} == {"globex"}
+        assert {row.tenant for row in query(both, "select tenant from stax.source_differences")} == {"globex"}
 
     def test_it_is_asked_again_when_that_is_set_again(self, both: Installation) -> None:
         refusal = faults.error_envelope("invalid_request_error", 400, CODES[1])
@@ -62,7 +62,7 @@ class TestNoNewerSource:
         sync(both)
         set_source(both, "acme", "both")
         assert sync(both).failures == {}
-        assert {row.slug for row in query(both, "select slug from stax.source_differences")} == {"acme", "globex"}
+        assert {row.tenant for row in query(both, "select tenant from stax.source_differences")} == {"acme", "globex"}
 
     def test_a_tenant_that_has_no_other_source_fails_each_time(self, both: Installation) -> None:
         set_source(both, "acme", "analytics")
@@ -137,7 +137,7 @@ class TestParents:
         refused = faults.error_envelope("invalid_request_error", 400, "parent_organization_required")
         both.simulator.faults.add(refused, times=None, when=lambda params: ("group_by[]", "organization_id") in params)
         assert sync(both).failures == {}
-        assert {row.slug for row in query(both, "select slug from stax.source_differences")} == {"acme", "globex"}
+        assert {row.tenant for row in query(both, "select tenant from stax.source_differences")} == {"acme", "globex"}
 
     def test_it_costs_one_request_a_window(self, both: Installation) -> None:
         sync(both, reports=(Report.COST,))

@@ -35,7 +35,7 @@ def coverage(made: Installation, report: Report, day: date) -> Any:
 
 
 def freshness(made: Installation, slug: str = "acme") -> Any:
-    [row] = query(made, "select * from stax.freshness where slug = :slug", slug=slug)
+    [row] = query(made, "select * from stax.freshness where tenant = :slug", slug=slug)
     return row
 
 
@@ -111,7 +111,7 @@ class TestFreshness:
         before = freshness(made)
         sync(made, Window(date(2026, 11, 2), date(2026, 11, 4)))
         assert freshness(made) == before
-        gaps = "select usage_date from stax.completeness where slug = 'acme' and usage_state is null order by 1"
+        gaps = "select usage_date from stax.completeness where tenant = 'acme' and usage_state is null order by 1"
         assert [row.usage_date for row in query(made, gaps)] == Window(date(2026, 11, 4), FIRST).days
 
     def test_a_day_left_open_holds_nothing_after_it_back(self, made: Installation) -> None:
@@ -129,13 +129,13 @@ class TestFreshness:
         assert freshness(made).data_through is None
         assert freshness(made).complete_through is None
         execute(made, "update stax.tenants set status = 'disconnected' where slug = 'acme'")
-        assert [row.slug for row in query(made, "select slug from stax.freshness")] == ["globex"]
+        assert [row.tenant for row in query(made, "select tenant from stax.freshness")] == ["globex"]
 
 
 class TestCompleteness:
     def test_states_settled_and_current_by_day(self, made: Installation) -> None:
         sync(made)
-        rows = query(made, "select * from stax.completeness where slug = 'acme' order by usage_date")
+        rows = query(made, "select * from stax.completeness where tenant = 'acme' order by usage_date")
         assert [(r.usage_date, r.cost_state, r.usage_state, r.settled, r.spend_is_current) for r in rows] == [
             (FIRST, "complete", "complete", True, True),
             (FIRST + timedelta(days=1), "complete", "complete", False, True),

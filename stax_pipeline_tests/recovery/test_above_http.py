@@ -267,7 +267,7 @@ class TestBetween:
         run(made)
         assert content(made)["cost_lines"] == expected["cost_lines"]
 
-    def test_a_changed_unit_is_held_back(self, made: Installation, expected: Content) -> None:
+    def test_a_changed_unit_is_quarantined(self, made: Installation, expected: Content) -> None:
         """The other way round, dollars where cents are due, is in `test_isolation`: it takes a bill above a dollar."""
         made.simulator.faults.add(faults.hundredths_of_cents(), key=made.simulator.keys["acme"], path=COST, times=None)
         run(made)

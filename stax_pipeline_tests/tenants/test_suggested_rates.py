@@ -1,4 +1,4 @@
-"""What the error bar of simulated organisations speaks for: a negotiated discount and nothing else."""
+"""What price accuracy of simulated organisations speaks for: a negotiated discount and nothing else."""
 
 from __future__ import annotations
 

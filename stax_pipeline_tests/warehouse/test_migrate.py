@@ -21,7 +21,7 @@ from stax_pipeline_tests.conftest import Installation, installed
 
 VIEWS = {
     "usage_tokens", "spend_daily", "spend_monthly", "freshness", "completeness", "invoice_check", "invoice_differences",
-    "commitment_utilisation", "cache_savings", "tier_mix", "effective_prices", "spend_by_key_daily", "error_bar",
+    "commitment_utilisation", "cache_savings", "tier_mix", "effective_prices", "spend_by_key_daily", "price_accuracy",
     "restated_days", "focus_cost_and_usage", "source_differences", "spend_summary",
 }  # fmt: skip
 

@@ -122,7 +122,7 @@ def _print_last_look(settings: Settings) -> None:
         click.echo("The sensor never looked: is `stax up` running? `stax alerts check` looks now.", err=True)
         return
     click.echo(
-        f"The sensor last looked at keys, late and held-back data and checks: {render.instant(looked.quick)}; "
+        f"The sensor last looked at keys, late and quarantined data and checks: {render.instant(looked.quick)}; "
         f"at everything else: {render.instant(looked.every)}."
     )
     if datetime.now(UTC) - looked.quick > TWO_TICKS:

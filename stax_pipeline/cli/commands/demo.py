@@ -187,7 +187,7 @@ def _let_a_day_be_corrected(settings: Settings, simulated: Simulated, days: int)
 def _was_read(connection: sa.Connection, slug: str, day: date) -> bool:
     import sqlalchemy as sa
 
-    query = "select cost_state from stax.completeness where slug = :slug and usage_date = :day"
+    query = "select cost_state from stax.completeness where tenant = :slug and usage_date = :day"
     return connection.execute(sa.text(query), {"slug": slug, "day": day}).scalar() is not None
 
 

@@ -18,9 +18,9 @@ MATCHES_USD = Decimal("0.005")
 _CHECK = """
 select invoice_usd, reported_usd, credits_usd, reconstructed_usd, estimated_usd, commitment_fee_usd, difference_usd,
        status, closing
-from stax.invoice_check where slug = :slug and month = :month
+from stax.invoice_check where tenant = :slug and month = :month
 """
-_FIRST = "select min(usage_date) from stax.completeness where slug = :slug"
+_FIRST = "select min(usage_date) from stax.completeness where tenant = :slug"
 _DIFFERENCES = """
 select case when min(usage_date) = max(last_date) then cast(min(usage_date) as text)
             else concat(min(usage_date), ' to ', max(last_date)) end as days,
@@ -32,7 +32,7 @@ select case when min(usage_date) = max(last_date) then cast(min(usage_date) as t
                  'priced ÷ reported ' || round(sum(priced_usd) / nullif(sum(reported_usd), 0), 6),
                  string_agg(distinct cause, ' or ')) as note
 from (select *, usage_date + days - 1 as last_date
-      from stax.invoice_differences where slug = :slug and month = :month) of_month
+      from stax.invoice_differences where tenant = :slug and month = :month) of_month
 group by kind, model, case when kind in ('day missing', 'restated') then '' else unit end
 order by sum(usd) is null desc, abs(sum(usd)) desc, kind, model limit 10
 """

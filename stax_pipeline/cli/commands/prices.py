@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _IN_USE = """
 select model, service_tier, context_window, inference_geo, speed, token_type, min(usage_date), max(usage_date),
-       sum(tokens), string_agg(distinct slug, ', ')
+       sum(tokens), string_agg(distinct tenant, ', ')
 from stax.usage_tokens
 where tokens > 0
 group by model, service_tier, context_window, inference_geo, speed, token_type
@@ -26,7 +26,7 @@ order by model, service_tier, token_type
 
 
 _USERS = """
-select model, coalesce(speed, 'standard') as speed, string_agg(distinct slug, ', ' order by slug) as tenants
+select model, coalesce(speed, 'standard') as speed, string_agg(distinct tenant, ', ' order by tenant) as tenants
 from stax.usage_tokens
 where tokens > 0 and usage_date >= :since
 group by 1, 2

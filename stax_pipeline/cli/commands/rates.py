@@ -1,4 +1,4 @@
-"""`stax rates`: contract rates shown, imported, withdrawn, and proposed from the error bar."""
+"""`stax rates`: contract rates shown, imported, withdrawn, and proposed from price accuracy."""
 
 from __future__ import annotations
 

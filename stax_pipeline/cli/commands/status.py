@@ -58,8 +58,8 @@ class Status(NamedTuple):
     usage_data_through: datetime | None
     cost_data_through: datetime | None
     complete_through: date | None
-    error_bar_low: Decimal | None
-    error_bar_high: Decimal | None
+    price_accuracy_low: Decimal | None
+    price_accuracy_high: Decimal | None
     last_error: str | None
     next_step: str | None
     dollars: Dollars
@@ -80,7 +80,7 @@ class Known(NamedTuple):
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs; instants in ISO 8601, ratios as text.")
 def status(as_json: bool) -> None:
-    """Per tenant: state, key, how far the data reaches, error bar and dollars of 30 days, last error, what to do."""
+    """Per tenant: state, key, how far data reaches, price accuracy and dollars of 30 days, last error, what to do."""
     from stax_pipeline.cli.database import analyst, reading
     from stax_pipeline.cli.outdated import warn_of_stale_days
 
@@ -158,11 +158,19 @@ def _print_status(found: Sequence[Status]) -> None:
         (
             one.tenant, one.status, f"…{one.key_hint}" if one.key_hint else "none",
             render.instant(one.usage_data_through), render.instant(one.cost_data_through),
-            str(one.complete_through or "never"), _error_bar(one),
+            str(one.complete_through or "never"), _price_accuracy(one),
         )
         for one in found
     ]  # fmt: skip
-    headings = ("tenant", "status", "key", "usage data through", "cost data through", "complete through", "error bar")
+    headings = (
+        "tenant",
+        "status",
+        "key",
+        "usage data through",
+        "cost data through",
+        "complete through",
+        "price accuracy",
+    )
     click.echo(render.table(headings, rows))
     click.echo(f"\nThe last {SUMMED_DAYS} complete days and today (USD):")
     dollars = [(one.tenant, *one.dollars.shown) for one in found]
@@ -174,11 +182,11 @@ def _print_status(found: Sequence[Status]) -> None:
             click.echo(f"what to do about {told.who}: {plain(told.step)}")
 
 
-def _error_bar(one: Status) -> str:
+def _price_accuracy(one: Status) -> str:
     """Priced ÷ reported over days, models and tiers: how far the price book can be trusted."""
-    if one.error_bar_low is None or one.error_bar_high is None:
+    if one.price_accuracy_low is None or one.price_accuracy_high is None:
         return "-"
-    return f"{one.error_bar_low:.4f} to {one.error_bar_high:.4f}"
+    return f"{one.price_accuracy_low:.4f} to {one.price_accuracy_high:.4f}"
 
 
 def _for_json(value: object) -> str:

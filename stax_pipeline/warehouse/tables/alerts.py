@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from stax_pipeline.warehouse.columns import count, day, instant, table, tenant, text
 
-KIND = "key_rejected, tenant_late, held_back, check_failed, unknown_value, error_bar, spend_spike, …"
+KIND = "key_rejected, tenant_late, quarantined, check_failed, unknown_value, price_accuracy, spend_spike, …"
 SUBJECT = "What tells causes of one kind apart: a model, a day, a report; '' where there is only one"
 
 alerts = table(

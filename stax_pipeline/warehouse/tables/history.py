@@ -12,15 +12,15 @@ restatements = table(
     "A past day's figure that changed at a later extraction or under new prices; equal rows summed",
     usage_date(),
     tenant(),
-    text("subject", "cost (reported dollars), usage (tokens, searches), usage-dollars (dollars of other usage at "
+    text("kind", "cost (reported dollars), usage (tokens, searches), usage-dollars (dollars of other usage at "
          "the same prices) or price (dollars of the same usage under new prices)", key=True),
     *dimensions(
         "workspace_id", "description", "cost_type", "token_type", "model", "service_tier", "context_window",
         "inference_geo", "speed",
     ),
     instant("seen_at", "When the change was published: when the tables changed", key=True),
-    number("old_usd", "USD before; NULL where there was no line, or dollars are not the subject", null=True),
-    number("new_usd", "USD after, 0 where the line vanished; NULL where dollars are not the subject", null=True),
+    number("old_usd", "USD before; NULL where there was no line, or the kind has no dollars", null=True),
+    number("new_usd", "USD after, 0 where the line vanished; NULL where the kind has no dollars", null=True),
     number("old_quantity", "Tokens or searches before; NULL without a line, or if not counted", null=True),
     number("new_quantity", "Tokens or searches after, 0 where the line vanished; NULL if not counted", null=True),
     sa.Column(
@@ -36,7 +36,7 @@ restatements = table(
     sa.Column("old_extraction_id", sa.UUID, nullable=True, comment="Extraction that was current before"),
     sa.Column("new_extraction_id", sa.UUID, nullable=True, comment="Extraction that is current since"),
     loaded(),
-    sa.CheckConstraint("subject in ('cost', 'usage', 'price', 'usage-dollars')", name="subject"),
+    sa.CheckConstraint("kind in ('cost', 'usage', 'price', 'usage-dollars')", name="kind"),
 )  # fmt: skip
 
 

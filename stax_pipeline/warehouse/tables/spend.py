@@ -1,4 +1,4 @@
-"""What people read: prices, spend, spend by key, the error bar."""
+"""What people read: prices, spend, spend by key, price accuracy."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ spend = table(
     text("price_book_version", "Digest of the price book, and of the tenant's rates and commitments where it has any"),
     text("commitment_id", "The commitment the line burns; '' without one"),
     number("burndown_units", "Units of a Priority commitment burned, or left unused; NULL elsewhere", null=True),
-    count("cost_lines", "How many cost lines were met"),
+    count("cost_line_count", "How many cost lines were met"),
     sa.Column("cost_extraction_id", sa.UUID, nullable=True, comment="Cost extraction the line was built from"),
     sa.Column("usage_extraction_id", sa.UUID, nullable=True, comment="Usage extraction the line was built from"),
     loaded(),
@@ -93,7 +93,7 @@ spend_by_key = table(
 
 reconciliation = table(
     "reconciliation",
-    "The error bar: standard and batch tokens priced by the book, beside what was reported for them",
+    "Price accuracy: standard and batch tokens priced by the book, beside what was reported for them",
     usage_date(),
     tenant(),
     text("model", "Dated model id", key=True),

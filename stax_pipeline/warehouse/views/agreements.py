@@ -15,17 +15,17 @@ INVOICE_CHECK = View(
     "Per tenant and month, what Anthropic invoiced beside what an invoice should say: the reported dollars and "
     "the fee of recorded commitments. Tolerance: equal to the cent, or within 0.1 % of the expected dollars",
     """
-    select f.slug, f.tenant_id, f.month, f.invoice_usd, f.note, f.reported_usd, f.estimated_usd, f.reconstructed_usd, f.commitment_fee_usd, f.expected_usd, f.difference_usd, f.days_in_month, f.days_complete, f.days_settled, f.error_bar, case when invoice_usd is null then 'no invoice'
+    select f.tenant, f.tenant_id, f.month, f.invoice_usd, f.note, f.reported_usd, f.estimated_usd, f.reconstructed_usd, f.commitment_fee_usd, f.expected_usd, f.difference_usd, f.days_in_month, f.days_complete, f.days_settled, f.price_accuracy, case when invoice_usd is null then 'no invoice'
                      when days_complete < days_in_month then 'month incomplete'
                      when abs(difference_usd) <= 0.005 then 'matches to the cent'
                      when abs(difference_usd) <= 0.001 * abs(expected_usd) then 'within 0.1 %'
                      else 'differs' end as status, f.credits_usd, f.closing
     from (
-        select t.slug, m.tenant_id, m.month, i.amount_usd as invoice_usd, nullif(i.note, '') as note,
+        select t.slug as tenant, m.tenant_id, m.month, i.amount_usd as invoice_usd, nullif(i.note, '') as note,
                s.reported_usd, s.credits_usd, s.estimated_usd, s.reconstructed_usd, s.commitment_fee_usd,
                s.reported_usd + s.commitment_fee_usd as expected_usd,
                i.amount_usd - s.reported_usd - s.commitment_fee_usd as difference_usd, l.days_in_month,
-               d.days_complete, d.days_settled, r.error_bar,
+               d.days_complete, d.days_settled, r.price_accuracy,
                case when c.days_closed = l.days_in_month then 'closed'
                     else concat('not closed until all its days are read on or after ', l.closes_on)
                end as closing
@@ -60,7 +60,7 @@ INVOICE_CHECK = View(
             where x.tenant_id = m.tenant_id and x.usage_date >= m.month and x.usage_date < m.month + l.days_in_month
         ) d
         cross join lateral (
-            select round(sum(y.priced_usd) / nullif(sum(y.reported_usd), 0), 6) as error_bar
+            select round(sum(y.priced_usd) / nullif(sum(y.reported_usd), 0), 6) as price_accuracy
             from generate_series(0, l.days_in_month - 1) as n
             cross join lateral (
                 select sum(x.priced_usd) as priced_usd, sum(x.reported_usd) as reported_usd
@@ -93,7 +93,7 @@ INVOICE_CHECK = View(
         "days_in_month": "Days of the calendar month",
         "days_complete": "Days of which both reports are complete",
         "days_settled": "Days whose missing cost may be read as zero",
-        "error_bar": "priced ÷ reported of the month's standard and batch tokens, 1 is exact: read it beside estimated_usd and "
+        "price_accuracy": "priced ÷ reported of the month's standard and batch tokens, 1 is exact: read it beside estimated_usd and "
         "reconstructed_usd; NULL where nothing can be compared",
         "status": "no invoice; month incomplete; matches to the cent (at most half a cent apart); within 0.1 % of "
         "expected_usd; differs",
@@ -106,7 +106,7 @@ INVOICE_CHECK = View(
 _SAME_CELL = f"""s.tenant_id = m.tenant_id and s.usage_date = d.usage_date
               and coalesce((select a.id from {ALIASES} as a (alias, id) where a.alias = s.model), s.model) = r.model
               and coalesce(nullif(s.service_tier, ''), 'standard') = r.service_tier"""
-"""Spend lines `s` of what a row `r` of the error bar is about."""
+"""Spend lines `s` of what a row `r` of price accuracy is about."""
 
 INVOICE_DIFFERENCES = View(
     "invoice_differences",
@@ -114,7 +114,7 @@ INVOICE_DIFFERENCES = View(
     "(days missing, tokens without a price) counts for more than any figure: order by usd is null desc, abs(usd) "
     "desc. The same tokens are told once",
     f"""
-    select t.slug, m.tenant_id, m.month, x.usage_date, nullif(x.model, '') as model, x.kind, x.usd,
+    select t.slug as tenant, m.tenant_id, m.month, x.usage_date, nullif(x.model, '') as model, x.kind, x.usd,
            concat_ws(', ', x.quantity || ' ' || x.unit, x.detail,
                      'priced ÷ reported ' || round(x.priced_usd / nullif(x.reported_usd, 0), 6), nullif(x.cause, ''))
                as note,
@@ -167,7 +167,7 @@ INVOICE_DIFFERENCES = View(
                    case count(*) when 1 then 'change' else 'changes' end,
                    'the last published ' || to_char(max(r.seen_at) at time zone 'UTC', 'YYYY-MM-DD'), null, null, ''
             from stax.restatements r
-            where r.tenant_id = m.tenant_id and r.usage_date = d.usage_date and r.subject = 'cost'
+            where r.tenant_id = m.tenant_id and r.usage_date = d.usage_date and r.kind = 'cost'
             group by r.model
             union all
             select r.model, 'price difference', r.reported_usd - p.usd, null, null, r.service_tier, p.usd,
@@ -210,7 +210,7 @@ INVOICE_DIFFERENCES = View(
 )
 
 _UTILISATION = """
-    {slug}, tenant_id, commitment_id, {model} as model, '{period}' as period, {start} as period_start, direction,
+    tenant, tenant_id, commitment_id, {model} as model, '{period}' as period, {start} as period_start, direction,
     sum(committed_units) as committed_units, sum(used_units) as used_units, sum(unused_units) as unused_units,
     round(sum(used_units) / nullif(sum(committed_units), 0), 6) as utilisation_ratio,
     sum(used_fee_usd + unused_fee_usd) as fee_usd, sum(used_fee_usd) as used_fee_usd,
@@ -221,7 +221,7 @@ _UTILISATION = """
 """
 
 _COMMITMENT_DAYS = f"""
-    select t.slug, b.tenant_id, b.commitment_id, coalesce(c.model, b.model) as model, b.usage_date, b.direction,
+    select t.slug as tenant, b.tenant_id, b.commitment_id, coalesce(c.model, b.model) as model, b.usage_date, b.direction,
            b.used_units, b.unused_units, b.used_fee_usd, b.unused_fee_usd, b.tokens, b.reconstructed_usd,
            case when b.unused_units > 0 then b.used_units + b.unused_units
                 else coalesce(case b.direction when 'input' then c.input_tokens_per_minute
@@ -254,21 +254,19 @@ _COMMITMENT_DAYS = f"""
       on v.tenant_id = b.tenant_id and v.usage_date = b.usage_date and v.report = 'usage_report'
 """
 
-_DAY = _UTILISATION.format(slug="slug", model="model", period="day", start="usage_date")
+_DAY = _UTILISATION.format(model="model", period="day", start="usage_date")
 
-_MONTH = _UTILISATION.format(
-    slug="slug", model="max(model)", period="month", start="date_trunc('month', usage_date)::date"
-)
+_MONTH = _UTILISATION.format(model="max(model)", period="month", start="date_trunc('month', usage_date)::date")
 
 COMMITMENT_UTILISATION = View(
     "commitment_utilisation",
     "What a recorded Priority commitment was used for, per day and per month, for input and output apart",
     f"""
     select {_DAY} from ({_COMMITMENT_DAYS}) b
-    group by slug, tenant_id, commitment_id, model, usage_date, direction
+    group by tenant, tenant_id, commitment_id, model, usage_date, direction
     union all
     select {_MONTH} from ({_COMMITMENT_DAYS}) b
-    group by slug, tenant_id, commitment_id, date_trunc('month', usage_date)::date, direction
+    group by tenant, tenant_id, commitment_id, date_trunc('month', usage_date)::date, direction
     """,
     {
         "commitment_id": "The operator's name for the commitment",

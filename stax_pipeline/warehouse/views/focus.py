@@ -127,7 +127,7 @@ COLUMNS = (
     ("x_PriceBookVersion", "k.price_book_version", "null::text", "Digest of the price book the line was priced with"),
     ("x_TenantId", "k.tenant_id", "c.tenant_id", "The tenant, by its random internal id"),
     ("x_FetchedAt", "k.fetched_at", "c.recorded_at", "When the later of the two reports behind the line was fetched; of a fee when it was recorded"),
-    ("x_TenantSlug", "k.slug", "t.slug", "The tenant's name in commands"),
+    ("x_Tenant", "k.slug", "t.slug", "The tenant's name in commands"),
     ("x_UsageDate", "k.usage_date", "null::date", "The UTC day, to filter by; NULL for a fee"),
     ("x_SpendLine", "k.line", "null::bigint", "line of stax.spend within the tenant's day; NULL for a fee"),
 )  # fmt: skip

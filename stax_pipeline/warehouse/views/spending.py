@@ -11,7 +11,7 @@ USAGE_TOKENS = View(
     "usage_tokens",
     "Usage, long: one row per token type under the cost report's names",
     """
-    select u.usage_date, t.slug, u.tenant_id, u.workspace_id, nullif(u.model, '') as model,
+    select u.usage_date, t.slug as tenant, u.tenant_id, u.workspace_id, nullif(u.model, '') as model,
            nullif(u.service_tier, '') as service_tier, nullif(u.context_window, '') as context_window,
            nullif(u.inference_geo, '') as inference_geo, nullif(u.speed, '') as speed, kinds.token_type, kinds.tokens
     from stax.usage_lines u
@@ -55,7 +55,6 @@ SPEND_SUMMARY = View(
     join stax.tenants t using (tenant_id)
     """,
     {
-        "tenant": "The tenant's name in commands",
         "billed_usd": "USD of the cost report, credits included",
         "credits_usd": "USD of credits: the negative part of billed_usd, which holds it; not to be added again",
         "priority_reconstructed_usd": "USD of Priority tokens at their price, which no cost report holds",
@@ -70,7 +69,7 @@ SPEND_DAILY = View(
     "spend_daily",
     "Dollars per tenant, day, workspace, model, tier and cost source; sums tie to spend",
     """
-    select s.usage_date, t.slug, s.tenant_id, nullif(s.workspace_id, '') as workspace_id, w.name as workspace_name,
+    select s.usage_date, t.slug as tenant, s.tenant_id, nullif(s.workspace_id, '') as workspace_id, w.name as workspace_name,
            nullif(s.model, '') as model, s.cost_type, nullif(s.service_tier, '') as service_tier, s.cost_source,
            sum(s.cost_usd) as cost_usd, sum(s.effective_cost_usd) as effective_cost_usd,
            sum(s.list_cost_usd) as list_cost_usd, sum(s.quantity) filter (where s.unit = 'tokens') as tokens, sum(s.credits_usd) as credits_usd, coalesce(w.label, nullif(s.workspace_id, '')) as workspace
@@ -90,11 +89,11 @@ SPEND_DAILY = View(
 
 SPEND_MONTHLY = View(
     "spend_monthly",
-    "Dollars per tenant, calendar month (UTC), workspace, model, tier and cost source, with the error bar; sums "
+    "Dollars per tenant, calendar month (UTC), workspace, model, tier and cost source, with price accuracy; sums "
     "tie to spend",
     f"""
-    select m.month, m.slug, m.tenant_id, m.workspace_id, m.workspace_name, m.model, m.cost_type, m.service_tier, m.cost_source, m.cost_usd, m.effective_cost_usd, m.list_cost_usd, m.tokens, case when m.cost_source in ('priority-reconstructed', 'usage-estimated') then bar.ratio end as error_bar, m.credits_usd, m.workspace
-    from (select d.month, t.slug, s.tenant_id, nullif(s.workspace_id, '') as workspace_id, w.name as workspace_name,
+    select m.month, m.tenant, m.tenant_id, m.workspace_id, m.workspace_name, m.model, m.cost_type, m.service_tier, m.cost_source, m.cost_usd, m.effective_cost_usd, m.list_cost_usd, m.tokens, case when m.cost_source in ('priority-reconstructed', 'usage-estimated') then bar.ratio end as price_accuracy, m.credits_usd, m.workspace
+    from (select d.month, t.slug as tenant, s.tenant_id, nullif(s.workspace_id, '') as workspace_id, w.name as workspace_name,
                  nullif(s.model, '') as model, s.cost_type, nullif(s.service_tier, '') as service_tier, s.cost_source,
                  sum(s.cost_usd) as cost_usd, sum(s.effective_cost_usd) as effective_cost_usd,
                  sum(s.list_cost_usd) as list_cost_usd,
@@ -119,7 +118,7 @@ SPEND_MONTHLY = View(
     """,
     {
         "tokens": "Tokens; NULL where the source tells none",
-        "error_bar": "Beside reconstructed and estimated dollars: priced ÷ reported of the model's standard and batch tokens "
+        "price_accuracy": "Beside reconstructed and estimated dollars: priced ÷ reported of the model's standard and batch tokens "
         "in the month, 1 is exact; NULL where none were billed, and beside other dollars",
         "credits_usd": "USD of credits: the negative part of the reported dollars, which holds it; not to be added again",
         "workspace": "Workspace to show and to group by: its name, with its id where the tenant has several of that name; its "
@@ -133,14 +132,14 @@ SPEND_BY_KEY_DAILY = View(
     "by the tokens each used, sums tie to spend. The source tells neither context window nor geography nor speed "
     "by key: the dollars of all of them are pooled before they are split",
     """
-    select t.slug, k.tenant_id, k.usage_date, nullif(k.workspace_id, '') as workspace_id, w.name as workspace_name,
+    select t.slug as tenant, k.tenant_id, k.usage_date, nullif(k.workspace_id, '') as workspace_id, w.name as workspace_name,
            case when k.cost_source = 'commitment-unused' then 'nobody: the unused part of a commitment'
                 when k.api_key_id = 'unattributed' then 'not split: the source tells no key'
                 when coalesce(nullif(m.name, ''), nullif(k.account_id, '')) is not null
                     then concat_ws(' with ', coalesce(nullif(m.name, ''), k.account_id),
                                    coalesce(nullif(a.name, ''), nullif(k.api_key_id, '')))
                 when k.api_key_id = '' then 'without an API key (Console or service account)'
-                else coalesce(nullif(a.name, ''), k.api_key_id) end as who,
+                else coalesce(nullif(a.name, ''), k.api_key_id) end as principal,
            nullif(k.api_key_id, '') as api_key_id, a.name as api_key_name, a.status as api_key_status,
            nullif(k.account_id, '') as account_id, m.name as account_name, nullif(m.email, '') as account_email,
            nullif(k.model, '') as model, k.cost_type, nullif(k.token_type, '') as token_type,
@@ -156,7 +155,7 @@ SPEND_BY_KEY_DAILY = View(
     left join stax.members m on m.tenant_id = k.tenant_id and m.member_id = k.account_id
     """,
     {
-        "who": "The account's name, else the API key's, else its id; in words where there is neither",
+        "principal": "The account's name, else the API key's, else its id; in words where there is neither",
         "api_key_id": "API key id; NULL is use without one, 'unattributed' what the source does not split",
         "api_key_name": "API key name; NULL without one",
         "api_key_status": "active, inactive, archived, expired, … as last seen; NULL without a key",
@@ -179,9 +178,9 @@ TIER_MIX = View(
     "Where a tenant's day went: tokens and dollars by model, tier, speed, context window and geography, as shares "
     "of the day; a new value appears as itself",
     f"""
-    select g.slug, g.tenant_id, g.usage_date, g.model, g.service_tier, g.speed, g.context_window, g.inference_geo, g.cost_type, g.tokens, g.cost_usd, g.effective_cost_usd, round(g.tokens / nullif(sum(g.tokens) over day, 0), 6) as tokens_ratio,
+    select g.tenant, g.tenant_id, g.usage_date, g.model, g.service_tier, g.speed, g.context_window, g.inference_geo, g.cost_type, g.tokens, g.cost_usd, g.effective_cost_usd, round(g.tokens / nullif(sum(g.tokens) over day, 0), 6) as tokens_ratio,
            round(g.effective_cost_usd / nullif(sum(g.effective_cost_usd) over day, 0), 6) as effective_cost_ratio, g.credits_usd
-    from (select t.slug, s.tenant_id, s.usage_date, nullif(s.model, '') as model,
+    from (select t.slug as tenant, s.tenant_id, s.usage_date, nullif(s.model, '') as model,
                  nullif(s.service_tier, '') as service_tier, nullif(s.speed, '') as speed,
                  nullif(s.context_window, '') as context_window, nullif(s.inference_geo, '') as inference_geo,
                  s.cost_type, sum(s.quantity) filter (where s.unit = 'tokens') as tokens, sum(s.cost_usd) as cost_usd, sum(s.credits_usd) as credits_usd,
@@ -189,7 +188,7 @@ TIER_MIX = View(
           from stax.spend s
           join stax.tenants t using (tenant_id)
           group by t.slug, s.tenant_id, s.usage_date, {", ".join(f"s.{name}" for name in _TIERS.split(", "))}) g
-    window day as (partition by g.slug, g.tenant_id, g.usage_date)
+    window day as (partition by g.tenant, g.tenant_id, g.usage_date)
     """,
     {
         "tokens_ratio": "Share of the tenant's tokens of the day",
@@ -203,7 +202,7 @@ EFFECTIVE_PRICES = View(
     "What a million tokens really cost per day, model, tier and token type: beside the list price, after "
     "discounts, unbilled tokens and the spreading of a commitment",
     """
-    select t.slug, s.tenant_id, s.usage_date, nullif(s.model, '') as model, nullif(s.service_tier, '') as service_tier,
+    select t.slug as tenant, s.tenant_id, s.usage_date, nullif(s.model, '') as model, nullif(s.service_tier, '') as service_tier,
            nullif(s.token_type, '') as token_type, sum(s.quantity) as tokens, sum(s.cost_usd) as cost_usd,
            sum(s.effective_cost_usd) as effective_cost_usd, sum(s.list_cost_usd) as list_cost_usd,
            round(1000000 * sum(s.cost_usd)
@@ -240,9 +239,9 @@ CACHE_SAVINGS = View(
     "What the prompt cache saved or cost at list price: what its reads would have cost as uncached input, minus "
     "what was paid more for its writes; negative where writes were not read often enough",
     f"""
-    select g.slug, g.tenant_id, g.usage_date, g.workspace_id, g.workspace_name, g.model, g.service_tier, g.context_window, g.inference_geo, g.speed, g.input_tokens, g.cache_read_tokens, g.cache_write_5m_tokens, g.cache_write_1h_tokens, g.hit_ratio, g.saved_by_reads_usd, g.paid_for_writes_usd, g.price_source, g.saved_by_reads_usd - g.paid_for_writes_usd as net_saved_usd, g.workspace
+    select g.tenant, g.tenant_id, g.usage_date, g.workspace_id, g.workspace_name, g.model, g.service_tier, g.context_window, g.inference_geo, g.speed, g.input_tokens, g.cache_read_tokens, g.cache_write_5m_tokens, g.cache_write_1h_tokens, g.hit_ratio, g.saved_by_reads_usd, g.paid_for_writes_usd, g.price_source, g.saved_by_reads_usd - g.paid_for_writes_usd as net_saved_usd, g.workspace
     from (
-        select t.slug, u.tenant_id, u.usage_date, u.workspace_id, w.name as workspace_name, coalesce(w.label, u.workspace_id) as workspace,
+        select t.slug as tenant, u.tenant_id, u.usage_date, u.workspace_id, w.name as workspace_name, coalesce(w.label, u.workspace_id) as workspace,
                nullif(u.model, '') as model, nullif(u.service_tier, '') as service_tier,
                nullif(u.context_window, '') as context_window, nullif(u.inference_geo, '') as inference_geo,
                nullif(u.speed, '') as speed, i.input_tokens, u.cache_read_input_tokens as cache_read_tokens,

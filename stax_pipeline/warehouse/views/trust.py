@@ -10,12 +10,12 @@ OUTSIDE = """
 """
 """Whether a day's bill leaves 1 % around what the book says, or around its band; NULL without a price."""
 
-ERROR_BAR = View(
-    "error_bar",
+PRICE_ACCURACY = View(
+    "price_accuracy",
     "How far the price book can be trusted: standard and batch tokens priced by it, beside what was reported for "
     "them; read it beside every reconstructed or estimated dollar of the model",
     f"""
-    select t.slug, r.tenant_id, d.month, r.model, r.service_tier,
+    select t.slug as tenant, r.tenant_id, d.month, r.model, r.service_tier,
            sum(r.priced_usd) as priced_usd, sum(r.reported_usd) as reported_usd,
            round(sum(r.priced_usd) filter (where r.ratio is not null)
                  / nullif(sum(r.reported_usd) filter (where r.ratio is not null), 0), 6) as ratio,
@@ -46,50 +46,50 @@ _DIMENSIONS = (
     "r.inference_geo, r.speed"
 )
 
-_IS_FIGURE = "r.subject in ('usage-dollars', 'price')"
+_IS_DOLLARS = "r.kind in ('usage-dollars', 'price')"
 
 _LINE = (
-    f"partition by t.slug, r.tenant_id, r.usage_date, case when {_IS_FIGURE} then 'figure' else r.subject end, "
+    f"partition by t.slug, r.tenant_id, r.usage_date, case when {_IS_DOLLARS} then 'dollars' else r.kind end, "
     f"{_DIMENSIONS}"
 )
 
 RESTATED_DAYS = View(
     "restated_days",
     "Past days whose figures are no longer what was first shown: what they said first, what they say now, and how "
-    "much of it other usage and new prices moved. One row per figure: figures are never added to each other",
+    "much of it other usage and new prices moved. One row per measure: measures are never added to each other",
     f"""
     with steps as (
-        select t.slug, r.*, case when {_IS_FIGURE} then r.description end as figure,
-               row_number() over ({_LINE} order by r.seen_at, r.subject desc) = 1 as is_first,
-               row_number() over ({_LINE} order by r.seen_at desc, r.subject) = 1 as is_last,
+        select t.slug as tenant, r.*, case when {_IS_DOLLARS} then r.description end as measure,
+               row_number() over ({_LINE} order by r.seen_at, r.kind desc) = 1 as is_first,
+               row_number() over ({_LINE} order by r.seen_at desc, r.kind) = 1 as is_last,
                sum(r.difference_usd) over ({_LINE}) as line_usd,
                sum(r.difference_quantity) over ({_LINE}) as line_quantity
         from stax.restatements r
         join stax.tenants t using (tenant_id)
     )
-    select slug, tenant_id, usage_date, string_agg(distinct subject, ' and ') as subject, figure, count(*) as changes,
-           case when max(subject) <> 'usage' then coalesce(sum(old_usd) filter (where is_first), 0) end as old_usd,
-           case when max(subject) <> 'usage' then coalesce(sum(new_usd) filter (where is_last), 0) end as new_usd,
-           case when max(subject) <> 'usage' then sum(difference_usd) end as difference_usd,
-           case when max(subject) = 'usage' then coalesce(sum(old_quantity) filter (where is_first), 0) end
+    select tenant, tenant_id, usage_date, string_agg(distinct kind, ' and ') as kind, measure, count(*) as changes,
+           case when max(kind) <> 'usage' then coalesce(sum(old_usd) filter (where is_first), 0) end as old_usd,
+           case when max(kind) <> 'usage' then coalesce(sum(new_usd) filter (where is_last), 0) end as new_usd,
+           case when max(kind) <> 'usage' then sum(difference_usd) end as difference_usd,
+           case when max(kind) = 'usage' then coalesce(sum(old_quantity) filter (where is_first), 0) end
                as old_quantity,
-           case when max(subject) = 'usage' then coalesce(sum(new_quantity) filter (where is_last), 0) end
+           case when max(kind) = 'usage' then coalesce(sum(new_quantity) filter (where is_last), 0) end
                as new_quantity,
-           case when max(subject) = 'usage' then sum(difference_quantity) end as difference_quantity,
+           case when max(kind) = 'usage' then sum(difference_quantity) end as difference_quantity,
            min(seen_at) as first_seen_at, max(seen_at) as last_seen_at, string_agg(distinct reason, '; ') as reasons,
-           case when figure is not null
-                then coalesce(sum(difference_usd) filter (where subject = 'usage-dollars'), 0) end
+           case when measure is not null
+                then coalesce(sum(difference_usd) filter (where kind = 'usage-dollars'), 0) end
                as usage_difference_usd,
-           case when figure is not null then coalesce(sum(difference_usd) filter (where subject = 'price'), 0) end
+           case when measure is not null then coalesce(sum(difference_usd) filter (where kind = 'price'), 0) end
                as price_difference_usd
     from steps
-    group by slug, tenant_id, usage_date, case when figure is null then subject else 'figure' end, figure
-    having bool_or(case when subject = 'usage' then line_quantity <> 0 else line_usd <> 0 end)
+    group by tenant, tenant_id, usage_date, case when measure is null then kind else 'dollars' end, measure
+    having bool_or(case when kind = 'usage' then line_quantity <> 0 else line_usd <> 0 end)
     """,
     {
-        "subject": "cost (reported dollars), usage (tokens and searches), usage-dollars (dollars of other usage), price "
+        "kind": "cost (reported dollars), usage (tokens and searches), usage-dollars (dollars of other usage), price "
         "(dollars under new prices or terms), or price and usage-dollars",
-        "figure": "Of dollars that other usage or new prices moved, the column of spend: cost_usd, contracted_cost_usd or "
+        "measure": "Of dollars that other usage or new prices moved, the column of spend: cost_usd, contracted_cost_usd or "
         "effective_cost_usd, each told completely, so never add one to another; NULL for cost and usage",
         "changes": "How many figures changed, each time counted",
         "old_usd": "USD of the changed lines as first shown; NULL for usage",
@@ -101,8 +101,8 @@ RESTATED_DAYS = View(
         "first_seen_at": "When the first change was published",
         "last_seen_at": "When the last change was published, and so could first be seen",
         "reasons": "Every reason, in words",
-        "usage_difference_usd": "The part of difference_usd that other usage moved, at the old prices; NULL without a figure",
-        "price_difference_usd": "The part of difference_usd that new prices, rates or commitments moved; NULL without a figure",
+        "usage_difference_usd": "The part of difference_usd that other usage moved, at the old prices; NULL without a measure",
+        "price_difference_usd": "The part of difference_usd that new prices, rates or commitments moved; NULL without a measure",
     },
 )
 
@@ -123,7 +123,7 @@ FRESHNESS = View(
               group by tenant_id, usage_date having count(*) = 2) d
         group by tenant_id
     )
-    select t.slug, t.tenant_id, u.data_through as usage_data_through, c.data_through as cost_data_through,
+    select t.slug as tenant, t.tenant_id, u.data_through as usage_data_through, c.data_through as cost_data_through,
            w.day as complete_through, u.data_through as data_through
     from stax.tenants t
     left join known u on u.tenant_id = t.tenant_id and u.report = 'usage_report'
@@ -146,13 +146,13 @@ COMPLETENESS = View(
     "spend is up to date, and whether figures changed",
     """
     with days as (
-        select t.slug, t.tenant_id, span.first + n as usage_date
+        select t.slug as tenant, t.tenant_id, span.first + n as usage_date
         from stax.tenants t
         cross join lateral (select min(v.usage_date) as first, max(v.usage_date) as last
                             from stax.coverage v where v.tenant_id = t.tenant_id) span
         cross join lateral generate_series(0, span.last - span.first) as n
     )
-    select d.slug, d.tenant_id, d.usage_date, c.state as cost_state, u.state as usage_state,
+    select d.tenant, d.tenant_id, d.usage_date, c.state as cost_state, u.state as usage_state,
            coalesce(c.old_enough_to_settle and (c.rows > 0 or not exists (
                select 1 from stax.usage_lines l
                where l.tenant_id = d.tenant_id and l.usage_date = d.usage_date
@@ -209,7 +209,7 @@ SOURCE_DIFFERENCES = View(
         where cost_source = 'priority-reconstructed'
         group by tenant_id, usage_date
     )
-    select t.slug, d.tenant_id, d.usage_date, d.reports_usd, d.analytics_usd,
+    select t.slug as tenant, d.tenant_id, d.usage_date, d.reports_usd, d.analytics_usd,
            d.analytics_usd - d.reports_usd as difference_usd, d.analytics_list_usd, d.analytics_priority_usd,
            coalesce(r.usd, 0) as reconstructed_priority_usd, d.reports_tokens, d.analytics_tokens,
            d.analytics_tokens - d.reports_tokens as difference_tokens
@@ -230,4 +230,4 @@ SOURCE_DIFFERENCES = View(
     },
 )
 
-TRUST_VIEWS = (ERROR_BAR, RESTATED_DAYS, FRESHNESS, COMPLETENESS, SOURCE_DIFFERENCES)
+TRUST_VIEWS = (PRICE_ACCURACY, RESTATED_DAYS, FRESHNESS, COMPLETENESS, SOURCE_DIFFERENCES)

@@ -15,7 +15,7 @@ ALIASES = """(values
     ('claude-3-5-haiku-latest', 'claude-3-5-haiku-20241022'),
     ('claude-3-5-sonnet-latest', 'claude-3-5-sonnet-20241022'),
     ('claude-3-opus-latest', 'claude-3-opus-20240229'))"""
-"""The ids that aliases stand for: prices and the error bar are kept by dated id."""
+"""The ids that aliases stand for: prices and price accuracy are kept by dated id."""
 
 
 def days_of(table: str) -> str:
@@ -27,7 +27,7 @@ def days_of(table: str) -> str:
 
 
 COLUMNS = {
-    "slug": "The tenant's name in commands",
+    "tenant": "The tenant's name in commands",
     "tenant_id": "The tenant, by its random internal id",
     "usage_date": "The UTC day the use happened on",
     "month": "First day of the calendar month, UTC",

@@ -45,10 +45,10 @@ class TestInvoiceCheck:
         found = october.row(self.QUERY)
         found.pop("tenant_id")
         assert found == {
-            "slug": "acme", "month": OCTOBER, "invoice_usd": Decimal("1100.05"), "note": "INV-1",
+            "tenant": "acme", "month": OCTOBER, "invoice_usd": Decimal("1100.05"), "note": "INV-1",
             "reported_usd": 1000, "estimated_usd": 7, "reconstructed_usd": 90, "commitment_fee_usd": 100,
             "expected_usd": 1100, "difference_usd": Decimal("0.05"), "days_in_month": 31, "days_complete": 31,
-            "days_settled": 31, "error_bar": Decimal("0.99"), "status": "within 0.1 %", "credits_usd": 0,
+            "days_settled": 31, "price_accuracy": Decimal("0.99"), "status": "within 0.1 %", "credits_usd": 0,
             "closing": "closed",
         }  # fmt: skip
 
@@ -120,8 +120,8 @@ class TestInvoiceDifferences:
         warehouse.add_spend("3", "usage-estimated", usage_date=day, quantity=3, model="b")
         warehouse.add_spend("0", "unbilled", usage_date=day, quantity=3, list_cost_usd="8")
         warehouse.add_spend(None, "unpriced", usage_date=day, quantity=33, model="new")
-        warehouse.add("restatements", subject="cost", usage_date=day, old_usd="4", new_usd="1", model="b")
-        warehouse.add("restatements", subject="usage", usage_date=day, old_quantity=4, new_quantity=1)
+        warehouse.add("restatements", kind="cost", usage_date=day, old_usd="4", new_usd="1", model="b")
+        warehouse.add("restatements", kind="usage", usage_date=day, old_quantity=4, new_quantity=1)
         for model, priced, high, reported in (
             ("ok", "1", "1", "1.01"),
             ("off", "10", "10", "8"),
@@ -238,7 +238,7 @@ class TestCommitmentUtilisation:
         found = committed.row(self.QUERY, period="day")
         found.pop("tenant_id")
         assert found == {
-            "slug": "acme", "commitment_id": "c", "model": "claude-opus-4-8", "period": "day", "period_start": DAY,
+            "tenant": "acme", "commitment_id": "c", "model": "claude-opus-4-8", "period": "day", "period_start": DAY,
             "direction": "input", "committed_units": 14400, "used_units": Decimal("7200.5"),
             "unused_units": Decimal("7199.5"), "utilisation_ratio": Decimal("0.500035"), "fee_usd": 18,
             "used_fee_usd": 9, "unused_fee_usd": 9, "tokens": 36005,

@@ -35,7 +35,7 @@ class TestCacheSavings:
             cache_creation_1h_input_tokens=600_001, output_tokens=9,
         )  # fmt: skip
         found = warehouse.row(self.QUERY)
-        assert (found["slug"], found["usage_date"], found["workspace_name"]) == ("acme", DAY, "Default")
+        assert (found["tenant"], found["usage_date"], found["workspace_name"]) == ("acme", DAY, "Default")
         assert (found["input_tokens"], found["hit_ratio"]) == (4_000_001, Decimal("0.500000"))
         assert found["saved_by_reads_usd"] == Decimal("9")
         assert found["paid_for_writes_usd"] == Decimal("3.500005")
@@ -283,7 +283,7 @@ class TestSpendByKey:
                           cost_type="tokens", token_type="output_tokens", cost_source="reported", quantity=7,
                           cost_usd="2")  # fmt: skip
         found = {(r["api_key_id"], r["account_id"]): r for r in warehouse.rows("select * from stax.spend_by_key_daily")}
-        assert {key: row["who"] for key, row in found.items()} == {
+        assert {key: row["principal"] for key, row in found.items()} == {
             ("apikey_1", None): "jobs", ("apikey_9", None): "apikey_9", (None, "user_1"): "Ada",
             (None, "user_2"): "user_2", ("apikey_1", "user_1"): "Ada with jobs",
             (None, None): "without an API key (Console or service account)",
@@ -298,7 +298,7 @@ class TestSpendByKey:
         warehouse.add("spend_by_key", api_key_id="unattributed", cost_type="tokens", cost_source="commitment-unused",
                       cost_usd="0", effective_cost_usd="3")  # fmt: skip
         found = warehouse.row("select * from stax.spend_by_key_daily")
-        assert (found["who"], found["workspace_id"]) == ("nobody: the unused part of a commitment", None)
+        assert (found["principal"], found["workspace_id"]) == ("nobody: the unused part of a commitment", None)
 
     def test_searches_are_no_tokens(self, warehouse: Warehouse) -> None:
         warehouse.add("spend_by_key", cost_type="web_search", cost_source="reported", quantity=3, cost_usd="0.03")
@@ -310,12 +310,12 @@ class TestMonths:
     def test_months_meet_where_they_should(self, warehouse: Warehouse) -> None:
         for day, usd in ((date(2026, 9, 30), "1"), (date(2026, 10, 1), "2"), (date(2026, 10, 31), "4")):
             warehouse.add_spend(usd, usage_date=day, quantity=10)
-        found = warehouse.rows("select month, cost_usd, tokens, error_bar from stax.spend_monthly order by 1")
+        found = warehouse.rows("select month, cost_usd, tokens, price_accuracy from stax.spend_monthly order by 1")
         assert [tuple(row.values()) for row in found] == [
             (date(2026, 9, 1), 1, 10, None), (date(2026, 10, 1), 6, 20, None),
         ]  # fmt: skip
 
-    def test_the_error_bar_stands_beside_reconstructed_dollars(self, warehouse: Warehouse) -> None:
+    def test_the_price_accuracy_stands_beside_reconstructed_dollars(self, warehouse: Warehouse) -> None:
         """Of the month's days that can be compared, for the dated id of an alias."""
         model = "claude-opus-4-5-20251101"
         for tier, priced, reported, day in (
@@ -328,5 +328,5 @@ class TestMonths:
                       priced_usd="90", reported_usd="9", ratio="10")  # fmt: skip
         warehouse.add_spend("3", "priority-reconstructed", model="claude-opus-4-5", service_tier="priority")
         warehouse.add_spend("4", model=model)
-        found = warehouse.rows("select cost_usd, error_bar from stax.spend_monthly order by 1")
+        found = warehouse.rows("select cost_usd, price_accuracy from stax.spend_monthly order by 1")
         assert [tuple(row.values()) for row in found] == [(3, Decimal("1.033333")), (4, None)]
