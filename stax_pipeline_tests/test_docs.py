@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from docs.make_questions import DAYS, EXAMPLES, MONTH, NOW, live_a_month, questions_markdown
-from docs.make_tables import tables_markdown
 from stax_pipeline.checks.examine import examine_all
 from stax_pipeline.cli.tour import tour
 from stax_pipeline.domain.extraction import Window
@@ -26,18 +24,20 @@ from stax_pipeline.warehouse.roles import logins
 from stax_pipeline.warehouse.tenants import all_tenants
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.pipeline.support import sync, two_tenants
+from tools.make_questions import DAYS, EXAMPLES, MONTH, NOW, live_a_month, questions_markdown
+from tools.make_tables import tables_markdown
 
 
 @pytest.fixture(scope="module")
 def month(stax_home: Path) -> Iterator[Installation]:
-    """The days of docs/questions.md, only read here."""
+    """The days of docs/start/questions.md, only read here."""
     with live_a_month(stax_home) as made:
         yield made
 
 
 def test_the_questions_have_the_answers_that_an_analyst_gets(month: Installation) -> None:
-    assert (CHECKOUT / "docs" / "questions.md").read_text() == questions_markdown(month), (
-        "run: python docs/make_questions.py > docs/questions.md"
+    assert (CHECKOUT / "docs" / "start" / "questions.md").read_text() == questions_markdown(month), (
+        "run: python tools/make_questions.py > docs/start/questions.md"
     )
 
 
@@ -94,6 +94,6 @@ def _broken(made: Installation, window: Window) -> set[str]:
 
 def test_the_table_reference_is_what_the_database_says_of_itself(installation: Installation) -> None:
     with installation.engine.connect() as connection:
-        assert (CHECKOUT / "docs" / "tables.md").read_text() == tables_markdown(connection), (
-            "run: python docs/make_tables.py > docs/tables.md"
+        assert (CHECKOUT / "docs" / "reference" / "tables.md").read_text() == tables_markdown(connection), (
+            "run: python tools/make_tables.py > docs/reference/tables.md"
         )
