@@ -16,21 +16,21 @@ STAMP := $(VENV)/installed-$(shell pwd | cksum | cut -d' ' -f1)
 
 install: $(STAMP)
 
-$(STAMP): requirements.lock pyproject.toml deploy/install.sh
-	@sh deploy/install.sh $(VENV)
+$(STAMP): requirements.lock pyproject.toml tools/install.sh
+	@sh tools/install.sh $(VENV)
 	@touch $(STAMP)
 
 demo: $(STAMP)
 	@exec $(VENV)/bin/stax demo $(if $(EXIT),--exit)
 
 test: $(STAMP)
-	@sh deploy/test_packages.sh
+	@sh tools/test_packages.sh
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(PYTHON) -m mypy
 	$(VENV)/bin/lint-imports
 	$(PYTHON) -m pytest -n 2 --dist loadfile
-	@$(PYTHON) deploy/audit.py || [ $$? -eq 3 ]  # 3 is NOT AUDITED: without the network nothing can be looked up
+	@$(PYTHON) tools/audit.py || [ $$? -eq 3 ]  # 3 is NOT AUDITED: without the network nothing can be looked up
 
 bench: $(STAMP)
 	$(PYTHON) -m benchmarks
@@ -38,15 +38,15 @@ bench: $(STAMP)
 SECONDS := 60
 
 fuzz: $(STAMP)
-	@PYTHON=$(PYTHON) sh deploy/tools.sh .tools/fuzz deploy/fuzz.lock
-	@sh deploy/fuzz.sh .tools/fuzz/bin/python $(SECONDS) .tools/found
+	@PYTHON=$(PYTHON) sh tools/tools.sh .tools/fuzz tools/fuzz.lock
+	@sh tools/fuzz.sh .tools/fuzz/bin/python $(SECONDS) .tools/found
 
 audit: $(STAMP)
-	@$(PYTHON) deploy/audit.py
+	@$(PYTHON) tools/audit.py
 
 sbom: $(STAMP)
-	@PYTHON=$(PYTHON) sh deploy/tools.sh .tools/audit deploy/tools.lock
-	@$(PYTHON) deploy/sbom.py .tools/audit/bin/cyclonedx-py requirements.lock dist/stax-pipeline.cdx.json
+	@PYTHON=$(PYTHON) sh tools/tools.sh .tools/audit tools/tools.lock
+	@$(PYTHON) tools/sbom.py .tools/audit/bin/cyclonedx-py requirements.lock dist/stax-pipeline.cdx.json
 
 soak: $(STAMP)
 	$(PYTHON) -m benchmarks.soak $(SOAK)
@@ -55,8 +55,8 @@ lock:
 	uv lock --upgrade
 	uv export -q --format requirements.txt --no-emit-project --no-header -o requirements.lock
 	for name in tools fuzz; do uv pip compile -q --upgrade --universal --python-version 3.11 --only-binary :all: \
-	    --generate-hashes --no-header deploy/$$name.in -o deploy/$$name.lock || exit 1; done
-	@! grep -nE 'https?://|^--(extra-)?index|file:' requirements.lock deploy/*.lock
+	    --generate-hashes --no-header tools/$$name.in -o tools/$$name.lock || exit 1; done
+	@! grep -nE 'https?://|^--(extra-)?index|file:' requirements.lock tools/*.lock
 
 clean:
 	rm -rf $(VENV) .tools

@@ -178,7 +178,7 @@ def unknown_values(unpriced: Iterable[Unpriced], new: Iterable[NewValue]) -> Ite
         days = f"on {first}" if first == last else f"from {first} to {last}"
         if any(span[2] for span in seen):
             what = f"There is no price for {subject}, used {days}; its tokens are kept."
-            todo = "Give it a price (docs/prices.md), then `stax replay`; a newer stax may know it already."
+            todo = "Give it a price (docs/operate/prices.md), then `stax replay`; a newer stax may know it already."
         else:
             what = f"Anthropic's report shows a {subject}, {days}, that stax does not know; the rows are kept."
             todo = "Look for it in Anthropic's documentation, and for a newer stax."

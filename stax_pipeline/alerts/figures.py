@@ -41,10 +41,12 @@ OFF_BAR_ADVICE = {
     Likely.UNBILLED: "Blocked requests cost nothing; if there are many, ask the tenant (`reconciliation`).",
     Likely.BILLED_AT_ZERO: "Ask Anthropic, or the tenant, why these tokens were billed at zero (`reconciliation`).",
     Likely.OTHER_MODEL: "The bill names the model by another id than the usage; the dollars agree (`reconciliation`).",
-    Likely.FAST_MODE: "Compare the prices of fast mode with the bill: docs/prices.md says how to correct one.",
+    Likely.FAST_MODE: "Compare the prices of fast mode with the bill: docs/operate/prices.md says how to correct one.",
     Likely.CONTRACT_DISCOUNT: "`stax rates suggest {slug}` proposes a rate to record; then `stax replay`.",
     Likely.RECORDED_RATE: "Ask for the discount, or correct the rate on record (`stax rates`); then `stax replay`.",
-    Likely.ONE_TOKEN_TYPE: "docs/reconciliation.md has the query that shows which type's price or rate is wrong.",
+    Likely.ONE_TOKEN_TYPE: (
+        "docs/understand/price-accuracy.md has the query that shows which type's price or rate is wrong."
+    ),
     Likely.RESTATED: "Compare these days with the Console; `restated_days` says what changed and when.",
     Likely.UNEXPLAINED: "Compare the price in force (`stax prices`) with Anthropic's; `reconciliation` has every day.",
 }

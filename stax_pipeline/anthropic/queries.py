@@ -1,7 +1,7 @@
 """What is asked of the reports and of the lists: paths, parameters, groupings.
 
-The three queries of the usage report and the reason for each are in `docs/concepts.md`; parameter names and limits are
-those of Anthropic's reference for `cost_report` and `usage_report/messages`. The newer source's are in
+The three queries of the usage report and the reason for each are in `docs/understand/concepts.md`; parameter names and
+limits are those of Anthropic's reference for `cost_report` and `usage_report/messages`. The newer source's are in
 `analytics_queries`.
 """
 

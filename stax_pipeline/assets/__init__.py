@@ -1,7 +1,7 @@
 """What Dagster materialises, one file per group, and the checks, jobs, schedules and sensors round it.
 
 Belongs here: how a step is named, described, partitioned and told about in the Dagster UI. Stays out: what a step does
-(`pipeline`), rules about rows (`domain`), connections (`resources`).
+(`pipeline`), rules about rows (`derive`), connections (`resources`).
 """
 
 import warnings

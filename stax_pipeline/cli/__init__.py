@@ -1,0 +1,1 @@
+"""The command `stax`: a module per group of commands in `commands`, and what they share."""

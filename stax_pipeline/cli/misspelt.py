@@ -22,5 +22,5 @@ def warnings(names: Iterable[str]) -> Iterator[str]:
     for name in sorted(names):
         if name.startswith("STAX_") and name not in SETTINGS | ELSEWHERE and not is_a_key(name):
             close = get_close_matches(name, SETTINGS | ELSEWHERE, n=1, cutoff=0.75)
-            meant = f"did you mean {close[0]}?" if close else "docs/operations.md lists them."
+            meant = f"did you mean {close[0]}?" if close else "docs/operate/operations.md lists them."
             yield f"warning: {ascii(name)[1:-1]} is no setting and was not read; {meant}"

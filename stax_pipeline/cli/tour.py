@@ -126,7 +126,7 @@ def tour(connection: sa.Connection, home: Path, given: Settings) -> str:
             lines.append(fill(f"- {words}", WIDTH, subsequent_indent="  ", break_on_hyphens=False))
             lines.append(f"{INDENT}{stax} {sight.command.format_map(row)}\n")
     lines.append(
-        f"More: {stax} --help, docs/questions.md. These commands read; `stax sync` works too while the demo "
+        f"More: {stax} --help, docs/start/questions.md. These commands read; `stax sync` works too while the demo "
         f"runs, since it asks the simulator. To remove the demo: {stax} down --purge"
     )
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """What Priority usage really cost where a commitment is recorded: its fee, spread over the tokens that burned it.
 
-The rules are those of `docs/commitments.md`: the fee of a day is split between input and output by committed tokens
-per minute × list price of each; in each direction a line bears its share, by burndown units, of the larger of
+The rules are those of `docs/operate/commitments.md`: the fee of a day is split between input and output by committed
+tokens per minute × list price of each; in each direction a line bears its share, by burndown units, of the larger of
 committed and burned units, and what is left is the `commitment-unused` line. The open day counts its elapsed minutes,
 for capacity and fee alike. The shares of a day sum to its fee to the last digit.
 """

@@ -1,7 +1,7 @@
 """The join: cost lines (dollars, no tokens) meet usage lines (tokens, no dollars) in one spend line per meeting key.
 
-The rules are those of `docs/concepts.md`: first match wins, nothing is counted twice, a figure that is not known stays
-NULL. Inputs and output are one tenant's; everything is USD and UTC days.
+The rules are those of `docs/understand/concepts.md`: first match wins, nothing is counted twice, a figure that is not
+known stays NULL. Inputs and output are one tenant's; everything is USD and UTC days.
 """
 
 from __future__ import annotations

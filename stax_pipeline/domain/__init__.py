@@ -1,5 +1,5 @@
-"""Pure functions over the source's pages and the warehouse's rows.
+"""The ground floor, what every room speaks of: money, time, windows and reports, tenants' names, reasons, errors.
 
-Belongs here: parsing, normalising, pricing, joining, time. Stays out: the network, files, databases and Dagster
-(`resources` and `assets`). Nothing in this package imports anything else of the product.
+Stays out: prices (`pricing`), rules about rows (`derive`), the network, files, databases and Dagster. Nothing in this
+package imports anything else of the product.
 """

@@ -1,7 +1,7 @@
 """What is asked of the source and what comes back: windows, readings, queries, raw pages.
 
-The three readings of the usage report and the reason for each are in `docs/concepts.md`; parameter names and limits
-are those of Anthropic's reference for `cost_report` and `usage_report/messages`.
+The three readings of the usage report and the reason for each are in `docs/understand/concepts.md`; parameter names
+and limits are those of Anthropic's reference for `cost_report` and `usage_report/messages`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def next_step(slug: str, reason: str, *, key_rejected: bool = False) -> str:
     if reason.startswith(SHRUNK):
         return "Compare these days with the Console; if they are right, publish them by that command."
     if reason.startswith(UNIT_MISMATCH):
-        return "Compare a day with the Console; if the Console is right, a price is wrong: docs/prices.md."
+        return "Compare a day with the Console; if the Console is right, a price is wrong: docs/operate/prices.md."
     if NO_NEWER_SOURCE in reason:
         return (
             f"`stax tenants set {slug} --source reports` reads the reports alone. No comparison is tried again before "

@@ -1,6 +1,6 @@
 """FOCUS rows that the view cannot make: lines in which standard and fast speed met, split by what each lists for.
 
-The rest of the mapping is the view `focus_cost_and_usage`; what each column means is `docs/focus.md`.
+The rest of the mapping is the view `focus_cost_and_usage`; what each column means is `docs/reference/focus.md`.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def _plain(doing: str, fault: object) -> StaxError:
         return CannotStart(
             f"{doing}: the database's server did not prove itself ({said}). Off this machine it must: by TLS, with a "
             "certificate that STAX_DATABASE_CA_FILE or the system's bundle vouches for, and by asking for "
-            "scram-sha-256. sslmode= and require_auth= in the URL say otherwise; docs/security.md tells which."
+            "scram-sha-256. sslmode= and require_auth= in the URL say otherwise; docs/operate/security.md tells which."
         )
     if gone and any(words in said for words in _SHUT_OUT):
         return CannotStart(

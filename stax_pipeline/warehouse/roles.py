@@ -161,7 +161,7 @@ def close_the_embedded_server(connection: sa.Connection) -> None:
     An analyst who held one of the product's locks would stop it, and one who may only read should not fill the disk,
     nor WAL by `pg_logical_emit_message`, the folder of snapshots by `pg_export_snapshot` or the log of transactions by
     numbers of his own. Nobody else comes into the databases `postgres` and `template1`. An operator's server is his to
-    close (docs/security.md).
+    close (docs/operate/security.md).
     """
     connection.connection.cursor().execute(_CLOSE)
 

@@ -150,7 +150,7 @@ def test_a_run_of_the_command_line_can_be_executed_again(ui: Ui, synced: str) ->
 
 
 def test_a_range_of_one_tenant_by_the_yaml_of_the_documentation(ui: Ui) -> None:
-    [yaml] = re.findall(r"```yaml\n(resources:\n.*?)```", Path("docs/operations.md").read_text(), re.DOTALL)
+    [yaml] = re.findall(r"```yaml\n(resources:\n.*?)```", Path("docs/operate/operations.md").read_text(), re.DOTALL)
     asked = len(ui.simulator.requests)
     launched = ui.launch(yaml)
     assert launched["__typename"] == "LaunchRunSuccess", launched

@@ -73,7 +73,8 @@ def _seed(made: Installation) -> None:
         made,
         "insert into stax.spend (usage_date, tenant_id, line, workspace_id, model, cost_type, token_type, "
         "service_tier, context_window, inference_geo, speed, description, unit, cost_source, cost_usd, "
-        "credits_usd, effective_cost_usd, pricing_unit, price_source, price_book_version, commitment_id, cost_line_count) "
+        "credits_usd, effective_cost_usd, pricing_unit, price_source, price_book_version, commitment_id, "
+        "cost_line_count) "
         "select :day, tenant_id, 90000, 'default', '', 'credit', '', '', '', '', '', '=Goodwill credit', '', "
         "'reported', -12.34, -12.34, -12.34, '', '', '', '', 1 from stax.tenants where slug = 'globex'",
         day=FIRST,

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from stax_pipeline.alerts.store import Failing
 
 TWO_TICKS = timedelta(minutes=10)
-HOW_TO_SET = "Set STAX_ALERT_WEBHOOK, or STAX_ALERT_EMAIL_TO, STAX_ALERT_EMAIL_FROM and STAX_SMTP_URL (docs/alerts.md)."
+HOW_TO_SET = (
+    "Set STAX_ALERT_WEBHOOK, or STAX_ALERT_EMAIL_TO, STAX_ALERT_EMAIL_FROM and STAX_SMTP_URL (docs/operate/alerts.md)."
+)
 
 
 @click.group(invoke_without_command=True)

@@ -43,7 +43,10 @@ def tenants(context: click.Context) -> None:
     help="Where dollars and tokens come from; `both` counts the reports and compares; `default` is STAX_SOURCE.",
 )  # fmt: skip
 def set_(slug: str, source: str) -> None:
-    """Read tenant SLUG from Anthropic's reports, from its newer analytics source, or from both (docs/sources.md)."""
+    """Read tenant SLUG from Anthropic's reports, from its newer analytics source, or from both.
+
+    docs/understand/sources.md tells what each knows.
+    """
     from stax_pipeline.cli.database import database, loader
     from stax_pipeline.warehouse.engine import plain_faults
     from stax_pipeline.warehouse.tenants import get_tenant, set_source

@@ -1,8 +1,9 @@
 """Look a unit price up by date, context window, speed and geography.
 
-Rules and their source (Anthropic's Pricing page, restated in `docs/prices.md`): the latest price not after the usage
-date holds; batch halves every token price; US-only inference costs 1.1 times on models from Claude 4.6 on; a model
-whose price steps at a prompt length that the report cannot show (Haiku 5.5 at 100k) has a lower and an upper price.
+Rules and their source (Anthropic's Pricing page, restated in `docs/operate/prices.md`): the latest price not after the
+usage date holds; batch halves every token price; US-only inference costs 1.1 times on models from Claude 4.6 on; a
+model whose price steps at a prompt length that the report cannot show (Haiku 5.5 at 100k) has a lower and an upper
+price.
 """
 
 from __future__ import annotations

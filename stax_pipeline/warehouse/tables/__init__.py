@@ -1,5 +1,5 @@
 """Every table of the warehouse, its grain and its columns: from here come the migrations, the SQL comments, the Parquet
-schemas, Dagster's column schemas and `docs/tables.md`.
+schemas, Dagster's column schemas and `docs/reference/tables.md`.
 """
 
 from stax_pipeline.warehouse.columns import metadata

@@ -1,4 +1,4 @@
-"""FOCUS 1.4, dataset Cost and Usage, over `spend` and `commitments`; what each column means is docs/focus.md."""
+"""FOCUS 1.4, dataset Cost and Usage, over `spend` and `commitments`; what each column means is docs/reference/focus.md."""
 
 from __future__ import annotations
 

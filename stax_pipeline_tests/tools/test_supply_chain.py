@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-import deploy.audit as auditing
-from deploy.audit import CLEAN, NOT_AUDITED, VULNERABLE, audit, installed_packages, judge
-from deploy.lock import Pinned, read_lock
-from deploy.sbom import gaps
+import tools.audit as auditing
 from stax_pipeline.installation.homes import CHECKOUT
+from tools.audit import CLEAN, NOT_AUDITED, VULNERABLE, audit, installed_packages, judge
+from tools.lock import Pinned, read_lock
+from tools.sbom import gaps
 
-LOCKS = [CHECKOUT / "requirements.lock", CHECKOUT / "deploy" / "tools.lock", CHECKOUT / "deploy" / "fuzz.lock"]
+LOCKS = [CHECKOUT / "requirements.lock", CHECKOUT / "tools" / "tools.lock", CHECKOUT / "tools" / "fuzz.lock"]
 INSTALLED = {"alembic": "1.20.1", "click": "8.4.0"}
 
 
@@ -55,7 +55,7 @@ class TestInstall:
 
     @pytest.fixture(params=["install.sh", "tools.sh"])
     def words(self, request: pytest.FixtureRequest) -> list[str]:
-        script = (CHECKOUT / "deploy" / request.param).read_text().replace("\\\n", " ")
+        script = (CHECKOUT / "tools" / request.param).read_text().replace("\\\n", " ")
         [given] = re.findall(r"^(?:install|.*pip install.*?) (--require-hashes.*) -r \S+$", script, flags=re.MULTILINE)
         assert "--no-deps" in script
         return [*given.split(), "--no-deps"]
@@ -204,7 +204,7 @@ def test_fuzzing_ends_with_what_was_found(tmp_path: Path, does: str, code: int, 
     python.write_text(f"#!/bin/sh\nshift\n{does}\n")
     python.chmod(0o700)
     ended = subprocess.run(
-        ["sh", "deploy/fuzz.sh", python, "7", folder], cwd=CHECKOUT, capture_output=True, text=True, check=False
+        ["sh", "tools/fuzz.sh", python, "7", folder], cwd=CHECKOUT, capture_output=True, text=True, check=False
     )
     assert (ended.returncode, (ended.stdout + ended.stderr).strip()) == (code, said.format(folder=folder))
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# System packages that tests need (deploy/test-packages.txt), installed where that can be done. Elsewhere the tests that
+# System packages that tests need (tools/test-packages.txt), installed where that can be done. Elsewhere the tests that
 # need them are skipped by name.
 set -u
 folder=$(dirname "$0")

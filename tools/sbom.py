@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CHECKOUT))
-from deploy.lock import Pinned, read_lock  # noqa: E402
+from tools.lock import Pinned, read_lock  # noqa: E402
 
 
 def gaps(bill: dict[str, Any], pinned: list[Pinned]) -> list[str]:

@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CHECKOUT))
-from deploy.lock import read_lock  # noqa: E402
+from tools.lock import read_lock  # noqa: E402
 
 CLEAN, VULNERABLE, NOT_AUDITED = 0, 1, 3
 OURS = frozenset({"stax-pipeline", "pip", "setuptools"})  # this product, and what made the environment
@@ -82,7 +82,7 @@ def audit(lock: Path) -> Verdict:
     if apart:
         return Verdict(NOT_AUDITED, [f"NOT AUDITED: what is installed is not the lock: {', '.join(apart[:SHOWN])}"])
     made = subprocess.run(
-        ["sh", "deploy/tools.sh", str(TOOLS), "deploy/tools.lock"],
+        ["sh", "tools/tools.sh", str(TOOLS), "tools/tools.lock"],
         cwd=CHECKOUT, env=os.environ | {"PYTHON": sys.executable}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if made.returncode:

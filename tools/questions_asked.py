@@ -1,4 +1,4 @@
-"""The questions of `docs/questions.md`, their SQL and how to read the answers; `make_questions` asks them."""
+"""The questions of `docs/start/questions.md`, their SQL and how to read the answers; `make_questions` asks them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes `docs/questions.md`, questions with the SQL and the answer: python docs/make_questions.py > docs/questions.md
+"""Questions with the SQL and the answer: python tools/make_questions.py > docs/start/questions.md
 
 The answers are those of the demo's `acme` and `globex` on fixed days, asked as the role `stax_analyst`; a test compares
 this text with the file. What the page's operator records and what happens to him is in `live_a_month`.
@@ -15,7 +15,6 @@ from textwrap import fill
 
 import sqlalchemy as sa
 
-from docs.questions_asked import QUESTIONS
 from stax_pipeline import embedded_postgres
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.installation.homes import CHECKOUT
@@ -30,11 +29,12 @@ from stax_pipeline.warehouse.roles import logins
 from stax_pipeline.warehouse.tenants import get_tenant
 from stax_pipeline_tests.conftest import Installation, passable_home
 from stax_pipeline_tests.pipeline.support import sync, two_tenants
+from tools.questions_asked import QUESTIONS
 
 HEAD = """# Questions, and the SQL that answers them
 
 Copy a query into `stax sql "…"` or any Postgres client. The answers below are those of the demo's two made-up tenants,
-computed by `python docs/make_questions.py`; a test runs every query as the role `stax_analyst` and compares.
+computed by `python tools/make_questions.py`; a test runs every query as the role `stax_analyst` and compares.
 Dollars are exact in the warehouse and rounded here to read well; days are UTC days. No query asks for a day that
 is still running.
 

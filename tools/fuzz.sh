@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fuzzes the page parsers and ends with what was found: sh deploy/fuzz.sh PYTHON SECONDS FOLDER
+# Fuzzes the page parsers and ends with what was found: sh tools/fuzz.sh PYTHON SECONDS FOLDER
 set -eu
 python=$1
 seconds=$2

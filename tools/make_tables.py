@@ -1,4 +1,4 @@
-"""Writes `docs/tables.md` from the SQL comments of a migrated database: python docs/make_tables.py > docs/tables.md
+"""The reference of tables, from a migrated database: python tools/make_tables.py > docs/reference/tables.md
 
 The warehouse is the one description; a test compares this text with the file.
 """
@@ -11,7 +11,7 @@ from stax_pipeline.warehouse.columns import SCHEMA
 
 HEAD = """# Tables and views
 
-Schema `stax` in Postgres, made from the comments in the database itself (`python docs/make_tables.py`). Dollars are
+Schema `stax` in Postgres, made from the comments in the database itself (`python tools/make_tables.py`). Dollars are
 exact `numeric`, days are UTC days, `''` in a table means "does not apply" (views show NULL). Views come last.
 """
 QUERY = """

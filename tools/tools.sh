@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes an environment of its own for maintainers' tools: sh deploy/tools.sh ENVIRONMENT LOCK. Wheels with known hashes only.
+# Makes an environment of its own for maintainers' tools: sh tools/tools.sh ENVIRONMENT LOCK. Wheels with known hashes only.
 set -eu
 environment=$1
 lock=$2
