@@ -43,10 +43,10 @@ def main() -> None:
 def _line(result: dict[str, float | str | dict[str, float]]) -> str:
     shares = result["shares"]
     assert isinstance(shares, dict)
-    told = ", ".join(f"{stage} {share:.0%}" for stage, share in sorted(shares.items(), key=lambda s: -s[1]))
+    parts = ", ".join(f"{stage} {share:.0%}" for stage, share in sorted(shares.items(), key=lambda s: -s[1]))
     return (
         f"{result['case']:<26} {result['seconds']:>7.1f} s {result['rows']:>8} rows "
-        f"{result['rows_per_second']:>7.0f} rows/s {result['peak_mb']:>5.0f} MB (+{result['grown_mb']:.0f})   {told}"
+        f"{result['rows_per_second']:>7.0f} rows/s {result['peak_mb']:>5.0f} MB (+{result['grown_mb']:.0f})   {parts}"
     )
 
 

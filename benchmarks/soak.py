@@ -247,8 +247,8 @@ def whole(made: Installation, last: date) -> Content:
     start = FIRST
     while start <= last:
         window = Window(start, min(start + PART, last + timedelta(days=1)))
-        told = run(made, window).failures
-        assert not told, told
+        failures = run(made, window).failures
+        assert not failures, failures
         start = window.end
     return everything(made)
 
@@ -276,12 +276,12 @@ def main() -> None:
         with embedded_postgres.running(settings.postgres_home):
             upgrade(settings)
             figures = soak(home, given.tenants, given.days, given.lookback, given.seed)
-    for line in told(figures):
+    for line in report_lines(figures):
         print(line)
     sys.exit(1 if figures.differences or figures.leaks else 0)
 
 
-def told(figures: Figures) -> Iterator[str]:
+def report_lines(figures: Figures) -> Iterator[str]:
     early, late = figures.early, figures.late
     yield f"{figures.seconds:.0f} s, {figures.struck} answers broken below HTTP"
     yield f"{figures.stopped} runs killed or cut off, {figures.failed} tenant-runs failed in words"

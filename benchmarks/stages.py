@@ -94,11 +94,11 @@ def watch_product() -> None:
         "parse",
         (normalise.UsageReader, "add"),
         (normalise.UsageReader, "cost"),
-        (extraction_record.Fetched, "finish"),
+        (extraction_record.RunningExtraction, "finish"),
         (publish_reports, "read_costs"),
         (publish_reports, "read_usages"),
     )
-    watch("raw pages", (extraction_record.Fetched, "add"))
+    watch("raw pages", (extraction_record.RunningExtraction, "add"))
     watch("join and price", (publish_spend, "spend_of"), (publish_spend, "reconcile"), (publish_spend, "spend_by_key"))
     for rule in ("unit_fault", "restated_cost", "restated_usage"):
         watch("join and price", (publish_reports, rule))

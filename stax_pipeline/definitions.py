@@ -14,11 +14,11 @@ from stax_pipeline.assets import (
     automation,
     checks,
     comparison,
+    extraction_check,
     normalized,
     raw,
     retention,
     spend,
-    verdict,
 )
 from stax_pipeline.resources.dagster import AnthropicAdminApi, Lake, TenantSecrets, Warehouse, no_values
 from stax_pipeline.resources.scope import scope
@@ -40,7 +40,7 @@ ASSETS = [
 
 defs = dg.Definitions(
     assets=ASSETS,
-    asset_checks=[*checks.CHECKS, comparison.set_aside_ties_to_report, verdict.all_tenants_extracted(ASSETS)],
+    asset_checks=[*checks.CHECKS, comparison.set_aside_ties_to_report, extraction_check.all_tenants_extracted(ASSETS)],
     jobs=[automation.sync, automation.watch, retention.purge_history],
     schedules=automation.schedules(),
     sensors=[automation.new_tenant_backfill, automation.catch_up, alerts.alerts],

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from stax_pipeline.checks.examine import examine_all
-from stax_pipeline.cli.tour import tour
+from stax_pipeline.checks.runner import run_rules
+from stax_pipeline.cli.demo_tour import tour
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.installation.homes import CHECKOUT
 from stax_pipeline.pipeline.isolation import no_progress
 from stax_pipeline.pipeline.publish_spend import Books
 from stax_pipeline.pipeline.replay import replay
-from stax_pipeline.simulator import story_organizations, write_papers
+from stax_pipeline.simulator import story_organizations, write_documents
 from stax_pipeline.tenants.agreements import Imported, import_commitments, import_prices, import_rates
 from stax_pipeline.warehouse.engine import connect_engine
 from stax_pipeline.warehouse.roles import logins
@@ -81,7 +81,7 @@ def test_the_demo_shows_each_thing_with_the_warehouse_s_own_figures(month: Insta
 
 
 def test_the_examples_are_the_demo_s_papers(tmp_path: Path) -> None:
-    write_papers(tmp_path, story_organizations(NOW.date()), DAYS.start, NOW.date(), MONTH)
+    write_documents(tmp_path, story_organizations(NOW.date()), DAYS.start, NOW.date(), MONTH)
     for made in tmp_path.iterdir():
         assert (EXAMPLES / made.name).read_text() == made.read_text()
 
@@ -109,7 +109,7 @@ def _import(made: Installation, name: str, imports: Callable[[sa.Engine, str, by
 
 def _broken(made: Installation, window: Window) -> set[str]:
     with made.engine.connect() as connection:
-        return {one.rule.name for one in examine_all(connection, window, NOW, made.settings) if not one.holds}
+        return {one.rule.name for one in run_rules(connection, window, NOW, made.settings) if not one.holds}
 
 
 def test_the_table_reference_is_what_the_database_says_of_itself(installation: Installation) -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from stax_pipeline.domain.next_step import next_step
-from stax_pipeline.domain.words import count_of
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.pricing.prices.book import PRICED_GEOS
 
 LONGEST_NAME = 80

@@ -1,7 +1,7 @@
 """Channels by which operators hear of alerts: a webhook and e-mail. One message in, delivered or DeliveryFailed.
 
 Belongs here: the protocols, and failures told without addresses, passwords or what a server said back, which might
-quote them. Stays out: what is said (`alerts.message`), and when it is tried again (`alerts.rounds`).
+quote them. Stays out: what is said (`alerts.message`), and when it is tried again (`alerts.evaluation`).
 """
 
 from __future__ import annotations

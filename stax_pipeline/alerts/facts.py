@@ -40,8 +40,8 @@ from stax_pipeline.alerts.figures import (
     spend_spikes,
 )
 from stax_pipeline.anthropic.fields import KNOWN_VALUES
-from stax_pipeline.checks.examine import examine
 from stax_pipeline.checks.rules import DATA_IS_FRESH, RULES
+from stax_pipeline.checks.runner import run_rule
 from stax_pipeline.derive.reconciliation import Cause as BarCause
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.installation.settings import Settings
@@ -249,5 +249,5 @@ class _Facts:
 
 def _late(connection: sa.Connection, settings: Settings, now: datetime, tenants: Mapping[str, UUID]) -> Iterator[Late]:
     today = Window(now.date(), now.date() + timedelta(days=1))
-    rows: Iterable[tuple[Any, ...]] = examine(connection, DATA_IS_FRESH, today, now, settings).rows
+    rows: Iterable[tuple[Any, ...]] = run_rule(connection, DATA_IS_FRESH, today, now, settings).rows
     return (Late(tenants[slug], slug, report, day, state) for slug, report, day, state in rows if slug in tenants)

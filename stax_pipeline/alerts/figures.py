@@ -52,12 +52,12 @@ OFF_BAR_ADVICE = {
 }
 
 
-def price_accuracy_left(rows: Iterable[OffBar], told: Collection[Cause]) -> Iterator[Cause]:
+def price_accuracy_left(rows: Iterable[OffBar], reported: Collection[Cause]) -> Iterator[Cause]:
     """Priced ÷ reported outside the range that `price_book_matches_bill` allows: one cause per tenant and likely cause.
 
-    None where a day's restatement is the likely cause and `told` already.
+    None where a day's restatement is the likely cause and `reported` already.
     """
-    restated = {(cause.tenant_id, cause.day) for cause in told if cause.kind is Kind.DAY_RESTATED}
+    restated = {(cause.tenant_id, cause.day) for cause in reported if cause.kind is Kind.DAY_RESTATED}
     by_cause: dict[tuple[UUID, str, str], list[OffBar]] = defaultdict(list)
     for row in sorted(rows, key=lambda one: one.usage_date):
         if row.cause != Likely.RESTATED or (row.tenant_id, row.usage_date) not in restated:

@@ -119,17 +119,17 @@ def _must_hear_the_end(alert: Alert, channel: str) -> bool:
     return channel not in alert.resolution_notified_by and not ends_in_silence(alert)
 
 
-def told(found: Due, channel: str, now: datetime) -> list[Alert]:
+def notified(found: Due, channel: str, now: datetime) -> list[Alert]:
     """The alerts of a message that `channel` took; an end tells of the opening too, where that was not taken."""
-    opened = [_told_opening(alert, channel, now) for alert in found.new]
-    return [*opened, *(_told_end(_told_opening(alert, channel, now), channel, now) for alert in found.gone)]
+    opened = [_opening_notified(alert, channel, now) for alert in found.new]
+    return [*opened, *(_end_notified(_opening_notified(alert, channel, now), channel, now) for alert in found.gone)]
 
 
-def _told_opening(alert: Alert, channel: str, now: datetime) -> Alert:
+def _opening_notified(alert: Alert, channel: str, now: datetime) -> Alert:
     return alert._replace(notified_at=alert.notified_at or now, notified_by=alert.notified_by | {channel})
 
 
-def _told_end(alert: Alert, channel: str, now: datetime) -> Alert:
+def _end_notified(alert: Alert, channel: str, now: datetime) -> Alert:
     return alert._replace(
         resolution_notified_at=alert.resolution_notified_at or now,
         resolution_notified_by=alert.resolution_notified_by | {channel},

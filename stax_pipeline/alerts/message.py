@@ -13,7 +13,7 @@ from typing import NamedTuple
 from stax_pipeline.alerts.causes import Kind
 from stax_pipeline.alerts.life_cycle import Alert, Due
 from stax_pipeline.domain.plain_text import plain
-from stax_pipeline.domain.reasons import key_of, together
+from stax_pipeline.domain.reasons import key_of, shared_reasons
 
 SHOWN, SHOWN_OF_TENANT = 40, 10  # alerts written out in one message
 TENANTS = 200  # named in one message; the others wait for the next one
@@ -123,15 +123,15 @@ def _title(found: Due) -> str:
 
 
 def _opened(alerts: Sequence[Alert]) -> Iterator[str]:
-    for told in together((alert.slug, f"{TITLES[alert.kind]}\n  {alert.what}", alert.todo) for alert in alerts):
-        yield f"{told.who}: {told.reason}"
-        yield f"  What to do: {told.step}"
+    for shared in shared_reasons((alert.slug, f"{TITLES[alert.kind]}\n  {alert.what}", alert.todo) for alert in alerts):
+        yield f"{shared.who}: {shared.reason}"
+        yield f"  What to do: {shared.step}"
         yield ""
 
 
 def _ended(alerts: Sequence[Alert]) -> Iterator[str]:
-    for told in together((alert.slug, _end_of(alert), "") for alert in alerts):
-        yield f"{told.who}: gone: {told.reason}"
+    for shared in shared_reasons((alert.slug, _end_of(alert), "") for alert in alerts):
+        yield f"{shared.who}: gone: {shared.reason}"
         yield ""
 
 

@@ -9,16 +9,16 @@ kept (`tenants`) and what a run does with a failure (`assets`).
         async for page in session.walk(cost_query(window)):
             ...
 
-Modules: `transport` sends one request, `answers` and `refusals` judge what came back, `retry` decides whether to try
+Modules: `transport` sends one request, `responses` and `refusals` judge what came back, `retry` decides whether to try
 again, `paging` guards a walk, `client` puts them together, `explain` tells a person why a key was not accepted.
 """
 
-from stax_pipeline.anthropic.answers import SourceTimedOut, StrangeAnswer
 from stax_pipeline.anthropic.client import AdminApi, OrganizationSession, WhoAmI, admin_api
 from stax_pipeline.anthropic.envelope import RestatedWhileReading
 from stax_pipeline.anthropic.explain import explain_refusal
 from stax_pipeline.anthropic.paging import PageTokenExpired
 from stax_pipeline.anthropic.refusals import EdgeRefusal, KeyRejection, NoNewerSource, NoOrganization, ScopeMissing
+from stax_pipeline.anthropic.responses import SourceTimedOut, UnexpectedResponse
 from stax_pipeline.anthropic.transport import Limits
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
     "RestatedWhileReading",
     "ScopeMissing",
     "SourceTimedOut",
-    "StrangeAnswer",
+    "UnexpectedResponse",
     "WhoAmI",
     "admin_api",
     "explain_refusal",

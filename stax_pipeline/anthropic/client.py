@@ -1,7 +1,7 @@
 """The Admin API as the rest of the product sees it: an API for all tenants, a session per organisation.
 
 Belongs here: the headers of a request, one request at a time per organisation, walks as streams of raw pages. Stays
-out: each single duty (`transport`, `answers`, `retry`, `paging`) and starting a window again, which is the caller's:
+out: each single duty (`transport`, `responses`, `retry`, `paging`) and starting a window again, which is the caller's:
 it knows what it has stored of the pages it was given.
 """
 
@@ -21,11 +21,11 @@ from typing import Generic, TypeVar
 
 from stax_pipeline import __version__
 from stax_pipeline.anthropic.analytics_page import AnalyticsPage
-from stax_pipeline.anthropic.answers import Page, judge, strange
 from stax_pipeline.anthropic.envelope import Envelope, ListPage
 from stax_pipeline.anthropic.headers import request_id_of
 from stax_pipeline.anthropic.paging import Pager, PageTokenExpired, pager_of, row_count
 from stax_pipeline.anthropic.queries import API_VERSION, ME_PATH
+from stax_pipeline.anthropic.responses import Page, judge, strange
 from stax_pipeline.anthropic.retry import Retrying, Trouble
 from stax_pipeline.anthropic.scrubber import Scrubber
 from stax_pipeline.anthropic.strict_json import loads

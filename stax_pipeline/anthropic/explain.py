@@ -6,8 +6,8 @@ and status already say.
 
 from __future__ import annotations
 
-from stax_pipeline.anthropic.answers import SourceTimedOut
 from stax_pipeline.anthropic.refusals import EdgeRefusal, KeyRejection, NoOrganization
+from stax_pipeline.anthropic.responses import SourceTimedOut
 from stax_pipeline.domain.errors import ContractBroken, KeyRejected, RequestRejected, SourceUnavailable, StaxError
 
 KEYS_PAGE = "console.anthropic.com/settings/keys"

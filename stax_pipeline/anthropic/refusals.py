@@ -2,7 +2,7 @@
 
 Only 401, and 403 where every key of the product must be let in (the organization itself and the two reports), reject a
 key. Whatever else is refused fails the one list or source that was asked. Stays out: answers that are pages, or should
-have been (`answers`).
+have been (`responses`).
 """
 
 from __future__ import annotations

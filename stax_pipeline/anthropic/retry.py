@@ -1,6 +1,6 @@
 """Whether a page is tried again, and after how long.
 
-Belongs here: one pure decision and the loop round it. Stays out: what counts as trouble (`answers`). This is the only
+Belongs here: one pure decision and the loop round it. Stays out: what counts as trouble (`responses`). This is the only
 layer that retries a request: retries at several layers multiply.
 
 Full jitter from half a second up to half a minute spreads tenants that failed together; a wait that the source asked

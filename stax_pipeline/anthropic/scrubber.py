@@ -1,7 +1,7 @@
 """Removes one admin key from what the source sent, before any of it is shown or stored.
 
 A proxy's error page may repeat the request with its headers, as they are or encoded. Twelve characters in a row of the
-key's secret part count as the key. What stays out: which texts are the source's (`answers`).
+key's secret part count as the key. What stays out: which texts are the source's (`responses`).
 """
 
 from __future__ import annotations

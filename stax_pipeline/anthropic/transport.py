@@ -1,7 +1,7 @@
 """Sends one request and brings back one whole answer, or one word for why there is none.
 
 Belongs here: the shared httpx client, time-outs, the deadline, the cap on bytes, decompression. Stays out: what a
-status means (`answers`) and whether to try again (`retry`).
+status means (`responses`) and whether to try again (`retry`).
 
 Nothing of httpx leaves this module. Its exceptions can carry the request, whose headers hold the admin key, and
 anything chained to an exception ends up in Dagster's event log; so a failure is returned as a value and the key lives

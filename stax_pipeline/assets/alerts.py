@@ -8,8 +8,8 @@ import dagster as dg
 
 from stax_pipeline.alerts.causes import Kind
 from stax_pipeline.alerts.channels import channels
+from stax_pipeline.alerts.evaluation import Evaluation, evaluate_alerts
 from stax_pipeline.alerts.facts import EVERY, QUICK
-from stax_pipeline.alerts.rounds import Round, alert_round
 from stax_pipeline.assets.checks import CHECKS
 from stax_pipeline.assets.partitions import window_of_run
 from stax_pipeline.installation.settings import read_settings
@@ -42,11 +42,11 @@ def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     return dg.SkipReason(str(done))
 
 
-def look(instance: dg.DagsterInstance, now: datetime, kinds: Collection[Kind] = EVERY) -> Round:
+def look(instance: dg.DagsterInstance, now: datetime, kinds: Collection[Kind] = EVERY) -> Evaluation:
     """Judge these kinds at the instant `now` (UTC) and tell the channels that are set."""
     settings = read_settings()
     failed = failed_checks(instance, settings.lookback_days)
-    return alert_round(loader_engine(settings), settings, channels(settings), now, failed, kinds)
+    return evaluate_alerts(loader_engine(settings), settings, channels(settings), now, failed, kinds)
 
 
 class Looked(NamedTuple):

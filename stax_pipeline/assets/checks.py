@@ -1,6 +1,6 @@
-"""Asset checks: the rules of `checks.examine` and the ties to the raw pages. They report and never block.
+"""Asset checks: the rules of `checks.runner` and the ties to the raw pages. They report and never block.
 
-They speak of the run's own tenants and days. Stays out: the check that ends a run (`assets.verdict`).
+They speak of the run's own tenants and days. Stays out: the check that ends a run (`assets.extraction_check`).
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ import sqlalchemy as sa
 
 from stax_pipeline.assets.metadata import text_table
 from stax_pipeline.assets.partitions import named_window, window_of_check
-from stax_pipeline.checks.examine import About, examine
 from stax_pipeline.checks.raw_pages import Gap, cost_gaps, usage_gaps
 from stax_pipeline.checks.rule import Rule
 from stax_pipeline.checks.rules import ALL_TENANTS_EXTRACTED, FRESHNESS, RULES
-from stax_pipeline.domain.told import summed_up
-from stax_pipeline.domain.words import count_of
+from stax_pipeline.checks.runner import About, run_rule
+from stax_pipeline.domain.event_privacy import summed_up
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.resources.dagster import Lake, Warehouse
 from stax_pipeline.resources.scope import InScope, Scope
 
@@ -29,18 +29,18 @@ def check_of(rule: Rule) -> dg.AssetChecksDefinition:
 
     @dg.asset_check(asset=rule.asset, name=rule.name, description=rule.description)
     def run(context: dg.AssetCheckExecutionContext, scope: InScope, warehouse: Warehouse) -> dg.AssetCheckResult:
-        return examined(rule, context, scope, warehouse)
+        return check_result(rule, context, scope, warehouse)
 
     return run
 
 
-def examined(
+def check_result(
     rule: Rule, context: dg.AssetCheckExecutionContext, scope: Scope, warehouse: Warehouse
 ) -> dg.AssetCheckResult:
     """What one rule finds about the run's tenants and days."""
     about = About(named_window(context.run), scope.named)
     with warehouse.engine.connect() as connection:
-        found = examine(connection, rule, window_of_check(context), datetime.now(UTC), warehouse.settings, about)
+        found = run_rule(connection, rule, window_of_check(context), datetime.now(UTC), warehouse.settings, about)
         reach = reached(connection, about) if rule in FRESHNESS else {}
     words = f"{count_of(len(found.rows), 'violation')} in {', '.join(found.tenants[:20])}"
     return dg.AssetCheckResult(
@@ -69,11 +69,11 @@ def reached(connection: sa.Connection, about: About) -> dict[str, Any]:
 
 def violations(columns: tuple[str, ...], rows: Sequence[Any], tenants: Sequence[str]) -> dict[str, Any]:
     """How many, which tenants, and of which days; the figures are the warehouse's, where a purge forgets them."""
-    told: dict[str, Any] = {"violations": len(rows)}
+    found: dict[str, Any] = {"violations": len(rows)}
     if rows:
-        told["tenants"] = ", ".join(tenants)
-        told["first"] = text_table(*summed_up(columns, rows))
-    return told
+        found["tenants"] = ", ".join(tenants)
+        found["first"] = text_table(*summed_up(columns, rows))
+    return found
 
 
 def tie_result(gaps: list[Gap]) -> dg.AssetCheckResult:

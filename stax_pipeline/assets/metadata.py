@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
-from stax_pipeline.domain.told import without_figures
+from stax_pipeline.domain.event_privacy import without_figures
 from stax_pipeline.pipeline.isolation import Outcome
 from stax_pipeline.resources.scope import Scope
 from stax_pipeline.warehouse.columns import SCHEMA
@@ -64,19 +64,19 @@ def outcome_metadata(outcome: Outcome, scope: Scope, asset: str | None = None) -
     key = dg.AssetKey(asset) if asset else context.asset_key
     upstream = (before.to_user_string() for before in context.assets_def.asset_deps[key])
     inherited = scope.note(key.to_user_string(), upstream, outcome.failures)
-    told: dict[str, Any] = {
+    reported: dict[str, Any] = {
         "tenants_ok": max(outcome.succeeded - len(inherited), 0),
         "tenants_failed": len(outcome.failures) + len(inherited),
         "dagster/row_count": outcome.rows,
     }
     if outcome.retries:
-        told["requests_repeated"] = outcome.retries
+        reported["requests_repeated"] = outcome.retries
     if outcome.failures:
         _tag_run(context, outcome.failures)
         failed = [(slug, without_figures(why)) for slug, why in sorted(outcome.failures.items())]
-        told["failures"] = text_table(["tenant", "reason"], failed)
+        reported["failures"] = text_table(["tenant", "reason"], failed)
     if inherited:
-        told["failed_upstream"] = text_table(
+        reported["failed_upstream"] = text_table(
             ["tenant", "asset", "reason"],
             [(slug, asset, without_figures(why)) for slug, (asset, why) in sorted(inherited.items())],
         )
@@ -84,8 +84,8 @@ def outcome_metadata(outcome: Outcome, scope: Scope, asset: str | None = None) -
         (slug, without_figures(words)) for slug, findings in sorted(outcome.findings.items()) for words in findings
     ]
     if found:
-        told["findings"] = text_table(["tenant", "finding"], found)
-    return told
+        reported["findings"] = text_table(["tenant", "finding"], found)
+    return reported
 
 
 def _tag_run(context: dg.AssetExecutionContext, slugs: Collection[str]) -> None:

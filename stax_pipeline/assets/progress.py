@@ -15,7 +15,7 @@ def progress(context: dg.AssetExecutionContext, stage: str, unit: str = "tenant-
     """A callback that says how much of `stage` is done, counted in `unit`."""
     said = time.monotonic()
 
-    def tell(done: int, total: int) -> None:
+    def report_progress(done: int, total: int) -> None:
         nonlocal said
         counted = {"stage": stage, "done": done, "total": total, "unit": unit}
         LOGGER.info("%s: %d of %d %s", stage, done, total, unit, extra=counted)
@@ -23,4 +23,4 @@ def progress(context: dg.AssetExecutionContext, stage: str, unit: str = "tenant-
             said = time.monotonic()
             context.log.info(f"{stage}: {done} of {total} {unit}")
 
-    return tell
+    return report_progress

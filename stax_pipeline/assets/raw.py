@@ -73,7 +73,7 @@ def _fetch(
     secrets: TenantSecrets, anthropic: AnthropicAdminApi,
 ) -> Outcome:  # fmt: skip
     open_key = secrets.opener(warehouse)
-    tell = progress(context, f"extracting {report}", "pages")
+    report_progress = progress(context, f"extracting {report}", "pages")
 
     return anthropic.run(
         lambda api: extract(
@@ -82,6 +82,6 @@ def _fetch(
             scope.tenants,
             window,
             anthropic.concurrency,
-            tell,
+            report_progress,
         )
     )

@@ -58,14 +58,14 @@ def spend(context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehous
     outcome, totals = publish_spend(books(warehouse, lake), scope.tenants, window, progress(context, "building spend"))
     rebuild(warehouse.engine, lake.store, tables.spend, window)
     rebuild(warehouse.engine, lake.store, tables.restatements, window)
-    told = outcome_metadata(outcome, scope)
+    reported = outcome_metadata(outcome, scope)
     if is_first_backfill(window, datetime.now(UTC), warehouse.settings.start_date):
         whole = [tenant for tenant in scope.tenants if tenant.slug not in scope.lacking["spend"]]
         note_first_sync(warehouse.engine, whole, context.run_id)
     usd = totals.usd if len(scope.tenants) > 1 else {}  # of one tenant it would outlive its purge
     return dg.MaterializeResult(
         metadata={
-            **told,
+            **reported,
             **{f"usd_{source}": f"{usd:f}" for source, usd in sorted(usd.items())},
             "dagster/column_lineage": lineage(
                 {

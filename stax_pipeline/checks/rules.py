@@ -1,6 +1,6 @@
 """What must hold in the warehouse, each rule as one query whose rows are the violations.
 
-Belongs here: the rule, its words and its severity. Stays out: running one (`checks.examine`) and Dagster.
+Belongs here: the rule, its words and its severity. Stays out: running one (`checks.runner`) and Dagster.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from stax_pipeline.checks.conservation import (
 from stax_pipeline.checks.rule import WINDOW, Rule
 from stax_pipeline.checks.views import VIEW_RULES
 from stax_pipeline.derive.reconciliation import Cause
-from stax_pipeline.warehouse.readers import HARMFUL
+from stax_pipeline.warehouse.granted_logins import HARMFUL
 
 DATA_IS_FRESH = Rule(
     "data_is_fresh",

@@ -1,4 +1,4 @@
-"""`dagster dev` as it is, with our door before its UI: python -m stax_pipeline.cli.dagster_dev
+"""`dagster dev` as it is, with our request guard before its UI: python -m stax_pipeline.cli.dagster_dev
 
 Dagster has no setting for middleware. Its `dev` command starts the webserver as a module of that name; here it starts
 this module instead, which gives the webserver class its request guard. `dagster_ui` looks that the guard is there
@@ -30,14 +30,14 @@ def _dev() -> None:
     dev: Any = dev_module()
     start = dev.open_ipc_subprocess
 
-    def start_behind_the_door(parts: Sequence[str], **options: Any) -> Any:
-        return start(with_door(parts), **options)
+    def start_guarded(parts: Sequence[str], **options: Any) -> Any:
+        return start(with_request_guard(parts), **options)
 
-    dev.open_ipc_subprocess = start_behind_the_door
+    dev.open_ipc_subprocess = start_guarded
     dev.dev_command(prog_name="dagster dev")
 
 
-def with_door(parts: Sequence[str]) -> list[str]:
+def with_request_guard(parts: Sequence[str]) -> list[str]:
     """A command line that starts Dagster's webserver, made to start ours; any other as it is."""
     if list(parts[1:3]) != ["-m", WEBSERVER]:
         return list(parts)
@@ -49,19 +49,19 @@ def _webserver() -> None:
     from dagster_webserver.webserver import DagsterWebserver
     from starlette.middleware import Middleware
 
-    from stax_pipeline.cli.request_guard import Door
+    from stax_pipeline.cli.request_guard import RequestGuard
     from stax_pipeline.installation.settings import read_settings
 
     names = read_settings().served_names
 
-    class BehindTheDoor(DagsterWebserver):  # type: ignore[type-arg]
+    class GuardedWebserver(DagsterWebserver):  # type: ignore[type-arg]
         def build_middleware(self) -> list[Middleware]:
-            return [Middleware(Door, names=names), *super().build_middleware()]
+            return [Middleware(RequestGuard, names=names), *super().build_middleware()]
 
         def make_security_headers(self) -> dict[str, str]:
             return {**super().make_security_headers(), "X-Frame-Options": "SAMEORIGIN"}
 
-    app.DagsterWebserver = BehindTheDoor  # type: ignore[attr-defined]
+    app.DagsterWebserver = GuardedWebserver  # type: ignore[attr-defined]
     cli.main()  # type: ignore[no-untyped-call]
 
 

@@ -1,7 +1,7 @@
 """Dagster's UI and daemon as children of this command.
 
 Stays out: the database they need (`database`), which this process holds for them, and that there is one of them
-(`running_note`).
+(`pid_file`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from stax_pipeline.cli import dagster_dev, processes, running_note
+from stax_pipeline.cli import dagster_dev, pid_file, processes
 from stax_pipeline.cli.environment import childrens_environment, dagster_home
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.installation.settings import Settings
@@ -42,7 +42,7 @@ def serve(settings: Settings, port: int) -> None:
 
 @contextlib.contextmanager
 def running_ui(settings: Settings, port: int) -> Iterator[tuple[str, Callable[[], bool]]]:
-    """The UI's address and a look whether it runs; every process is gone afterwards. Needs `running_note.only_one`."""
+    """The UI's address and a look whether it runs; every process is gone after it. Needs `pid_file.single_instance`."""
     free = free_port(port, settings.host)
     if free != port:
         click.echo(f"Port {port} is taken; using {free}.", err=True)
@@ -57,11 +57,11 @@ def running_ui(settings: Settings, port: int) -> Iterator[tuple[str, Callable[[]
         log_file.open("wb") as log,
         processes.session(command, environment, log, home) as child,
     ):
-        running_note.note_session(settings.home, child.pid)
+        pid_file.add_session(settings.home, child.pid)
         try:
             address = local_address(settings.host, free)
             _wait_for(address, lambda: child.poll() is None, log_file)
-            _require_door(address)
+            _require_request_guard(address)
             yield address, lambda: child.poll() is None
         finally:
             with contextlib.suppress(OSError):  # the terminal may be gone
@@ -100,10 +100,12 @@ def _wait_for(address: str, is_alive: Callable[[], bool], log: Path) -> None:
     raise CannotStart(f"Dagster's UI did not start. The last lines of {log}:\n{tail}")
 
 
-def _require_door(address: str) -> None:
+def _require_request_guard(address: str) -> None:
     """Raise CannotStart when the UI answers to a foreign name: any page in a browser could then drive it."""
     if _status(address, FOREIGN) != 400:
-        raise CannotStart("Dagster's UI answers to any name: this version of Dagster starts it without our door.")
+        raise CannotStart(
+            "Dagster's UI answers to any name: this version of Dagster starts it without our request guard."
+        )
 
 
 def _status(address: str, name: str) -> int:

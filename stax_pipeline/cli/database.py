@@ -99,8 +99,8 @@ def migrate(settings: Settings) -> None:
 
     note_first_day(settings)
     with plain_faults("opening the database"):
-        left_open = upgrade(settings)
-    for what in left_open:
+        excess_privileges = upgrade(settings)
+    for what in excess_privileges:
         click.echo(f"Warning: {plain(what)}", err=True)
 
 

@@ -1,7 +1,7 @@
 """What Dagster's processes need in their environment, said once for `stax env`, `up`, `sync` and `demo`.
 
 Secrets: the address of Dagster's own storage is the only one made here. All others go to the processes that `up` starts
-in a file that lives as long as they do (`handed_over`), and are never printed. Admin keys are in neither.
+in a file that lives as long as they do (`process_secrets`), and are never printed. Admin keys are in neither.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stax_pipeline.cli.misspelt import SETTINGS
-from stax_pipeline.installation import handed_over
+from stax_pipeline.cli.unknown_settings import SETTINGS
+from stax_pipeline.installation import process_secrets
 from stax_pipeline.installation.homes import CHECKOUT
 from stax_pipeline.installation.settings import Settings
 
@@ -48,10 +48,10 @@ def childrens_environment(settings: Settings) -> Iterator[dict[str, str]]:
     """The environment of Dagster's processes while they run, this process's secrets in a file beside."""
     file = secrets_file(settings.home)
     made = dagster_environment(settings)
-    seen, secrets = handed_over.split(os.environ)
-    handed_over.write(file, secrets)
+    seen, secrets = process_secrets.split(os.environ)
+    process_secrets.write(file, secrets)
     try:
-        yield {**seen, **made, handed_over.VARIABLE: str(file)}
+        yield {**seen, **made, process_secrets.VARIABLE: str(file)}
     finally:
         file.unlink(missing_ok=True)
 

@@ -15,7 +15,7 @@ from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.pricing.imports.sourced import describe, plain
 from stax_pipeline.pricing.imports.table import MAX_BYTES, excerpt, parse_day
 from stax_pipeline.tenants.agreements import Imported
-from stax_pipeline.warehouse.superseding import Recorded
+from stax_pipeline.warehouse.versioned_rows import Recorded
 
 STANDARD_INPUT = "standard input"
 
@@ -47,7 +47,7 @@ def show_import(imported: Imported[Any]) -> None:
         for line in changes(recorded):
             click.echo(f"{slug}: {line}" if slug else line)
     if any(recorded.changed for recorded in imported.recorded.values()):
-        _tell_replay()
+        _report_replay()
 
 
 def show_withdrawn(closed: Sequence[Any], back: Sequence[Any] = ()) -> None:
@@ -56,10 +56,10 @@ def show_withdrawn(closed: Sequence[Any], back: Sequence[Any] = ()) -> None:
         click.echo(f"withdrawn {describe(row)}")
     for row in back:
         click.echo(f"shipped again {describe(row)}")
-    _tell_replay()
+    _report_replay()
 
 
-def _tell_replay() -> None:
+def _report_replay() -> None:
     click.echo("Days that are built already keep their figures until `stax replay` prices them anew.", err=True)
 
 
@@ -76,10 +76,10 @@ def changes(recorded: Recorded[Any]) -> Iterator[str]:
         yield f"added {describe(row)}"
     for old, new in recorded.replaced:
         pairs = zip(new._fields, old, new, strict=True)
-        told = ", ".join(
+        differences = ", ".join(
             f"{name} {_shown(before)} → {_shown(after)}" for name, before, after in pairs if before != after
         )
-        yield f"replaced {describe(old)}: {told}"
+        yield f"replaced {describe(old)}: {differences}"
     yield f"{len(recorded.added)} added, {len(recorded.replaced)} replaced, {len(recorded.unchanged)} left as they were"
 
 

@@ -29,8 +29,8 @@ COMMANDS = {
     "status": ("status", "How far each tenant's data reaches, and what went wrong last"),
     "tenants": ("tenants", "List the tenants, and set which source one is read from"),
     "sql": ("sql", "One read-only query as the analyst"),
-    "url": ("addresses", "The analyst's connection string, in the form psql takes"),
-    "env": ("addresses", 'Exports for other tools: eval "$(stax env)", then dagster dev'),
+    "url": ("env", "The analyst's connection string, in the form psql takes"),
+    "env": ("env", 'Exports for other tools: eval "$(stax env)", then dagster dev'),
     "grant": ("grants", "Let a database login read some tenants alone"),
     "revoke": ("grants", "Take tenants from such a login"),
     "rotate-key": ("keys", "Replace a tenant's admin key"),
@@ -75,7 +75,7 @@ class Lazy(click.Group):
 @click.version_option(package_name="stax-pipeline", message="%(version)s")
 def stax() -> None:
     """Anthropic's cost and usage of many organisations, in a warehouse of your own."""
-    from stax_pipeline.cli.misspelt import warnings
+    from stax_pipeline.cli.unknown_settings import warnings
 
     for warning in warnings(os.environ):
         click.echo(warning, err=True)

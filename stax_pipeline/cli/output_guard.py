@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, cast
 
 from stax_pipeline.domain.errors import WrongUse
-from stax_pipeline.domain.pasted_key import Unsaid, unsaid_of
+from stax_pipeline.domain.pasted_key import Redaction, redactions_of
 from stax_pipeline.domain.plain_text import plain
 
 LINES = "\n\t"
@@ -28,8 +28,8 @@ def guarded_streams(arguments: Sequence[str]) -> Iterator[None]:
 
     An id that a query names may be data of its answer too: from that only what surely is a key is kept.
     """
-    found = [unsaid for argument in arguments for unsaid in unsaid_of(argument)]
-    in_answers = [unsaid for unsaid in found if unsaid.is_sure or arguments[0] != "sql"]
+    found = [redaction for argument in arguments for redaction in redactions_of(argument)]
+    in_answers = [redaction for redaction in found if redaction.is_sure or arguments[0] != "sql"]
     out, error = GuardedText(sys.stdout, in_answers), GuardedText(sys.stderr, found)
     with redirect_stdout(cast(Any, out)), redirect_stderr(cast(Any, error)):
         yield
@@ -37,7 +37,7 @@ def guarded_streams(arguments: Sequence[str]) -> Iterator[None]:
 
 def refuse_keys(arguments: Sequence[str]) -> None:
     """Raise WrongUse where an argument surely holds a key: it could become the name of a file, or of a process."""
-    if any(unsaid.is_sure for argument in arguments for unsaid in unsaid_of(argument)):
+    if any(redaction.is_sure for argument in arguments for redaction in redactions_of(argument)):
         raise WrongUse(
             "An argument holds a key; nothing was done. `stax connect SLUG` and `stax rotate-key SLUG` ask for a key. "
             "Revoke this one: arguments stay in the shell's history."
@@ -47,13 +47,13 @@ def refuse_keys(arguments: Sequence[str]) -> None:
 class _Guarded:
     """A stream that is given less than it is told; else the stream itself."""
 
-    def __init__(self, stream: Any, unsaid: Sequence[Unsaid]) -> None:
+    def __init__(self, stream: Any, redactions: Sequence[Redaction]) -> None:
         self._stream = stream
-        self._unsaid = unsaid
+        self._redactions = redactions
 
     def _without_keys(self, text: str) -> str:
-        for one in self._unsaid:
-            text = one.cut_from(text)
+        for one in self._redactions:
+            text = one.redact(text)
         return text
 
     def __getattr__(self, name: str) -> Any:
@@ -73,23 +73,23 @@ class GuardedText(_Guarded):
 
     @cached_property
     def buffer(self) -> GuardedBytes:
-        return GuardedBytes(self._stream.buffer, self._unsaid)
+        return GuardedBytes(self._stream.buffer, self._redactions)
 
 
 class GuardedBytes(_Guarded):
     """Bytes, shown plain at a terminal alone."""
 
-    def __init__(self, stream: Any, unsaid: Sequence[Unsaid]) -> None:
-        super().__init__(stream, unsaid)
+    def __init__(self, stream: Any, redactions: Sequence[Redaction]) -> None:
+        super().__init__(stream, redactions)
         self._is_terminal = stream.isatty()
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
 
     def write(self, data: bytes) -> int:
         if self._is_terminal:
-            told = plain(self._without_keys(self._decoder.decode(bytes(data))), keep=LINES)
-        elif self._unsaid:
-            told = self._without_keys(bytes(data).decode("utf-8", "surrogateescape"))
+            cleaned = plain(self._without_keys(self._decoder.decode(bytes(data))), keep=LINES)
+        elif self._redactions:
+            cleaned = self._without_keys(bytes(data).decode("utf-8", "surrogateescape"))
         else:
             return int(self._stream.write(data))
-        self._stream.write(told.encode("utf-8", "surrogateescape"))
+        self._stream.write(cleaned.encode("utf-8", "surrogateescape"))
         return len(data)

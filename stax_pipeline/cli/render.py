@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 from stax_pipeline.domain.plain_text import plain
-from stax_pipeline.domain.words import count_of
+from stax_pipeline.domain.plurals import count_of
 
 _WIDE = Context(prec=100, rounding=ROUND_HALF_EVEN)
 _CENT = Decimal("0.01")

@@ -24,7 +24,7 @@ _HOST = re.compile(r"(?P<name>[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _OWN_SITES = ("same-origin", "none")
 
 
-class Door:
+class RequestGuard:
     """ASGI middleware that lets in requests for `names` (lower case, without port) that no other site sent."""
 
     def __init__(self, app: ASGIApp, names: Collection[str]) -> None:

@@ -108,7 +108,7 @@ def run_sync(
     }
     if not verbose:
         config["loggers"] = {"console": {"config": {"log_level": "CRITICAL"}}}
-    tell_start()
+    report_start()
     with ending_at_signals(), _quiet(verbose), shown_progress():
         import dagster as dg
 
@@ -123,7 +123,7 @@ def run_sync(
     return _read(run.run_id, events, window)
 
 
-def tell_start() -> None:
+def report_start() -> None:
     """Dagster takes seconds to start; a person at a terminal should know what is waited for."""
     if sys.stderr.isatty():
         click.echo("  starting Dagster …", err=True)
@@ -206,14 +206,14 @@ def _why_the_step_failed(found: Any) -> str:
 
 def _innermost(error: Any) -> str:
     """Our own errors explain themselves; another's class is named, without where it is defined."""
-    told = str((error.cause or error).message).strip()
-    kind, colon, words = told.partition(": ")
+    reported = str((error.cause or error).message).strip()
+    kind, colon, words = reported.partition(": ")
     if not colon or not kind.replace(".", "").isidentifier():
-        return told
+        return reported
     return words if kind.startswith("stax_pipeline.") else f"{kind.rpartition('.')[2]}: {words}"
 
 
-def _read_failures(ran: Ran, told: AssetMaterialization) -> None:
-    listed: Any = told.metadata.get("failures")
+def _read_failures(ran: Ran, reported: AssetMaterialization) -> None:
+    listed: Any = reported.metadata.get("failures")
     for record in listed.records if listed else ():
-        ran.add_failure(str(record.data["tenant"]), str(record.data["reason"]), told.asset_key.to_user_string())
+        ran.add_failure(str(record.data["tenant"]), str(record.data["reason"]), reported.asset_key.to_user_string())

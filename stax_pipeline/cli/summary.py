@@ -63,14 +63,14 @@ def summarize(connection: sa.Connection, window: Window, slugs: Sequence[str]) -
     return [Sum(r.slug, r.days, r.rows, r.tokens, r.data_through, Dollars(*r[5:])) for r in found]
 
 
-def summary_table(sums: Sequence[Sum], stale: Collection[str] = ()) -> str:
-    """The table; tenants in `stale`, whose figures are not all of this run, are marked and explained."""
+def summary_table(sums: Sequence[Sum], incomplete: Collection[str] = ()) -> str:
+    """The table; tenants in `incomplete`, whose figures are not all of this run, are marked and explained."""
     rows = [
         (
-            f"{s.slug} *" if s.slug in stale else s.slug, str(s.days), render.whole(s.rows), *s.dollars.shown,
+            f"{s.slug} *" if s.slug in incomplete else s.slug, str(s.days), render.whole(s.rows), *s.dollars.shown,
             render.whole(s.tokens), render.instant(s.data_through),
         )
         for s in sums
     ]  # fmt: skip
     shown = render.table(_HEADINGS, rows, right=_HEADINGS[1:-1])
-    return f"{shown}\n* not all of this run: what was not published stays as it was before" if stale else shown
+    return f"{shown}\n* not all of this run: what was not published stays as it was before" if incomplete else shown

@@ -114,8 +114,8 @@ def _amount(parts: list[tuple[Price | None, int]]) -> Amount:
 
 
 def _sources(prices: list[Price]) -> str:
-    told = {price.source for price in prices}
-    return BAND_LOWER if BAND_LOWER in told else " + ".join(sorted(told))
+    sources = {price.source for price in prices}
+    return BAND_LOWER if BAND_LOWER in sources else " + ".join(sorted(sources))
 
 
 def tokens(usage: Iterable[UsageLine]) -> Iterator[tuple[MeetingKey, Tokens]]:

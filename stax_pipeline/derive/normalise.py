@@ -105,8 +105,8 @@ class PageReader:
 
     def _by_row(self, page: RawPage) -> Buckets:
         found = parse_analytics_page(page.body, self.window, dimensions_of(page.params))
-        told = [moment for moment in (self.refreshed_at, found.refreshed_at) if moment]
-        self.refreshed_at = min(told, default=None)
+        moments = [moment for moment in (self.refreshed_at, found.refreshed_at) if moment]
+        self.refreshed_at = min(moments, default=None)
         by_day: dict[date, list[Row]] = defaultdict(list)
         for row in self._rows[page.reading].fresh(found.rows):
             translated = _translated(row, page.reading)

@@ -261,19 +261,20 @@ def within_tolerance(low: Decimal, high: Decimal, reported: Decimal) -> bool:
 
 def _is_fast_mode(evidence: _Evidence, terms: Terms) -> bool:
     """Whether the bill agrees once fast tokens cost standard prices, or tokens of unknown speed fast ones."""
-    for told, billed in (("fast", "standard"), ("", "fast")):
-        if any(part.line.speed == told for parts in evidence.used.values() for part in parts):
-            other = _Evidence(used=_at_speed(evidence.used, told, billed), paid=evidence.paid)
+    for reported, billed in (("fast", "standard"), ("", "fast")):
+        if any(part.line.speed == reported for parts in evidence.used.values() for part in parts):
+            other = _Evidence(used=_at_speed(evidence.used, reported, billed), paid=evidence.paid)
             other.price(terms)
             if _agrees(other.bounds(other.used), evidence.reported):
                 return True
     return False
 
 
-def _at_speed(used: dict[MeetingKey, list[Tokens]], told: str, billed: str) -> dict[MeetingKey, list[Tokens]]:
+def _at_speed(used: dict[MeetingKey, list[Tokens]], reported: str, billed: str) -> dict[MeetingKey, list[Tokens]]:
     return {
         key: [
-            part._replace(line=part.line._replace(speed=billed)) if part.line.speed == told else part for part in parts
+            part._replace(line=part.line._replace(speed=billed)) if part.line.speed == reported else part
+            for part in parts
         ]
         for key, parts in used.items()
     }

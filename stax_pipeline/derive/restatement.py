@@ -162,8 +162,8 @@ class Repricing(NamedTuple):
     def words(self) -> str:
         """What is new: a version is the book's, with that of rates and commitments behind a plus."""
         old, new = (version.partition("+") for version in (self.old_version, self.new_version))
-        told = ["list prices"] * (old[0] != new[0]) + ["rates or commitments"] * (old[2] != new[2])
-        return f"new {' and '.join(told)}"
+        changed = ["list prices"] * (old[0] != new[0]) + ["rates or commitments"] * (old[2] != new[2])
+        return f"new {' and '.join(changed)}"
 
 
 def restated_prices(old: Iterable[SpendLine], new: Iterable[SpendLine], change: Repricing) -> list[Restatement]:

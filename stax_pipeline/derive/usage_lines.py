@@ -159,10 +159,10 @@ def _added(before: Counts, here: Counts) -> Counts:
     return Counts(*(token_count(value, f"the sum of {name}") for name, value in total._asdict().items()))
 
 
-def usage_lines(every: Counted, quick: Counted | None, told: Collection[date] | None = None) -> list[UsageLine]:
+def usage_lines(every: Counted, quick: Counted | None, fast_days: Collection[date] | None = None) -> list[UsageLine]:
     """Usage lines with speed: `fast` as read, `standard` as the difference, '' where the source refused `fast`.
 
-    `quick` is None where it was refused altogether; `told` are the days it was read for, all of them when None.
+    `quick` is None where it was refused altogether; `fast_days` are the days it was read for, all of them when None.
 
     Raises NegativeSpeedDifference when the two readings contradict each other.
     """
@@ -178,7 +178,7 @@ def usage_lines(every: Counted, quick: Counted | None, told: Collection[date] | 
         if part != NOTHING:
             lines.append(UsageLine._make((day, *values, "fast", *part, "{}" if rest != NOTHING else kept)))
         if rest != NOTHING or part == NOTHING:
-            speed = "" if quick is None or (told is not None and day not in told) else "standard"
+            speed = "" if quick is None or (fast_days is not None and day not in fast_days) else "standard"
             lines.append(UsageLine._make((day, *values, speed, *rest, kept)))
     return sorted(lines)
 

@@ -27,14 +27,14 @@ _MASTER_KEY = re.compile(r"[0-9A-Fa-f]{64}|[A-Za-z0-9+/_-]{43}=|(?=.*[0-9])(?=.*
 _QUOTED = re.compile(r"sk-ant-(?:[a-z]+[0-9]+-|[a-z0-9_-]{16,})[^'\"`\n]*", re.IGNORECASE)
 
 
-class Unsaid(NamedTuple):
+class Redaction(NamedTuple):
     """Part of an argument that may be a key, and what matches it whole or from any `RUN` characters of it on."""
 
     is_sure: bool
     whole: re.Pattern[str]
     runs: re.Pattern[str] | None
 
-    def cut_from(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         note = A_KEY if self.is_sure else PERHAPS_A_KEY
         text = self.whole.sub(note, text)
         return self.runs.sub(note, text) if self.runs else text
@@ -48,7 +48,7 @@ def without_keys(text: str) -> str:
 def is_a_key(text: str) -> bool:
     """Whether some of it surely is an admin key, or all of it a master key: 32 bytes in base64 or hex."""
     words = [word for word in re.split(r"[\s,]+", text) if word]
-    return any(unsaid.is_sure for unsaid in unsaid_of(text)) or any(map(_MASTER_KEY.fullmatch, words))
+    return any(redaction.is_sure for redaction in redactions_of(text)) or any(map(_MASTER_KEY.fullmatch, words))
 
 
 def may_be_a_key(text: str) -> bool:
@@ -70,18 +70,18 @@ def refuse_keys_in_settings(environment: Mapping[str, str]) -> None:
             )
 
 
-def unsaid_of(argument: str) -> list[Unsaid]:
+def redactions_of(argument: str) -> list[Redaction]:
     """What of an argument is not to be repeated: all of it from a key's beginning on; without one, an argument that
     holds something too long or too mixed for a name, and of one of several words such as a query those words alone.
     """
     begins = _BEGINNING.search(argument)
     if begins and sum(map(len, _TOKEN.findall(argument[begins.end() :]))) >= _SHORTEST_SECRET:
-        return [_unsaid(argument[begins.start() :], is_sure=True)]
+        return [_redaction(argument[begins.start() :], is_sure=True)]
     if not any(map(_is_no_name, _TOKEN.findall(argument))):
         return []
     if argument.split() == [argument]:
-        return [_unsaid(argument)]
-    return [_unsaid(token) for token in _TOKEN.findall(argument) if _is_mixed(token)]
+        return [_redaction(argument)]
+    return [_redaction(token) for token in _TOKEN.findall(argument) if _is_mixed(token)]
 
 
 def _is_no_name(token: str) -> bool:
@@ -94,12 +94,12 @@ def _is_mixed(token: str) -> bool:
     return len(token) >= RUN and token.lower() != token and not all(map(_WORD.fullmatch, words))
 
 
-def _unsaid(text: str, is_sure: bool = False) -> Unsaid:
+def _redaction(text: str, is_sure: bool = False) -> Redaction:
     forms = {text, repr(text)[1:-1], ascii(text)[1:-1]}
     whole = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
     runs = "|".join(dict.fromkeys(map(re.escape, _runs(text[:_LONGEST_LOOKED_AT]))))
     pattern = re.compile(f"(?:{runs})[a-z0-9_-]*", re.IGNORECASE) if runs else None
-    return Unsaid(is_sure, re.compile(whole, re.IGNORECASE), pattern)
+    return Redaction(is_sure, re.compile(whole, re.IGNORECASE), pattern)
 
 
 def _runs(text: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Reasons that differ in nothing but the tenant, told together: one outage is one line, however many it hit.
+"""Reasons that differ in nothing but the tenant, reported together: one outage is one line, however many it hit.
 
 Belongs here: when two reasons are the same, and how several tenants are named. Stays out: where reasons come from.
 """
@@ -17,7 +17,7 @@ IN_PASSING = re.compile(
 _COMMAND = re.compile(r"`[^`]*`")
 
 
-class Told(NamedTuple):
+class SharedReason(NamedTuple):
     """One reason and what mends it, of these tenants; commands name `SLUG` where there are several."""
 
     slugs: list[str]
@@ -49,14 +49,14 @@ def key_of(slug: str, reason: str, step: str) -> tuple[str, str]:
     return gist(for_any(slug, reason)), for_any(slug, step)
 
 
-def together(told: Iterable[tuple[str, str, str]]) -> list[Told]:
+def shared_reasons(reasons: Iterable[tuple[str, str, str]]) -> list[SharedReason]:
     """Slugs, reasons and next steps in their order, those that say the same as one."""
-    found: dict[tuple[str, str], Told] = {}
-    for slug, reason, step in told:
+    found: dict[tuple[str, str], SharedReason] = {}
+    for slug, reason, step in reasons:
         key = key_of(slug, reason, step)
         known = found.get(key)
         if known is None:
-            found[key] = Told([slug], reason, step)
+            found[key] = SharedReason([slug], reason, step)
         else:
-            found[key] = Told([*known.slugs, slug], for_any(known.slugs[0], known.reason), key[1])
+            found[key] = SharedReason([*known.slugs, slug], for_any(known.slugs[0], known.reason), key[1])
     return list(found.values())

@@ -119,10 +119,10 @@ def _run(program: str, *arguments: str) -> bool:
     found = shutil.which(program, path=_PROGRAMS)
     if found is None:
         return False
-    told = subprocess.run(
+    done = subprocess.run(
         [found, *arguments], capture_output=True, stdin=subprocess.DEVNULL, env={"PATH": _PROGRAMS}, cwd="/"
     )
-    return told.returncode == 0
+    return done.returncode == 0
 
 
 @contextmanager

@@ -115,8 +115,8 @@ def _run(cluster: Cluster, command: Sequence[str | Path], feed: str = "") -> Non
         extra_groups=cluster.extra_groups,
     )
     if done.returncode != 0:
-        told = "\n".join(done.stdout.decode(errors="replace").splitlines()[-8:])
-        raise CannotStart(f"{Path(command[0]).name} failed:\n{told}")
+        output = "\n".join(done.stdout.decode(errors="replace").splitlines()[-8:])
+        raise CannotStart(f"{Path(command[0]).name} failed:\n{output}")
 
 
 def environment() -> dict[str, str]:

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import DataSource
 from stax_pipeline.domain.pasted_key import refuse_keys_in_settings
-from stax_pipeline.installation import handed_over, postgres_url
+from stax_pipeline.installation import postgres_url, process_secrets
 from stax_pipeline.installation.homes import default_home, simulator_of
 from stax_pipeline.installation.ownership import described, is_trusted, own_home
 
@@ -274,7 +274,7 @@ def _first_day(home: Path) -> date:
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process. Raises WrongUse with the variable's name and what it may be."""
     given = os.environ if environment is None else environment
-    secrets = handed_over.secrets_of(given)
+    secrets = process_secrets.secrets_of(given)
     found = {**secrets, **given}
     refuse_keys_in_settings(found)
 

@@ -1,4 +1,4 @@
-"""Parquet twins of the warehouse's daily tables: one file per table and usage date, all tenants in it.
+"""Parquet copies of the warehouse's daily tables: one file per table and usage date, all tenants in it.
 
 Built from Postgres after a publish, from one snapshot, under a lock per table: two runs that rebuild one day take
 turns, and the later one sees the earlier one's rows. Page checksums are written, since a flipped bit would otherwise

@@ -22,7 +22,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 
 from stax_pipeline.domain.errors import CannotStart, StaxError
-from stax_pipeline.installation.handed_over import of_storage
+from stax_pipeline.installation.process_secrets import of_storage
 
 CHUNK = 1 << 20
 LARGEST_IN_MEMORY = 1 << 24

@@ -29,10 +29,10 @@ from stax_pipeline.domain.extraction import DataSource, Query, Report, Window
 from stax_pipeline.domain.time import begun, completed
 from stax_pipeline.keys.tenant_keys import OpenedKey
 from stax_pipeline.lake.store import Lake
-from stax_pipeline.pipeline.extraction_record import Fetched, Verdict, keep
+from stax_pipeline.pipeline.extraction_record import ExtractionResult, RunningExtraction, keep
 from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, no_progress, reason
 from stax_pipeline.pipeline.parent_organization import without_tenant
-from stax_pipeline.pipeline.walk import Partial, excerpt_of, read_what_is_there
+from stax_pipeline.pipeline.run_queries import Partial, excerpt_of, read_available_days
 from stax_pipeline.warehouse.tenants import Tenant
 
 
@@ -101,28 +101,28 @@ async def _extract_one(
     source: Source, report: Report, tenant: Tenant, window: Window, outcome: Outcome, tally: Tally
 ) -> int:
     """Fetch, keep and record one tenant's report; returns how many pages were counted."""
-    fetched, verdict = await _fetch(source, report, tenant, window, outcome, tally)
-    if missing := verdict.fault or fetched.missing:
+    extraction, result = await _fetch(source, report, tenant, window, outcome, tally)
+    if missing := result.fault or extraction.missing:
         outcome.failures[tenant.slug] = missing
     try:
         outcome.rows += await asyncio.to_thread(
-            keep, source.engine, source.lake, source.run_id, report, tenant, fetched, verdict
+            keep, source.engine, source.lake, source.run_id, report, tenant, extraction, result
         )
     except Exception as error:
         outcome.failures[tenant.slug] = reason(error, f"keeping {report}")
-    return fetched.raw.pages
+    return extraction.raw.pages
 
 
 async def _fetch(
     source: Source, report: Report, tenant: Tenant, window: Window, outcome: Outcome, tally: Tally
-) -> tuple[Fetched, Verdict]:
+) -> tuple[RunningExtraction, ExtractionResult]:
     """What came, and how it ended; what is odd about it is found."""
-    fetched, ended = Fetched(window), Verdict()
+    extraction, ended = RunningExtraction(window), ExtractionResult()
     session: OrganizationSession | None = None
     try:
         async with asyncio.timeout(source.tenant_seconds):
             opened = await asyncio.to_thread(source.open_key, tenant)
-            ended = Verdict(generation=opened.generation)
+            ended = ExtractionResult(generation=opened.generation)
             session = source.api.session(opened.key)
             me = await session.whoami()
             _require_same_organization(tenant, me)
@@ -130,22 +130,22 @@ async def _fetch(
             if is_newer and (early := out_of_reach(window, me.server_date)):
                 outcome.find(tenant.slug, early)
             days = _answerable(report, is_newer, window, me.server_date)
-            fetched = Fetched(days, me.organization_id, tally=tally)
-            if fetched.window:
+            extraction = RunningExtraction(days, me.organization_id, tally=tally)
+            if extraction.window:
                 queries_of = partial(_queries, report, is_newer)
-                fetched = await read_what_is_there(session, queries_of, fetched, me.server_date.date())
-            outcome.find(tenant.slug, *session.notices, *fetched.findings)
-            outcome.find(tenant.slug, *await asyncio.to_thread(without_tenant, source.engine, fetched.children))
+                extraction = await read_available_days(session, queries_of, extraction, me.server_date.date())
+            outcome.find(tenant.slug, *session.notices, *extraction.findings)
+            outcome.find(tenant.slug, *await asyncio.to_thread(without_tenant, source.engine, extraction.children))
     except TimeoutError:
         late = f"{report} took longer than {source.tenant_seconds:.0f} seconds; nothing of it counts, sync again"
         ended = ended._replace(fault=late)
     except Partial as cut:
-        fetched, ended = cut.fetched, ended._replace(fault=str(cut), kind=cut.kind)
+        extraction, ended = cut.extraction, ended._replace(fault=str(cut), kind=cut.kind)
     except Exception as error:
-        fetched.excerpt = excerpt_of(error)
+        extraction.excerpt = excerpt_of(error)
         ended = ended._replace(fault=reason(error, f"extracting {report}"), kind=type(error))
     outcome.retries += session.retries if session else 0
-    return fetched, ended
+    return extraction, ended
 
 
 def _require_same_organization(tenant: Tenant, me: WhoAmI) -> None:

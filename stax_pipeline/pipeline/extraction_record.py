@@ -25,7 +25,7 @@ from stax_pipeline.warehouse.tenants import Tenant, note_accepted, note_no_newer
 
 
 @dataclass(slots=True)
-class Fetched:
+class RunningExtraction:
     """The pages of one extraction while it runs.
 
     `found` counts rows by reading. `children` are organizations of a parent's, whose use is left out; `has_own_use`
@@ -107,7 +107,7 @@ def _unknown(unknown: Counter[str]) -> list[str]:
     return [f"unknown {what}, {count} times" for what, count in sorted(unknown.items())]
 
 
-class Verdict(NamedTuple):
+class ExtractionResult(NamedTuple):
     """How one tenant's extraction ended: the fault and its kind, if any, and which generation of the key was used."""
 
     fault: str | None = None
@@ -116,32 +116,38 @@ class Verdict(NamedTuple):
 
 
 def keep(
-    engine: sa.Engine, lake: Lake, run_id: str, report: Report, tenant: Tenant, fetched: Fetched, verdict: Verdict
+    engine: sa.Engine,
+    lake: Lake,
+    run_id: str,
+    report: Report,
+    tenant: Tenant,
+    extraction: RunningExtraction,
+    result: ExtractionResult,
 ) -> int:
     """Keep the pages, then the record of them, then the tenant's state; returns the rows kept.
 
     A kill in between leaves an object that nothing names. The object is removed where the record was refused (the
     tenant is gone), never where the commit's outcome is unknown.
     """
-    if not verdict.fault and not fetched.window:
+    if not result.fault and not extraction.window:
         return 0
-    extraction = _store(lake, run_id, report, tenant, fetched, verdict.fault)
+    row = _store(lake, run_id, report, tenant, extraction, result.fault)
     try:
         with plain_faults(f"tenant {tenant.slug}: recording an extraction"), engine.begin() as connection:
-            record(connection, extraction)
-            if fetched.refused and not verdict.fault:
-                record(connection, _without_pages(extraction, fetched.missing))
-            if verdict.kind is NoNewerSource and report is Report.ANALYTICS:
+            record(connection, row)
+            if extraction.refused and not result.fault:
+                record(connection, _without_pages(row, extraction.missing))
+            if result.kind is NoNewerSource and report is Report.ANALYTICS:
                 note_no_newer_source(connection, tenant.tenant_id)
-            if verdict.kind and issubclass(verdict.kind, KeyRejected):
-                note_rejected(connection, tenant.tenant_id, verdict.generation)
-            elif not verdict.fault:
-                note_accepted(connection, tenant.tenant_id, verdict.generation, run_id)
+            if result.kind and issubclass(result.kind, KeyRejected):
+                note_rejected(connection, tenant.tenant_id, result.generation)
+            elif not result.fault:
+                note_accepted(connection, tenant.tenant_id, result.generation, run_id)
     except WarehouseFault:
-        if extraction.raw_uri:
-            lake.delete(extraction.raw_uri)
+        if row.raw_uri:
+            lake.delete(row.raw_uri)
         raise
-    return extraction.rows
+    return row.rows
 
 
 def _without_pages(counted: Extraction, missing: str) -> Extraction:
@@ -149,32 +155,35 @@ def _without_pages(counted: Extraction, missing: str) -> Extraction:
     return counted._replace(extraction_id=uuid4(), pages=0, rows=0, sha256="", raw_uri=None, error=missing)
 
 
-def _store(lake: Lake, run_id: str, report: Report, tenant: Tenant, fetched: Fetched, fault: str | None) -> Extraction:
+def _store(
+    lake: Lake, run_id: str, report: Report, tenant: Tenant, extraction: RunningExtraction, fault: str | None
+) -> Extraction:
     extraction_id = uuid4()
-    moment = fetched.moment or datetime.now(UTC)
-    asked_end = fetched.window.end
-    answered_end = asked_end if fault else fetched.answered_end
+    moment = extraction.moment or datetime.now(UTC)
+    asked_end = extraction.window.end
+    answered_end = asked_end if fault else extraction.answered_end
     path, digest = None, ""
-    if fetched.raw.pages or fetched.excerpt:
+    if extraction.raw.pages or extraction.excerpt:
         header = RawHeader(
             extraction_id=extraction_id,
             tenant_id=tenant.tenant_id,
-            organization_id=fetched.organization_id,
+            organization_id=extraction.organization_id,
             report=report,
-            window=fetched.window,
+            window=extraction.window,
             extracted_at=moment,
-            readings=tuple(fetched.readings),
+            readings=tuple(extraction.readings),
             run_id=run_id,
             product=f"stax-pipeline {__version__}",
             error=fault,
-            excerpt=fetched.excerpt,
+            excerpt=extraction.excerpt,
             answered_end=answered_end if answered_end < asked_end else None,
         )
         try:
-            path, digest = store_raw(lake, header, fetched.raw.finish(header))
+            path, digest = store_raw(lake, header, extraction.raw.finish(header))
         except OSError as broken:
             raise CannotStart(f"The lake cannot be written: {broken.strerror}. Check STAX_LAKE_URL.") from None
     return Extraction(
-        extraction_id, tenant.tenant_id, report, fetched.window.start, answered_end, moment, fetched.raw.pages,
-        fetched.found.total(), digest, path, run_id, fault, asked_end=asked_end if answered_end < asked_end else None,
+        extraction_id, tenant.tenant_id, report, extraction.window.start, answered_end, moment, extraction.raw.pages,
+        extraction.found.total(), digest, path, run_id, fault,
+        asked_end=asked_end if answered_end < asked_end else None,
     )  # fmt: skip

@@ -179,13 +179,13 @@ def dollar_restatements(
             new._replace(usage_extraction_id=old.usage_extraction_id)
             for old, new in pairs if _has_moved(moved, old, new)
         ]  # fmt: skip
-        shown = _by_day(spend_of(held_of(archive, window, old_usage), terms, archive.settle)) if old_usage else {}
+        published = _by_day(spend_of(held_of(archive, window, old_usage), terms, archive.settle)) if old_usage else {}
         between = _by_day(spend_of(held, terms, archive.settle))
         priced = _by_day(spend_of(held, new_terms, archive.settle))
         for old, new in pairs:
             day = new.usage_date
             if _has_moved(moved, old, new):
-                found += restated_dollars(shown.get(day, []), between.get(day, []), built_at)
+                found += restated_dollars(published.get(day, []), between.get(day, []), built_at)
             change = Repricing(built_at, old.price_book_version, new.price_book_version)
             found += restated_prices(between.get(day, []), priced.get(day, []), change)
     return found

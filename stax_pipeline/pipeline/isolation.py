@@ -27,23 +27,23 @@ class Tally:
         self._total = tenants * share
         self._finished = 0
         self._begun = 0
-        self._told = -1
+        self._reported = -1
 
     def step(self, amount: int = 1) -> None:
         """Part of a tenant's share is done."""
         self._begun += amount
-        self._tell()
+        self._report()
 
     def tenant_done(self, counted: int) -> None:
         """All of a tenant's share is done, whatever was counted of it."""
         self._begun -= counted
         self._finished += 1
-        self._tell()
+        self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         done = min(self._finished * self._share + self._begun, self._total)
-        if done != self._told:
-            self._told = done
+        if done != self._reported:
+            self._reported = done
             self._progress(done, self._total)
 
 

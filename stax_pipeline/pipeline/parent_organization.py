@@ -15,14 +15,16 @@ from stax_pipeline.anthropic import OrganizationSession
 from stax_pipeline.anthropic.analytics_page import organizations_on
 from stax_pipeline.domain.errors import ContractBroken, RequestRejected
 from stax_pipeline.domain.extraction import Query, Reading
-from stax_pipeline.pipeline.extraction_record import Fetched
+from stax_pipeline.pipeline.extraction_record import RunningExtraction
 from stax_pipeline.warehouse.tables import tenants
 from stax_pipeline.warehouse.tenants import DISCONNECTED
 
 OWN = "organization_ids[]"
 
 
-async def own_alone(session: OrganizationSession, queries: Sequence[Query], fetched: Fetched) -> Sequence[Query]:
+async def own_alone(
+    session: OrganizationSession, queries: Sequence[Query], extraction: RunningExtraction
+) -> Sequence[Query]:
     """The queries but the one that asks for organizations; narrowed to the own one where there are others."""
     rest = [query for query in queries if query.reading is not Reading.ANALYTICS_ORGANIZATIONS]
     found: set[str] = set()
@@ -30,24 +32,24 @@ async def own_alone(session: OrganizationSession, queries: Sequence[Query], fetc
         for query in queries:
             if query.reading is Reading.ANALYTICS_ORGANIZATIONS:
                 async for page in session.walk(query):
-                    fetched.add(page)
-                    found |= organizations_on(page.body, fetched.window)
+                    extraction.add(page)
+                    found |= organizations_on(page.body, extraction.window)
     except RequestRejected as refused:
         if type(refused) is not RequestRejected or refused.status != 400:
             raise
         return rest  # it cannot be grouped so: no parent
-    fetched.children = frozenset(found - {fetched.organization_id, ""})
-    fetched.has_own_use = fetched.organization_id in found
-    if not fetched.children:
+    extraction.children = frozenset(found - {extraction.organization_id, ""})
+    extraction.has_own_use = extraction.organization_id in found
+    if not extraction.children:
         return rest
-    own = (OWN, fetched.organization_id)
+    own = (OWN, extraction.organization_id)
     return [query if query.window is None else replace(query, params=(*query.params, own)) for query in rest]
 
 
-def require_own(fetched: Fetched) -> None:
+def require_own(extraction: RunningExtraction) -> None:
     """Raise ContractBroken where an organization beside children has use of its own, and asking for it brought none."""
-    brought = fetched.found[Reading.ANALYTICS_COST] + fetched.found[Reading.ANALYTICS_ALL]
-    if fetched.children and fetched.has_own_use and not brought:
+    brought = extraction.found[Reading.ANALYTICS_COST] + extraction.found[Reading.ANALYTICS_ALL]
+    if extraction.children and extraction.has_own_use and not brought:
         raise ContractBroken(
             "the newer source does not tell this parent organization's own use from its children's; "
             "`stax tenants set` with `--source reports` reads the reports instead"

@@ -49,7 +49,7 @@ from stax_pipeline.warehouse.restatements import replace_restatements
 from stax_pipeline.warehouse.tenants import Tenant
 
 
-class Tell(Protocol):
+class StageProgress(Protocol):
     """Gives the progress of a named step, counted in `unit`."""
 
     def __call__(self, stage: str, unit: str = "tenant-days") -> Progress: ...
@@ -99,14 +99,18 @@ class _Replayed:
     restated: list[Restatement] = field(default_factory=list)
 
 
-def replay(books: Books, reads: DataSource, tenants: Sequence[Tenant], window: Window, tell: Tell) -> Iterator[Outcome]:
+def replay(
+    books: Books, reads: DataSource, tenants: Sequence[Tenant], window: Window, progress_of: StageProgress
+) -> Iterator[Outcome]:
     """Rebuild every table over the window, step by step; `reads` as in `publish_comparison`."""
-    yield replay_lines(books, tenants, window, tell("replaying reports"))
-    yield replay_organization(books.engine, books.lake, tenants, tell("replaying names", "tenants"))
-    yield publish_spend(books, tenants, window, tell("building spend"))[0]
-    yield publish_spend_by_key(books, tenants, window, tell("building spend by key"))
-    yield publish_reconciliation(books, tenants, window, tell("reconciling"))
-    yield publish_comparison(books.engine, books.lake, reads, tenants, window, tell("comparing sources", "tenants"))
+    yield replay_lines(books, tenants, window, progress_of("replaying reports"))
+    yield replay_organization(books.engine, books.lake, tenants, progress_of("replaying names", "tenants"))
+    yield publish_spend(books, tenants, window, progress_of("building spend"))[0]
+    yield publish_spend_by_key(books, tenants, window, progress_of("building spend by key"))
+    yield publish_reconciliation(books, tenants, window, progress_of("reconciling"))
+    yield publish_comparison(
+        books.engine, books.lake, reads, tenants, window, progress_of("comparing sources", "tenants")
+    )
 
 
 def replay_lines(books: Books, tenants: Sequence[Tenant], window: Window, progress: Progress) -> Outcome:

@@ -83,7 +83,7 @@ def _described(lake: Lake, tenant: Tenant, path: str) -> Extraction:
     )  # fmt: skip
 
 
-def strangers(lake: Lake, tenants: Sequence[Tenant]) -> set[str]:
+def unknown_tenants(lake: Lake, tenants: Sequence[Tenant]) -> set[str]:
     """Ids of tenants that the lake holds raw objects of and the warehouse does not know."""
     known = {str(tenant.tenant_id) for tenant in tenants}
     found = {part.removeprefix("tenant=") for path in lake.paths("raw") for part in path.split("/")[2:3]}

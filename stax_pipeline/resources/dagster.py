@@ -35,7 +35,7 @@ def loader_engine(settings: Settings) -> sa.Engine:
     return _engine(logins(settings).loader)
 
 
-def or_told(work: Callable[[], T]) -> T:
+def or_failure(work: Callable[[], T]) -> T:
     """What `work` returns; what it refuses fails the step in one sentence, without a trace or a retry."""
     try:
         return work()
@@ -75,7 +75,7 @@ class TenantSecrets(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Opens one tenant's admin key, in memory, when its requests begin."""
 
     def opener(self, warehouse: Warehouse) -> Callable[[Tenant], OpenedKey]:
-        or_told(lambda: master_keys(read_settings()))
+        or_failure(lambda: master_keys(read_settings()))
 
         def open_for(tenant: Tenant) -> OpenedKey:
             """Under the master keys of this moment: they may be rotated while the run goes on."""

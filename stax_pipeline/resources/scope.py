@@ -13,9 +13,9 @@ from typing import NamedTuple
 import dagster as dg
 
 from stax_pipeline.domain.errors import WrongUse
-from stax_pipeline.domain.words import count_of
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.installation.settings import read_settings
-from stax_pipeline.resources.dagster import loader_engine, or_told
+from stax_pipeline.resources.dagster import loader_engine, or_failure
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.tenants import KEY_REJECTED, Tenant, all_tenants, tenants_to_sync
 
@@ -65,7 +65,7 @@ class Scope:
 
     @cached_property
     def _resolved(self) -> Resolved:
-        return or_told(lambda: _resolve(self._slugs))
+        return or_failure(lambda: _resolve(self._slugs))
 
     @property
     def failures(self) -> dict[str, list[Missing]]:

@@ -2,8 +2,8 @@
 
 from stax_pipeline.simulator import faults
 from stax_pipeline.simulator.billing import Truth, truth
+from stax_pipeline.simulator.documents import invoice_lines, invoice_name, write_documents
 from stax_pipeline.simulator.organization import Commitment, Correction, Credit, Organization
-from stax_pipeline.simulator.papers import invoice_lines, invoice_name, write_papers
 from stax_pipeline.simulator.realistic import demo_organizations, realistic_organization
 from stax_pipeline.simulator.server import Simulator, serve_forever
 from stax_pipeline.simulator.story import corrected_day, invoiced_month, story_organizations
@@ -25,5 +25,5 @@ __all__ = [
     "serve_forever",
     "story_organizations",
     "truth",
-    "write_papers",
+    "write_documents",
 ]

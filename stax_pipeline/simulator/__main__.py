@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from stax_pipeline.simulator.documents import write_documents
 from stax_pipeline.simulator.organization import Organization
-from stax_pipeline.simulator.papers import write_papers
 from stax_pipeline.simulator.realistic import demo_organizations
 from stax_pipeline.simulator.server import serve_forever
 from stax_pipeline.simulator.story import invoiced_month, story_organizations
@@ -45,9 +45,9 @@ def _organizations(options: argparse.Namespace) -> tuple[Organization, ...]:
     if options.story is None:
         return demo_organizations(options.seed, options.organizations or ("acme", "globex"))
     today = options.today or datetime.now(UTC).date()
-    told = story_organizations(today, options.seed)
-    write_papers(options.story, told, today - timedelta(days=options.days), today, invoiced_month(today))
-    return told
+    organizations = story_organizations(today, options.seed)
+    write_documents(options.story, organizations, today - timedelta(days=options.days), today, invoiced_month(today))
+    return organizations
 
 
 if __name__ == "__main__":

@@ -257,8 +257,8 @@ def _actor(organization: Organization, one: Who) -> dict[str, object]:
     if one.actor_type == "user_actor":
         members = (member for each in family(organization) for member in each.members)
         member = next(member for member in members if member.id == one.actor_id)
-        told = {"user_id": member.id, "name": member.name, "email_address": member.email, "deleted": False}
-        return {"type": "user_actor", **told}
+        actor = {"user_id": member.id, "name": member.name, "email_address": member.email, "deleted": False}
+        return {"type": "user_actor", **actor}
     name = "service_account_id" if one.actor_type == "service_account_actor" else "api_key_id"
     return {"type": one.actor_type, name: one.actor_id}
 

@@ -113,11 +113,13 @@ def cost_lines(organization: Organization, day: date, minutes: int = MINUTES) ->
     for hours in hours_until(organization, day, minutes):
         key = CostKey(hours.workspace_id, _HOUR_TEXT[hours.cost_type], hours.cost_type)
         usd[key] += Decimal(hours.milli_hours).scaleb(-3) * HOUR_USD[hours.cost_type]
-    share = _EXACT.multiply(_EXACT.multiply(_CENTS_PER_USD, 1 - organization.discount), _told(organization, day))
+    share = _EXACT.multiply(
+        _EXACT.multiply(_CENTS_PER_USD, 1 - organization.discount), _share_reported(organization, day)
+    )
     return {key: _EXACT.multiply(amount, share) for key, amount in usd.items()} | _credits(organization, day, minutes)
 
 
-def _told(organization: Organization, day: date) -> Decimal:
+def _share_reported(organization: Organization, day: date) -> Decimal:
     """The part of the day's cost that the source shows as long as it has not corrected the day."""
     return 1 - sum((one.short for one in organization.corrections if one.day == day), Decimal(0))
 

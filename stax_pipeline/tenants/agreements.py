@@ -18,7 +18,7 @@ from stax_pipeline.pricing.contract_rates import ContractRate
 from stax_pipeline.pricing.imports.commitments import read_commitments
 from stax_pipeline.pricing.imports.prices import read_prices
 from stax_pipeline.pricing.imports.rates import read_rates
-from stax_pipeline.pricing.imports.sourced import Sourced, told_by_row
+from stax_pipeline.pricing.imports.sourced import Sourced, overlap_by_row
 from stax_pipeline.pricing.imports.warnings import price_warnings, rate_warnings
 from stax_pipeline.pricing.invoices import Invoice
 from stax_pipeline.pricing.prices import ListPrice, PriceBook, shipped_prices
@@ -27,9 +27,9 @@ from stax_pipeline.warehouse import agreements
 from stax_pipeline.warehouse.agreements import IdTaken, record_commitments, record_invoice, record_rates
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.prices import known_book, read_book, record_prices
-from stax_pipeline.warehouse.superseding import Recorded
 from stax_pipeline.warehouse.tables import reconciliation, usage_lines
 from stax_pipeline.warehouse.tenants import Tenant, find_tenant
+from stax_pipeline.warehouse.versioned_rows import Recorded
 
 Value = TypeVar("Value", bound=tuple[Any, ...])
 
@@ -50,7 +50,7 @@ def import_prices(engine: sa.Engine, file: str, content: bytes) -> Imported[List
         try:
             recorded = record_prices(connection, [one.value for one in sourced], imported=True)
         except Overlap as fault:
-            raise told_by_row(fault, sourced) from None
+            raise overlap_by_row(fault, sourced) from None
         warnings = list(price_warnings(sourced, before.prices, _models(connection, before)))
     return Imported({"": recorded}, [*_notes(sourced), *warnings])
 
@@ -115,7 +115,7 @@ def _record(
         try:
             recorded[tenant.slug] = record(connection, tenant.tenant_id, [one.value for one in rows])
         except Overlap as fault:
-            raise told_by_row(fault, rows) from None
+            raise overlap_by_row(fault, rows) from None
     return Imported(dict(sorted(recorded.items())), _notes(sourced))
 
 

@@ -17,7 +17,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Report, Window
-from stax_pipeline.domain.words import count_of
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.lake.store import Lake, ObjectMissing
 from stax_pipeline.tenants.connect import Say, say_nothing
 from stax_pipeline.warehouse import tables

@@ -16,7 +16,7 @@ from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.role_name import parse_role
 from stax_pipeline.domain.slug import parse_slug
 from stax_pipeline.installation.settings import Settings
-from stax_pipeline.warehouse import grants, readers, roles
+from stax_pipeline.warehouse import granted_logins, grants, roles
 from stax_pipeline.warehouse.engine import connect_engine, plain_faults
 from stax_pipeline.warehouse.tenants import all_tenants, get_tenant
 
@@ -44,15 +44,16 @@ def grant(settings: Settings, role: str, slugs: Sequence[str]) -> Reads:
     with plain_faults(f"granting to {role}"):
         with _as(logins.loader) as loader:
             tenant_ids = [get_tenant(loader, slug).tenant_id for slug in named]
-            is_new = not readers.exists(loader, role)
+            is_new = not granted_logins.exists(loader, role)
             if not is_new:
-                readers.require_harmless(loader, role, logins)
+                granted_logins.require_harmless(loader, role, logins)
         if is_new:
             with _as(logins.admin) as admin:
-                readers.create_login(settings, admin, role)
+                granted_logins.create_login(settings, admin, role)
         with _as(logins.loader) as loader:
             before = _slugs(loader, role)
-            if not readers.may_look_in(loader, role):  # rows of another login of that name, or of a restored backup
+            # rows of another login of that name, or of a restored backup
+            if not granted_logins.may_look_in(loader, role):
                 grants.forget_grants(loader, role)
         with _as(logins.owner) as owner:
             roles.take_turns(owner)
@@ -62,7 +63,7 @@ def grant(settings: Settings, role: str, slugs: Sequence[str]) -> Reads:
             now = _slugs(loader, role)
         with _as(logins.admin) as admin:
             roles.take_turns(admin)
-            readers.quiet_granted(admin)
+            granted_logins.quiet_granted(admin)
     return Reads(now, is_new, tuple(slug for slug in before if slug not in now))
 
 
@@ -84,7 +85,7 @@ def revoke(settings: Settings, role: str, slugs: Sequence[str]) -> Reads:
             left = _slugs(loader, role)
         with _as(logins.owner) as owner:
             roles.take_turns(owner)
-            if not left and readers.exists(owner, role):
+            if not left and granted_logins.exists(owner, role):
                 grants.close_to(owner, role)
     return Reads(left)
 
@@ -98,14 +99,14 @@ def drop(settings: Settings, role: str) -> None:
     logins = roles.logins(settings)
     with plain_faults(f"dropping {role}"):
         with _as(logins.admin) as admin:
-            readers.require_droppable(admin, role)
+            granted_logins.require_droppable(admin, role)
         with _as(logins.loader) as loader:
             grants.forget_grants(loader, role)
         with _as(logins.owner) as owner:
             roles.take_turns(owner)
             grants.close_to(owner, role)
         with _as(logins.admin) as admin:
-            readers.drop_login(admin, role)
+            granted_logins.drop_login(admin, role)
     roles.password_file(settings, role).unlink(missing_ok=True)
 
 
@@ -113,7 +114,7 @@ def granted(settings: Settings) -> dict[str, Reads]:
     """Every login that has tenants, in order; `is_new` where there is no such login, as after a restore."""
     with plain_faults("looking for logins"), _as(roles.logins(settings).loader) as loader:
         return {
-            role: Reads(tuple(slugs), is_new=not readers.exists(loader, role))
+            role: Reads(tuple(slugs), is_new=not granted_logins.exists(loader, role))
             for role, slugs in grants.slugs_by_role(loader).items()
         }
 

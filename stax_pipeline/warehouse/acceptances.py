@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from stax_pipeline.domain.acceptance import Acceptance
 from stax_pipeline.warehouse.publish import lock_tenant
-from stax_pipeline.warehouse.superseding import Recorded, compare, held, supersede
 from stax_pipeline.warehouse.tables import accepted_findings, tenants
+from stax_pipeline.warehouse.versioned_rows import Recorded, compare, in_force, supersede
 
 _KEY = Acceptance._fields[:2]  # check_name, effective_from
 _COLUMNS = [accepted_findings.c[name] for name in Acceptance._fields]
@@ -22,7 +22,7 @@ def read_acceptances(connection: sa.Connection) -> dict[str, list[Acceptance]]:
     query = (
         sa.select(tenants.c.slug, *_COLUMNS)
         .join(tenants, tenants.c.tenant_id == accepted_findings.c.tenant_id)
-        .where(held(accepted_findings, None))
+        .where(in_force(accepted_findings, None))
         .order_by(tenants.c.slug, *_COLUMNS[:2])
     )
     found: dict[str, list[Acceptance]] = defaultdict(list)
@@ -52,5 +52,5 @@ def withdraw_acceptance(
 
 
 def _in_force(connection: sa.Connection, tenant_id: UUID) -> list[Acceptance]:
-    query = sa.select(*_COLUMNS).where(accepted_findings.c.tenant_id == tenant_id, held(accepted_findings, None))
+    query = sa.select(*_COLUMNS).where(accepted_findings.c.tenant_id == tenant_id, in_force(accepted_findings, None))
     return [Acceptance(*row) for row in connection.execute(query)]

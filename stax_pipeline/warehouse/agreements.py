@@ -18,8 +18,8 @@ from stax_pipeline.pricing.contract_rates import overlapping as overlapping_rate
 from stax_pipeline.pricing.invoices import Invoice
 from stax_pipeline.pricing.prices import PriceBook
 from stax_pipeline.warehouse.publish import lock_tenant
-from stax_pipeline.warehouse.superseding import Recorded, Replaced, compare, held, supersede
 from stax_pipeline.warehouse.tables import commitments, contract_rates, invoices
+from stax_pipeline.warehouse.versioned_rows import Recorded, Replaced, compare, in_force, supersede
 
 _RATE_KEY = ContractRate._fields[:4]  # model_pattern, service_tier, token_type, effective_from
 
@@ -35,14 +35,14 @@ class IdTaken(WrongUse):
 def read_rates(connection: sa.Connection, tenant_id: UUID, at: datetime | None = None) -> ContractRates:
     """The tenant's rates in force, or those that were on record at the instant `at`."""
     columns = [contract_rates.c[name] for name in ContractRate._fields]
-    query = sa.select(*columns).where(contract_rates.c.tenant_id == tenant_id, held(contract_rates, at))
+    query = sa.select(*columns).where(contract_rates.c.tenant_id == tenant_id, in_force(contract_rates, at))
     return ContractRates.of(ContractRate(*row) for row in connection.execute(query))
 
 
 def read_commitments(connection: sa.Connection, tenant_id: UUID, at: datetime | None = None) -> tuple[Commitment, ...]:
     """The tenant's commitments in force, or those that were on record at the instant `at`, by id."""
     columns = [commitments.c[name] for name in Commitment._fields]
-    query = sa.select(*columns).where(commitments.c.tenant_id == tenant_id, held(commitments, at))
+    query = sa.select(*columns).where(commitments.c.tenant_id == tenant_id, in_force(commitments, at))
     return tuple(sorted(Commitment(*row) for row in connection.execute(query)))
 
 
@@ -114,7 +114,7 @@ def withdraw_commitment(connection: sa.Connection, commitment_id: str) -> Commit
     """Close a commitment of whatever tenant in the caller's transaction; None when there is no such one in force."""
     _lock_commitments(connection)
     owner = sa.select(commitments.c.tenant_id).where(
-        commitments.c.commitment_id == commitment_id, held(commitments, None)
+        commitments.c.commitment_id == commitment_id, in_force(commitments, None)
     )
     tenant_id = connection.execute(owner).scalar_one_or_none()
     if tenant_id is None:
@@ -132,7 +132,7 @@ def _lock_commitments(connection: sa.Connection) -> None:
 def _refuse_foreign(connection: sa.Connection, tenant_id: UUID, ids: list[str]) -> None:
     query = (
         sa.select(commitments.c.commitment_id)
-        .where(commitments.c.commitment_id.in_(ids), commitments.c.tenant_id != tenant_id, held(commitments, None))
+        .where(commitments.c.commitment_id.in_(ids), commitments.c.tenant_id != tenant_id, in_force(commitments, None))
         .order_by(commitments.c.commitment_id)
     )
     foreign = connection.execute(query).scalars().first()

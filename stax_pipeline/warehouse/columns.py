@@ -1,4 +1,4 @@
-"""Column kinds of the warehouse: the one place where a type, its constraints and its Parquet twin are decided."""
+"""Column kinds of the warehouse: the one place where a type, its constraints and its Parquet copy are decided."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Rows into Postgres and out of it by COPY: exact decimals as text, no row-by-row inserts.
 
-Postgres refuses COPY into a table with row-level security, so rows go through a temporary twin of the table, which
+Postgres refuses COPY into a table with row-level security, so rows go through a temporary staging table, which
 empties itself with the transaction.
 """
 
@@ -24,24 +24,24 @@ def copy_in(connection: sa.Connection, table: sa.Table, columns: list[str], rows
     lines = _Lines(rows)
     names = {
         "target": sql.Identifier(table.schema or "public", table.name),
-        "twin": sql.Identifier(f"load_{table.name}_{zlib.crc32(','.join(columns).encode()):x}"),
+        "staging": sql.Identifier(f"load_{table.name}_{zlib.crc32(','.join(columns).encode()):x}"),
         "columns": sql.SQL(", ").join(map(sql.Identifier, columns)),
     }
     cursor = connection.connection.cursor()
     cursor.execute(
         sql.SQL(
-            "create temporary table if not exists {twin} on commit delete rows "
+            "create temporary table if not exists {staging} on commit delete rows "
             "as select {columns} from {target} with no data"
         ).format(**names)
     )
     try:
-        cursor.copy_expert(sql.SQL("copy {twin} ({columns}) from stdin").format(**names), lines)
+        cursor.copy_expert(sql.SQL("copy {staging} ({columns}) from stdin").format(**names), lines)
     except Exception:
         if lines.fault:
             raise lines.fault from None
         raise
-    cursor.execute(sql.SQL("insert into {target} ({columns}) select {columns} from {twin}").format(**names))
-    cursor.execute(sql.SQL("delete from {twin}").format(**names))
+    cursor.execute(sql.SQL("insert into {target} ({columns}) select {columns} from {staging}").format(**names))
+    cursor.execute(sql.SQL("delete from {staging}").format(**names))
     return lines.count
 
 

@@ -50,8 +50,8 @@ _EXTRACTION = [extractions.c[name] for name in Extraction._fields]
 
 
 def record(connection: sa.Connection, extraction: Extraction) -> None:
-    told = {name: value for name, value in extraction._asdict().items() if name != "recorded_at" or value}
-    connection.execute(extractions.insert().values(**told))
+    values = {name: value for name, value in extraction._asdict().items() if name != "recorded_at" or value}
+    connection.execute(extractions.insert().values(**values))
 
 
 def set_error(connection: sa.Connection, extraction_id: UUID, error: str) -> bool:
@@ -59,9 +59,9 @@ def set_error(connection: sa.Connection, extraction_id: UUID, error: str) -> boo
 
     The caller holds the tenant's lock.
     """
-    shown = sa.exists().where(publications.c.extraction_id == extraction_id)
+    published = sa.exists().where(publications.c.extraction_id == extraction_id)
     noted = connection.execute(
-        extractions.update().where(extractions.c.extraction_id == extraction_id, ~shown).values(error=error[:2000])
+        extractions.update().where(extractions.c.extraction_id == extraction_id, ~published).values(error=error[:2000])
     )
     return bool(noted.rowcount)
 

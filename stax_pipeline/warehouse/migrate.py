@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.installation.settings import Settings
-from stax_pipeline.warehouse import readers, roles, strangers
+from stax_pipeline.warehouse import granted_logins, privilege_audit, roles
 from stax_pipeline.warehouse.engine import connect_engine
 from stax_pipeline.warehouse.grants import open_what_the_analyst_reads
 from stax_pipeline.warehouse.pooler import refuse_transaction_pooler
@@ -55,12 +55,12 @@ def upgrade(settings: Settings) -> list[str]:
                     roles.require_named_logins(settings)
                     admin.exec_driver_sql("create schema if not exists stax")
                     admin.exec_driver_sql(f"create schema if not exists {roles.DAGSTER_SCHEMA}")
-                strangers.refuse_foreign_schemas(admin)
+                privilege_audit.refuse_foreign_schemas(admin)
         _run(roles.logins(settings))
         with engine.begin() as admin:
             roles.take_turns(admin)
-            readers.quiet_granted(admin)
-            return strangers.left_open(admin)
+            granted_logins.quiet_granted(admin)
+            return privilege_audit.excess_privileges(admin)
     finally:
         engine.dispose()
 

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from stax_pipeline.domain.errors import Overlap
 from stax_pipeline.pricing.prices import ListPrice, PriceBook, shipped_prices
 from stax_pipeline.pricing.prices.book import METER, shadowing
-from stax_pipeline.warehouse.superseding import Recorded, compare, held, supersede
 from stax_pipeline.warehouse.tables import list_prices
+from stax_pipeline.warehouse.versioned_rows import Recorded, compare, in_force, supersede
 
 _COLUMNS = [list_prices.c[name] for name in ListPrice._fields]
 
@@ -19,7 +19,7 @@ _COLUMNS = [list_prices.c[name] for name in ListPrice._fields]
 def read_book(connection: sa.Connection, at: datetime | None = None) -> PriceBook:
     """The prices in force, or those that were on record at the instant `at`."""
     return PriceBook.of(
-        ListPrice(*row) for row in connection.execute(sa.select(*_COLUMNS).where(held(list_prices, at)))
+        ListPrice(*row) for row in connection.execute(sa.select(*_COLUMNS).where(in_force(list_prices, at)))
     )
 
 
@@ -86,7 +86,7 @@ def withdraw_prices(
 def _lock_and_read(connection: sa.Connection) -> dict[ListPrice, bool]:
     """The prices in force, each with whether the operator imported it; nobody else records any until the end."""
     connection.execute(sa.text("select pg_advisory_xact_lock(hashtext('list_prices'))"))
-    query = sa.select(*_COLUMNS, list_prices.c.imported).where(held(list_prices, None))
+    query = sa.select(*_COLUMNS, list_prices.c.imported).where(in_force(list_prices, None))
     return {ListPrice(*row[:-1]): row.imported for row in connection.execute(query)}
 
 

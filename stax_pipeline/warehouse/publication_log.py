@@ -1,4 +1,4 @@
-"""What was shown when: publications of extractions and builds of spend, written with the rows they are about."""
+"""The publication log: publications of extractions and builds of spend, written with the rows they are about."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 `stax_owner` migrates, `stax_loader` loads, `stax_analyst` reads, `stax_dagster` owns Dagster's own schema. Where the
 given user may not create roles, the operator names them by `STAX_LOADER_URL`, `STAX_ANALYST_URL`, `STAX_DAGSTER_URL`.
-Stays out: logins of `stax grant` (`readers`).
+Stays out: logins of `stax grant` (`granted_logins`).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stax_pipeline.alerts.causes import Cause, Kind
-from stax_pipeline.alerts.life_cycle import QUIET, Alert, Due, advance, closed, due, key_of, next_attempt, told
+from stax_pipeline.alerts.life_cycle import QUIET, Alert, Due, advance, closed, due, key_of, next_attempt, notified
 from stax_pipeline.alerts.message import SHOWN, SHOWN_OF_TENANT, TENANTS, TITLES, More, digest, in_one_message, trial
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -26,7 +26,7 @@ def cause(tenant: UUID = ACME, kind: Kind = Kind.KEY_REJECTED, subject: str = ""
 
 
 class Operator:
-    """Runs rounds as `alerts.rounds` does, with a channel that takes or refuses messages, and keeps what it took."""
+    """Evaluates as `alerts.evaluation` does, with a channel that takes or refuses messages, and keeps what it took."""
 
     def __init__(self, *channels: str) -> None:
         self.channels = channels or ("webhook",)
@@ -48,7 +48,7 @@ class Operator:
                 continue
             self.messages += 1
             self.heard[channel] += [("new", a.subject) for a in found.new] + [("gone", a.subject) for a in found.gone]
-            self._store(told(found, channel, self.now))
+            self._store(notified(found, channel, self.now))
         self._store(closed(self.kept, self.channels, self.now))
         self.kept = [alert for alert in self.kept if alert.closed_at is None]
 
@@ -295,7 +295,7 @@ class TestMessage:
     def test_tenants_without_room_wait_for_the_next_message(self) -> None:
         alerts = advance([], [cause(UUID(int=n)) for n in range(1, TENANTS + 8)], EVERY, START)
         first = in_one_message(Due(alerts, []))
-        kept = {alert.slug: alert for alert in [*alerts, *told(first, "webhook", START)]}
+        kept = {alert.slug: alert for alert in [*alerts, *notified(first, "webhook", START)]}
         second = in_one_message(due(kept.values(), "webhook", START))
         assert (len(first.new), len(second.new)) == (TENANTS, 7)
         assert {alert.slug for alert in (*first.new, *second.new)} == {alert.slug for alert in alerts}

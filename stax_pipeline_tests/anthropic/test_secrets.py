@@ -11,7 +11,7 @@ import traceback
 
 import pytest
 
-from stax_pipeline.anthropic import Limits, StrangeAnswer, explain_refusal
+from stax_pipeline.anthropic import Limits, UnexpectedResponse, explain_refusal
 from stax_pipeline.anthropic.scrubber import Scrubber
 from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import KeyRefused
@@ -180,7 +180,7 @@ def test_no_object_shows_the_key_and_none_can_be_pickled() -> None:
 
 def test_the_quarantined_excerpt_keeps_the_rest_of_the_body() -> None:
     raised = walk(reply(200, ECHO)).error
-    assert isinstance(raised, StrangeAnswer)
+    assert isinstance(raised, UnexpectedResponse)
     assert raised.excerpt == "<html>Your request had x-api-key: [key]</html>"
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from stax_pipeline.anthropic import Limits, SourceTimedOut, StrangeAnswer, admin_api
+from stax_pipeline.anthropic import Limits, SourceTimedOut, UnexpectedResponse, admin_api
 from stax_pipeline.anthropic.transport import _words
 from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import ContractBroken, SourceUnavailable, WrongUse
@@ -75,7 +75,7 @@ def test_a_torn_answer_is_read_again_and_never_lands(torn: bytes) -> None:
 )
 def test_a_strange_answer_is_tried_once_more_and_kept_for_the_quarantine(odd: bytes, reason: str) -> None:
     outcome = walk(odd)
-    assert isinstance(outcome.error, StrangeAnswer)
+    assert isinstance(outcome.error, UnexpectedResponse)
     assert isinstance(outcome.error, ContractBroken)
     assert reason in str(outcome.error)
     assert outcome.error.excerpt[:5] == odd.partition(b"\r\n\r\n")[2].decode("utf-8", "replace")[:5]
@@ -87,7 +87,7 @@ def test_a_redirect_is_refused_and_the_key_goes_nowhere_else() -> None:
     async def run() -> None:
         async with source(WHOLE) as elsewhere, source(reply(307, "", {"Location": elsewhere.url})) as where:
             async with session(where) as opened:
-                with pytest.raises(StrangeAnswer, match="redirect"):
+                with pytest.raises(UnexpectedResponse, match="redirect"):
                     await read_all(opened)
             assert (len(where.requests), elsewhere.requests) == (1, [])
 
@@ -144,7 +144,7 @@ def test_nothing_listening_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -
 )
 def test_a_body_over_the_cap_ends_at_once(huge: bytes) -> None:
     outcome = walk(huge, limits=Limits(body_bytes=4000))
-    assert isinstance(outcome.error, StrangeAnswer)
+    assert isinstance(outcome.error, UnexpectedResponse)
     assert "larger than 4000 bytes" in str(outcome.error)
     assert len(outcome.requests) == 1
 

@@ -157,7 +157,7 @@ def test_what_reads_weeks_of_rows_is_judged_once_an_hour(
         judged.append(arguments[-1])
         return "done"
 
-    monkeypatch.setattr(sensors, "alert_round", noted)
+    monkeypatch.setattr(sensors, "evaluate_alerts", noted)
     first = dg.build_sensor_context(instance=instance)
     alerts(first)
     assert first.cursor

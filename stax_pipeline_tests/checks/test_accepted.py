@@ -12,8 +12,8 @@ import pytest
 
 from stax_pipeline.alerts.causes import Kind
 from stax_pipeline.alerts.facts import judge
-from stax_pipeline.checks.examine import Finding, examine, examine_all
 from stax_pipeline.checks.rules import EVERY_COST_LINE_MET, EVERY_USAGE_BILLED
+from stax_pipeline.checks.runner import Finding, run_rule, run_rules
 from stax_pipeline.derive.reconciliation import Cause
 from stax_pipeline.domain.acceptance import Acceptance
 from stax_pipeline.domain.errors import WrongUse
@@ -80,12 +80,12 @@ def use(made: Installation, output: int, cents: str | None) -> None:
 
 def found(made: Installation, rule: Any = EVERY_USAGE_BILLED) -> Finding:
     with made.engine.connect() as connection:
-        return examine(connection, rule, DAYS, made.clock.now, made.settings)
+        return run_rule(connection, rule, DAYS, made.clock.now, made.settings)
 
 
 def broken(made: Installation) -> set[str]:
     with made.engine.connect() as connection:
-        return {f.rule.name for f in examine_all(connection, DAYS, made.clock.now, made.settings) if not f.holds}
+        return {f.rule.name for f in run_rules(connection, DAYS, made.clock.now, made.settings) if not f.holds}
 
 
 def alerts(made: Installation) -> set[Kind]:

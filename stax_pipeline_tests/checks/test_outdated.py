@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from stax_pipeline.checks.examine import examine, examine_all
 from stax_pipeline.checks.rules import SPEND_IS_CURRENT
+from stax_pipeline.checks.runner import run_rule, run_rules
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.pipeline import publish_reports
 from stax_pipeline.pipeline.publish_reports import Stores
@@ -83,7 +83,7 @@ class TestStaleBook:
         publish_spend(books, tenants, DAYS)  # the last step of the sync that began before
         assert query(made, versions) == replayed_with
         with made.engine.connect() as connection:
-            assert examine(connection, SPEND_IS_CURRENT, DAYS, made.clock.now, made.settings).holds
+            assert run_rule(connection, SPEND_IS_CURRENT, DAYS, made.clock.now, made.settings).holds
 
 
 class TestPricesBeforeAnythingWasShown:
@@ -142,7 +142,7 @@ class TestStalePriceAccuracy:
         publish_spend_by_key(books, tenants, DAYS)  # killed here: price accuracy still speaks of the old bill
         now = made.clock.now
         with made.engine.connect() as connection:
-            findings = [f.rule.name for f in examine_all(connection, DAYS, now, made.settings) if not f.holds]
+            findings = [f.rule.name for f in run_rules(connection, DAYS, now, made.settings) if not f.holds]
         print(findings)
         shown = query(
             made,

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stax_pipeline.checks.examine import examine
 from stax_pipeline.checks.rule import Rule
+from stax_pipeline.checks.runner import run_rule
 from stax_pipeline.checks.views import (
     COMMITMENTS_TIE_TO_FEE,
     INVOICES_MATCH,
@@ -63,7 +63,7 @@ NOVEMBER = Window(date(2026, 11, 1), date(2026, 12, 1))
 def broken(
     made: Installation, connection: sa.Connection, rule: Rule, window: Window = DAYS
 ) -> list[tuple[object, ...]]:
-    return list(examine(connection, rule, window, NOON, made.settings).rows)
+    return list(run_rule(connection, rule, window, NOON, made.settings).rows)
 
 
 def redefine(connection: sa.Connection, name: str, definition: str) -> None:

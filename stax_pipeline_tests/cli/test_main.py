@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from stax_pipeline.cli.main import COMMANDS
 from stax_pipeline.cli.main import stax as group
-from stax_pipeline.cli.runs import _read, ending_at_signals, tell_start
+from stax_pipeline.cli.runs import _read, ending_at_signals, report_start
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.installation.ownership import account
@@ -316,7 +316,7 @@ def test_a_terminal_is_told_that_dagster_starts(monkeypatch: pytest.MonkeyPatch,
     out = io.StringIO()
     monkeypatch.setattr(out, "isatty", lambda: is_terminal)
     monkeypatch.setattr(sys, "stderr", out)
-    tell_start()
+    report_start()
     assert out.getvalue() == told
 
 

@@ -14,9 +14,9 @@ import pytest
 from psycopg2.extensions import parse_dsn
 
 from stax_pipeline.cli import render
-from stax_pipeline.cli.addresses import analyst_url
 from stax_pipeline.cli.commands import sql
 from stax_pipeline.cli.commands.prices import in_force
+from stax_pipeline.cli.database_urls import analyst_url
 from stax_pipeline.installation.settings import Settings, read_settings
 from stax_pipeline.keys.tenant_keys import master_keys
 from stax_pipeline.pricing.prices import shipped_prices
@@ -138,7 +138,7 @@ def test_the_analysts_address_keeps_the_options_it_was_given(monkeypatch: pytest
 def test_a_query_runs_under_the_products_settings_though_a_pooler_drops_the_options(
     stax: Stax, monkeypatch: pytest.MonkeyPatch, setting: str, value: str
 ) -> None:
-    monkeypatch.setattr("stax_pipeline.cli.addresses.SEARCH_PATH", "-csearch_path=public")
+    monkeypatch.setattr("stax_pipeline.cli.database_urls.SEARCH_PATH", "-csearch_path=public")
     assert value in stax("sql", f"show {setting}").out
 
 

@@ -1,4 +1,4 @@
-"""The door before Dagster's UI: names it answers to, and requests that another site's page made a browser send."""
+"""The request guard of Dagster's UI: names it answers to, and requests that another site's page made a browser send."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocket
 
 from stax_pipeline.cli import dagster_ui
-from stax_pipeline.cli.dagster_dev import MODULE, with_door
-from stax_pipeline.cli.request_guard import Door
+from stax_pipeline.cli.dagster_dev import MODULE, with_request_guard
+from stax_pipeline.cli.request_guard import RequestGuard
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.installation.settings import read_settings
 
@@ -39,7 +39,7 @@ ROUTES = [
     Route("/{path:path}", page, methods=["GET", "POST"]),
     WebSocketRoute("/graphql", talk),
 ]
-CLIENT = TestClient(Door(Starlette(routes=ROUTES), NAMES), base_url=f"http://{OWN}")
+CLIENT = TestClient(RequestGuard(Starlette(routes=ROUTES), NAMES), base_url=f"http://{OWN}")
 
 
 def asked(method: str = "GET", path: str = "/", **headers: str) -> int:
@@ -125,8 +125,8 @@ def test_a_websocket_of_another_sites_page_is_refused() -> None:
         assert refused.value.status_code in (400, 403)
 
 
-def test_dagsters_webserver_is_started_behind_the_door_and_its_daemon_as_it_is() -> None:
-    assert with_door(["py", "-m", "dagster_webserver", "--port", "1"]) == [
+def test_dagsters_webserver_is_started_behind_the_request_guard_and_its_daemon_as_it_is() -> None:
+    assert with_request_guard(["py", "-m", "dagster_webserver", "--port", "1"]) == [
         "py",
         "-m",
         MODULE,
@@ -134,7 +134,7 @@ def test_dagsters_webserver_is_started_behind_the_door_and_its_daemon_as_it_is()
         "--port",
         "1",
     ]
-    assert with_door(["py", "-m", "dagster._daemon", "run"]) == ["py", "-m", "dagster._daemon", "run"]
+    assert with_request_guard(["py", "-m", "dagster._daemon", "run"]) == ["py", "-m", "dagster._daemon", "run"]
 
 
 @pytest.fixture
@@ -156,9 +156,9 @@ def open_server() -> Iterator[str]:
     server.server_close()
 
 
-def test_a_ui_without_the_door_is_not_left_running(open_server: str) -> None:
+def test_a_ui_without_the_request_guard_is_not_left_running(open_server: str) -> None:
     with pytest.raises(CannotStart, match="answers to any name"):
-        dagster_ui._require_door(open_server)
+        dagster_ui._require_request_guard(open_server)
 
 
 def test_ports_are_looked_for_on_the_address_that_is_bound() -> None:

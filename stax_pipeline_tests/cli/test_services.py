@@ -22,7 +22,7 @@ import psutil
 import pytest
 
 from stax_pipeline.cli.commands.demo import _simulator
-from stax_pipeline.cli.running_note import running, stop_left_running
+from stax_pipeline.cli.pid_file import running, stop_left_running
 from stax_pipeline_tests.conftest import forget_outside
 
 SECONDS = 120

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stax_pipeline.domain.pasted_key import RUN, unsaid_of, without_keys
+from stax_pipeline.domain.pasted_key import RUN, redactions_of, without_keys
 
 SECRET = "CANARYabcdefGHIJklmn0123456789-opqrstUVWXYZ_abcdEFGH"
 CANARY = f"sk-ant-admin01-{SECRET}"
 ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 
 
-def told_of(argument: str, text: str) -> str:
-    for unsaid in unsaid_of(argument):
-        text = unsaid.cut_from(text)
+def redacted(argument: str, text: str) -> str:
+    for redaction in redactions_of(argument):
+        text = redaction.redact(text)
     return text
 
 
@@ -45,7 +45,7 @@ DAMAGED = [
 def test_an_argument_that_may_be_a_key_is_in_no_message_however_it_is_written(argument: str) -> None:
     given_value = argument.removeprefix("--port=")
     for form in (argument, given_value, repr(given_value), ascii(given_value), given_value.lower(), given_value[:60]):
-        told = told_of(argument, f"No such thing: {form}, expected a slug.")
+        told = redacted(argument, f"No such thing: {form}, expected a slug.")
         assert not repeats(told), told
         assert "not shown" in told
         assert told.startswith("No such thing: ")
@@ -62,19 +62,19 @@ def test_an_argument_that_may_be_a_key_is_in_no_message_however_it_is_written(ar
     ],
 )  # fmt: skip
 def test_names_files_and_queries_are_repeated(argument: str) -> None:
-    assert unsaid_of(argument) == []
+    assert redactions_of(argument) == []
 
 
 def test_of_a_query_only_the_words_that_may_be_keys_are_hidden() -> None:
     query = "select effective_cost_usd from spend where api_key_id = 'apikey_01Rj2N8SVvo6BePZj99NhmiT'"
-    assert told_of(query, 'column "effective_cost_usd" does not exist') == 'column "effective_cost_usd" does not exist'
-    assert "Rj2N8SVvo6Be" not in told_of(query, "syntax error at apikey_01Rj2N8SVvo6BePZj99NhmiT")
+    assert redacted(query, 'column "effective_cost_usd" does not exist') == 'column "effective_cost_usd" does not exist'
+    assert "Rj2N8SVvo6Be" not in redacted(query, "syntax error at apikey_01Rj2N8SVvo6BePZj99NhmiT")
 
 
 @given(st.text(ALPHABET, min_size=40, max_size=95), st.integers(0, 94), st.sampled_from(["", "\u200b", " ", "\u00e9"]))
 def test_any_secret_with_a_keys_beginning_is_hidden_with_any_character_in_it(secret: str, at: int, odd: str) -> None:
     argument = f"sk-ant-admin01-{secret[:at]}{odd}{secret[at:]}"
-    assert not repeats(told_of(argument, f"{argument} and {argument!r} and {argument.lower()}"), secret)
+    assert not repeats(redacted(argument, f"{argument} and {argument!r} and {argument.lower()}"), secret)
 
 
 def test_what_is_no_argument_is_cut_to_the_end_of_its_quotation() -> None:

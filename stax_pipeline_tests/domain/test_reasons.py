@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stax_pipeline.domain.reasons import SHOWN, for_any, together
+from stax_pipeline.domain.reasons import SHOWN, for_any, shared_reasons
 
 DOWN = "Anthropic's Admin API at a.example did not answer to GET /v1/organizations/{}: no connection after {} tries"
 
@@ -12,26 +12,28 @@ def test_one_outage_is_one_line_however_it_was_met() -> None:
         ("acme", DOWN.format("me", 6), "The next sync tries again; `stax sync acme` does so now."),
         ("globex", DOWN.format("cost_report", 5), "The next sync tries again; `stax sync globex` does so now."),
     ]
-    [one] = together(told)
+    [one] = shared_reasons(told)
     assert one.who == "2 tenants (acme, globex)"
     assert one.reason == told[0][1]
     assert one.step == "The next sync tries again; `stax sync SLUG` does so now."
 
 
 def test_two_reasons_stay_two_and_in_their_order() -> None:
-    found = together([("acme", "shrunk", "look"), ("globex", "unit mismatch", "look"), ("initech", "shrunk", "look")])
+    found = shared_reasons(
+        [("acme", "shrunk", "look"), ("globex", "unit mismatch", "look"), ("initech", "shrunk", "look")]
+    )
     assert [(one.who, one.reason) for one in found] == [
         ("2 tenants (acme, initech)", "shrunk"), ("globex", "unit mismatch"),
     ]  # fmt: skip
 
 
 def test_one_tenant_keeps_its_own_words_and_command() -> None:
-    [one] = together([("acme", "shrunk; `stax sync acme --accept-shrink`", "`stax sync acme`")])
+    [one] = shared_reasons([("acme", "shrunk; `stax sync acme --accept-shrink`", "`stax sync acme`")])
     assert (one.who, one.reason, one.step) == ("acme", "shrunk; `stax sync acme --accept-shrink`", "`stax sync acme`")
 
 
 def test_of_many_the_first_are_named() -> None:
-    [one] = together((f"t{n}", "down", f"`stax sync t{n}`") for n in range(SHOWN + 5))
+    [one] = shared_reasons((f"t{n}", "down", f"`stax sync t{n}`") for n in range(SHOWN + 5))
     assert one.who.startswith("25 tenants (t0, t1, ") and one.who.endswith("t19 and 5 more)")
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stax_pipeline.checks.conservation import FOCUS_TIES_TO_SPEND
-from stax_pipeline.checks.examine import examine
+from stax_pipeline.checks.runner import run_rule
 from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import Window
@@ -176,7 +176,7 @@ class TestSums:
 
     def test_the_rule_agrees(self, made: Installation) -> None:
         with made.engine.connect() as connection:
-            assert examine(connection, FOCUS_TIES_TO_SPEND, DAYS, NOON, made.settings).rows == []
+            assert run_rule(connection, FOCUS_TIES_TO_SPEND, DAYS, NOON, made.settings).rows == []
 
 
 def test_the_export_is_the_view_but_for_lines_split_by_speed(focus: list[FocusRow], view: list[FocusRow]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from stax_pipeline.checks.conservation import FOCUS_TIES_TO_SPEND
-from stax_pipeline.checks.examine import examine
+from stax_pipeline.checks.runner import run_rule
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.exports.contents import Dataset, Wanted, columns_of, rows_as_of
@@ -59,7 +59,7 @@ def test_the_linter_passes(made: Installation, tmp_path: Path, form: Format) -> 
 
 def test_everything_ties(made: Installation) -> None:
     with made.engine.connect() as connection:
-        assert examine(connection, FOCUS_TIES_TO_SPEND, DAYS, NOON, made.settings).rows == []
+        assert run_rule(connection, FOCUS_TIES_TO_SPEND, DAYS, NOON, made.settings).rows == []
     found = rows(made, Wanted(Dataset.FOCUS, None, MONTH))
     of_fee = [row for row in found if row["CommitmentDiscountId"] == FEE.commitment_id]
     assert sum(row["BilledCost"] for row in of_fee) == sum(row["EffectiveCost"] for row in of_fee) > 0

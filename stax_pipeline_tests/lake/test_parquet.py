@@ -1,4 +1,4 @@
-"""Parquet twins: one file per table and day, equal to Postgres, exact, checked, and never half written."""
+"""Parquet copies: one file per table and day, equal to Postgres, exact, checked, and never half written."""
 
 from __future__ import annotations
 

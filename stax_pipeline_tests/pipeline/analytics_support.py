@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from stax_pipeline.checks.examine import examine
 from stax_pipeline.checks.raw_pages import cost_gaps, set_aside_gaps, usage_gaps
 from stax_pipeline.checks.rules import RULES
+from stax_pipeline.checks.runner import run_rule
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.simulator import Organization, realistic_organization
 from stax_pipeline.simulator.faults import Fault
@@ -64,7 +64,7 @@ def holds(made: Installation, window: Window = DAYS) -> list[str]:
     """Names of the rules that do not hold."""
     with made.engine.connect() as connection:
         now = made.clock.now
-        return [r.name for r in RULES if not examine(connection, r, window, now, made.settings).holds]
+        return [r.name for r in RULES if not run_rule(connection, r, window, now, made.settings).holds]
 
 
 def gaps(made: Installation) -> list[object]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from stax_pipeline.checks.examine import examine
 from stax_pipeline.checks.rules import SPEND_IS_CURRENT
+from stax_pipeline.checks.runner import run_rule
 from stax_pipeline.derive.spend import SpendLine
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.domain.money import sum_usd
@@ -264,7 +264,7 @@ class TestWhatIsOutOfDate:
 
     def stale(self, made: Installation) -> set[tuple[str, date]]:
         with made.engine.connect() as connection:
-            found = examine(connection, SPEND_IS_CURRENT, DAYS, made.clock.now, made.settings)
+            found = run_rule(connection, SPEND_IS_CURRENT, DAYS, made.clock.now, made.settings)
         return {(row[0], row[1]) for row in found.rows}
 
     def users(self, made: Installation, model: str, first: date, speeds: str = "standard") -> set[tuple[str, date]]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from stax_pipeline.checks.examine import examine, examine_all
 from stax_pipeline.checks.rules import DATA_IS_FRESH
+from stax_pipeline.checks.runner import run_rule, run_rules
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.pipeline.late_days import due_again
 from stax_pipeline.pipeline.replay_from_lake import restore_extractions
@@ -88,13 +88,13 @@ def states(made: Installation, report: Report) -> dict[date, str]:
 
 def stale(made: Installation, now: datetime) -> list[tuple[Any, ...]]:
     with made.engine.connect() as connection:
-        rows = examine(connection, DATA_IS_FRESH, DAYS, now, made.settings).rows
+        rows = run_rule(connection, DATA_IS_FRESH, DAYS, now, made.settings).rows
     return [row for row in rows if row[:2] == ("acme", "cost_report")]
 
 
 def broken(made: Installation) -> set[str]:
     with made.engine.connect() as connection:
-        return {f.rule.name for f in examine_all(connection, DAYS, made.clock.now, made.settings) if not f.holds}
+        return {f.rule.name for f in run_rules(connection, DAYS, made.clock.now, made.settings) if not f.holds}
 
 
 class TestLastBucketMissing:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stax_pipeline.checks.examine import examine_all
 from stax_pipeline.checks.raw_pages import cost_gaps
+from stax_pipeline.checks.runner import run_rules
 from stax_pipeline.domain.extraction import Report
 from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.warehouse.tenants import all_tenants
@@ -50,7 +50,7 @@ def made(stax_home: Path) -> Iterator[Installation]:
 
 def broken(made: Installation) -> set[str]:
     with made.engine.connect() as connection:
-        return {f.rule.name for f in examine_all(connection, DAYS, NOON, made.settings) if not f.holds}
+        return {f.rule.name for f in run_rules(connection, DAYS, NOON, made.settings) if not f.holds}
 
 
 def every_day(edit: Callable[[list[Row]], list[Row]]) -> Fault:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from stax_pipeline.checks.examine import examine
 from stax_pipeline.checks.rule import Rule
+from stax_pipeline.checks.runner import run_rule
 from stax_pipeline.checks.views import COMMITMENTS_TIE_TO_FEE, RESTATEMENTS_TIE_TO_COST_LINES, VIEWS_TIE_TO_TABLES
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.exports.contents import Dataset, Wanted, columns_of, rows_as_of
@@ -66,7 +66,7 @@ def made(stax_home: Path) -> Iterator[Installation]:
 )
 def test_the_rules_hold(made: Installation, rule: Rule) -> None:
     with made.engine.connect() as connection:
-        assert list(examine(connection, rule, DAYS, NOON, made.settings).rows) == []
+        assert list(run_rule(connection, rule, DAYS, NOON, made.settings).rows) == []
 
 
 def test_the_fee_is_shown_once_in_every_view(made: Installation) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from stax_pipeline.checks.examine import examine
 from stax_pipeline.checks.rules import SOURCES_AGREE
+from stax_pipeline.checks.runner import run_rule
 from stax_pipeline.cli.commands.status import status
 from stax_pipeline.installation.homes import CHECKOUT
 from stax_pipeline.simulator import faults, truth
@@ -160,7 +160,7 @@ class TestBoth:
 
     def apart(self, made: Installation) -> list[tuple[object, ...]]:
         with made.engine.connect() as connection:
-            found = examine(connection, SOURCES_AGREE, DAYS, made.clock.now, made.settings)
+            found = run_rule(connection, SOURCES_AGREE, DAYS, made.clock.now, made.settings)
         assert not found.is_severe
         return [(row[0], row[1], row[4], row[5]) for row in found.rows]
 

@@ -11,7 +11,7 @@ import pytest
 from stax_pipeline.alerts.causes import Kind
 from stax_pipeline.alerts.facts import judge
 from stax_pipeline.checks.conservation import USAGE_READINGS_AGREE
-from stax_pipeline.checks.examine import examine
+from stax_pipeline.checks.runner import run_rule
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.simulator import faults
 from stax_pipeline.simulator.faults import Fault
@@ -195,7 +195,7 @@ class TestOldDaysOfOneQuery:
         assert f"not available before {first}" in told
         assert asked(made, USAGE) <= 3 + 6
         with made.engine.connect() as connection:
-            assert examine(connection, USAGE_READINGS_AGREE, self.MONTH, made.clock.now, made.settings).holds
+            assert run_rule(connection, USAGE_READINGS_AGREE, self.MONTH, made.clock.now, made.settings).holds
 
     def test_where_no_day_answers_two_requests_say_so(self, made: Installation) -> None:
         self.no_key_before(made, self.MONTH.end + timedelta(days=9))
@@ -216,7 +216,7 @@ class TestOldDaysOfOneQuery:
             made, "update stax.usage_by_key set output_tokens = output_tokens + 1 where usage_date = :d", d=CLOSED[0]
         )
         with made.engine.connect() as connection:
-            found = examine(connection, USAGE_READINGS_AGREE, DAYS, made.clock.now, made.settings)
+            found = run_rule(connection, USAGE_READINGS_AGREE, DAYS, made.clock.now, made.settings)
         assert {row[1] for row in found.rows} == {CLOSED[0]}
 
     def test_a_replay_keeps_what_was_known_by_key(self, made: Installation) -> None:

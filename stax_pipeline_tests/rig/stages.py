@@ -49,8 +49,8 @@ class Stage(NamedTuple):
 PIPELINE, LAKE = "stax_pipeline.pipeline", "stax_pipeline.lake"
 SYNC_STAGES = {
     "before the first call": Stage("stax_pipeline.anthropic.transport:Transport.get"),
-    "after a page": Stage(f"{PIPELINE}.extraction_record:Fetched.add", after=True),
-    "after the third page": Stage(f"{PIPELINE}.extraction_record:Fetched.add", after=True, nth=3),
+    "after a page": Stage(f"{PIPELINE}.extraction_record:RunningExtraction.add", after=True),
+    "after the third page": Stage(f"{PIPELINE}.extraction_record:RunningExtraction.add", after=True, nth=3),
     "raw temp written": Stage("os:link"),
     "raw renamed, not recorded": Stage("os:link", after=True),
     "extraction recorded, not committed": Stage(f"{PIPELINE}.extraction_record:record", after=True),

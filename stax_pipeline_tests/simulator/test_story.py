@@ -27,7 +27,7 @@ from stax_pipeline.simulator import (
     invoiced_month,
     story_organizations,
     truth,
-    write_papers,
+    write_documents,
 )
 from stax_pipeline_tests.simulator.conftest import COST, USAGE, Client, Clock
 
@@ -158,7 +158,7 @@ def test_a_day_that_is_shown_too_low_is_invoiced_whole() -> None:
 def test_commitments_are_signed_by_half_years_and_cover_every_day(tmp_path: Path) -> None:
     held = Commitment("claude-opus-4-8", 60_000, 6_000, Decimal("490.00"), date(2026, 7, 1))
     acme = replace(PLAIN_ACME, commitments=(held,))
-    write_papers(tmp_path, [acme], date(2026, 11, 22), date(2027, 1, 22), date(2026, 12, 1))
+    write_documents(tmp_path, [acme], date(2026, 11, 22), date(2027, 1, 22), date(2026, 12, 1))
     with (tmp_path / "commitments.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["commitment_id"] for row in rows] == ["acme-2026-h2", "acme-2027-h1"]
@@ -172,7 +172,7 @@ def test_commitments_are_signed_by_half_years_and_cover_every_day(tmp_path: Path
 
 def test_no_commitment_is_older_than_its_signature(tmp_path: Path) -> None:
     """`stax demo --days 200` reaches back to before its committed model had a price."""
-    write_papers(tmp_path, story_organizations(TODAY), date(2026, 5, 12), date(2026, 11, 28), date(2026, 6, 1))
+    write_documents(tmp_path, story_organizations(TODAY), date(2026, 5, 12), date(2026, 11, 28), date(2026, 6, 1))
     with (tmp_path / "commitments.csv").open() as file:
         assert [row["starts_on"] for row in csv.DictReader(file)] == ["2026-07-01"]
     assert "commitment" not in (tmp_path / "invoice-acme-2026-06.csv").read_text()

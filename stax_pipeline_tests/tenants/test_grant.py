@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from stax_pipeline.checks.examine import examine
 from stax_pipeline.checks.rules import GRANTED_LOGINS_ONLY_READ
+from stax_pipeline.checks.runner import run_rule
 from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.installation.settings import Settings, read_settings
@@ -241,7 +241,7 @@ def test_a_granted_login_that_becomes_powerful_is_a_violation(made: Installation
         with connect_engine(url).connect() as connection:
 
             def found() -> list[tuple[object, ...]]:
-                return list(examine(connection, GRANTED_LOGINS_ONLY_READ, day, NOON, made.settings).rows)
+                return list(run_rule(connection, GRANTED_LOGINS_ONLY_READ, day, NOON, made.settings).rows)
 
             assert found() == []
             odd_roles.told(f"grant odd_over to {READER}")

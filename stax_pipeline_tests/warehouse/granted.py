@@ -18,8 +18,8 @@ import sqlalchemy as sa
 
 from stax_pipeline.installation.settings import Settings, read_settings
 from stax_pipeline.tenants.grant import grant
+from stax_pipeline.warehouse.granted_logins import granted_login
 from stax_pipeline.warehouse.migrate import upgrade
-from stax_pipeline.warehouse.readers import granted_login
 from stax_pipeline.warehouse.roles import logins
 from stax_pipeline.warehouse.tables import metadata
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from stax_pipeline.installation.settings import Settings, read_settings
 from stax_pipeline.tenants.grant import grant
-from stax_pipeline.warehouse.readers import granted_login
+from stax_pipeline.warehouse.granted_logins import granted_login
 from stax_pipeline.warehouse.roles import logins
 from stax_pipeline_tests.conftest import installed
 from stax_pipeline_tests.warehouse.granted import IDS, OF_GLOBEX, READER, Session, operators_postgres, reader_of

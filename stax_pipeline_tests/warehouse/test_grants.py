@@ -15,9 +15,9 @@ from stax_pipeline.installation.homes import CHECKOUT
 from stax_pipeline.installation.settings import Settings
 from stax_pipeline.tenants.grant import grant, revoke
 from stax_pipeline.warehouse.engine import connect_engine, plain_faults
+from stax_pipeline.warehouse.granted_logins import GRANTED_CONNECTIONS
 from stax_pipeline.warehouse.grants import SECRET, SHARED
 from stax_pipeline.warehouse.migrate import upgrade
-from stax_pipeline.warehouse.readers import GRANTED_CONNECTIONS
 from stax_pipeline.warehouse.roles import DAGSTER_SCHEMA, logins
 from stax_pipeline.warehouse.tables import metadata
 from stax_pipeline_tests.warehouse.granted import IDS, OF_GLOBEX, READER, Session, operators_postgres, reader_of

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from stax_pipeline.installation.settings import Settings, read_settings
 from stax_pipeline.tenants.grant import drop, grant
 from stax_pipeline.warehouse.engine import connect_engine
+from stax_pipeline.warehouse.granted_logins import granted_login
 from stax_pipeline.warehouse.migrate import found_revision, known_revisions, upgrade
-from stax_pipeline.warehouse.readers import granted_login
 from stax_pipeline.warehouse.roles import logins
 
 DATABASE, PROJECT = "suffixed", ".project-ref"

@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 import sqlalchemy as sa
 
-from stax_pipeline.cli.addresses import analyst_url
+from stax_pipeline.cli.database_urls import analyst_url
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.installation.settings import Settings, read_settings
 from stax_pipeline.instance.storage import PooledPostgresStorage

@@ -89,7 +89,7 @@ def _print_open(settings: Settings) -> None:
     from stax_pipeline.alerts.message import counted, in_turn, worst_first
     from stax_pipeline.alerts.store import read_alerts, read_failing
     from stax_pipeline.cli.database import analyst
-    from stax_pipeline.domain.reasons import together
+    from stax_pipeline.domain.reasons import shared_reasons
 
     with analyst(settings) as connection:
         found = [alert for alert in read_alerts(connection) if alert.resolved_at is None]
@@ -97,8 +97,8 @@ def _print_open(settings: Settings) -> None:
     if not found:
         click.echo("No alert is open.")
     shown = sorted(in_turn(found), key=worst_first)
-    for told in together((alert.slug, _open(alert), alert.todo) for alert in shown):
-        click.echo(f"{told.who}: {told.reason}\n  What to do: {told.step}")
+    for shared in shared_reasons((alert.slug, _open(alert), alert.todo) for alert in shown):
+        click.echo(f"{shared.who}: {shared.reason}\n  What to do: {shared.step}")
     for more in counted(Due(found, []), Due(shown, [])):
         click.echo(f"{more}: `stax sql` has them, in table alerts.")
     _print_channels(settings, failing)
@@ -107,8 +107,8 @@ def _print_open(settings: Settings) -> None:
 def _open(alert: Alert) -> str:
     from stax_pipeline.cli import render
 
-    told = f"told {render.instant(alert.notified_at)}" if alert.notified_at else "not told yet"
-    return f"{alert.kind}, open since {render.instant(alert.opened_at)}, {told}\n  {alert.what}"
+    notified = f"told {render.instant(alert.notified_at)}" if alert.notified_at else "not told yet"
+    return f"{alert.kind}, open since {render.instant(alert.opened_at)}, {notified}\n  {alert.what}"
 
 
 def _print_last_look(settings: Settings) -> None:

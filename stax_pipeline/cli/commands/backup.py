@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stax_pipeline.domain.words import count_of
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ def backup(file: Path, no_raw: bool) -> None:
     settings = read_settings()
     with existing_database(settings) as (loader, owner), shown_progress():
         sources = Sources(loader, owner, Lake(settings.lake, settings.home))
-        done = back_up(sources, file.absolute(), with_raw=not no_raw, progress=_told("backing up", "tenants"))
+        done = back_up(sources, file.absolute(), with_raw=not no_raw, progress=_progress("backing up", "tenants"))
     click.echo(
         f"Wrote {file}: {count_of(done.tenants, 'tenant')}, {count_of(done.rows, 'row')}, "
         f"{'no raw objects (--no-raw)' if no_raw else count_of(done.raw_objects, 'raw object')}, {done.bytes:,} bytes."
     )
-    _tell_of_the_master_key(settings, done.master_key_ids)
+    _report_master_key(settings, done.master_key_ids)
     _fail_for(done.damaged)
 
 
@@ -79,7 +79,7 @@ def restore(file: Path) -> None:
             with plain_faults("looking for tenants"), loader.connect() as connection:
                 refuse_tenants(connection)
             done = restore.restore_rows_and_raw(reader, owner, logins(settings), lake)
-            restore.rebuild_parquet(loader, lake, _told("writing Parquet", "tables"))
+            restore.rebuild_parquet(loader, lake, _progress("writing Parquet", "tables"))
             with plain_faults("looking for logins"), loader.connect() as connection:
                 granted, held = slugs_by_role(connection), reach(connection)
             if held:
@@ -99,14 +99,14 @@ def restore(file: Path) -> None:
     _fail_for(missing)
 
 
-def _told(stage: str, unit: str) -> Progress:
-    def shown(done: int, total: int) -> None:
+def _progress(stage: str, unit: str) -> Progress:
+    def report(done: int, total: int) -> None:
         LOGGER.info("", extra={"stage": stage, "done": done, "total": total, "unit": unit})
 
-    return shown
+    return report
 
 
-def _tell_of_the_master_key(settings: Settings, ids: list[str]) -> None:
+def _report_master_key(settings: Settings, ids: list[str]) -> None:
     from stax_pipeline.keys.tenant_keys import master_key_file
 
     if not ids:

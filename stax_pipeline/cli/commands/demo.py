@@ -1,7 +1,7 @@
 """`stax demo` and `stax simulate`: everything with no key of one's own.
 
 The demo lives in a home of its own under STAX_HOME and talks to a simulator: it never meets real tenants or keys. What
-happens to its tenants is told by `simulator.story`, what there is to see by `cli.tour`.
+happens to its tenants is told by `simulator.story`, what there is to see by `cli.demo_tour`.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ def demo(leave: bool, days: int, port: int) -> None:
     """Everything on one machine with no key: simulator, database, two tenants, what happened to them, Dagster's UI."""
     from stax_pipeline.cli.dagster_ui import serve
     from stax_pipeline.cli.database import database
-    from stax_pipeline.cli.running_note import only_one
+    from stax_pipeline.cli.pid_file import single_instance
 
     given = read_settings()
     home = given.home / DEMO
-    with only_one(home, given.home), _simulator(home, days) as simulated:
+    with single_instance(home, given.home), _simulator(home, days) as simulated:
         click.echo(f"The demo lives in {home}.")
         _enter(home, simulated.base_url)
         settings = read_settings()
@@ -133,7 +133,7 @@ def _enter(home: Path, base_url: str) -> None:
 
 def _connect(settings: Settings, simulated: Simulated) -> None:
     """Both tenants, by the path of a real key."""
-    from stax_pipeline.cli.commands.keys import tell_stored
+    from stax_pipeline.cli.commands.keys import report_stored
     from stax_pipeline.cli.database import loader
     from stax_pipeline.domain.admin_key import parse_admin_key
     from stax_pipeline.tenants.connect import connect
@@ -142,7 +142,7 @@ def _connect(settings: Settings, simulated: Simulated) -> None:
         for slug in TENANTS:
             click.echo(f"Connecting {slug} ...")
             stored = connect(settings, engine, slug, None, parse_admin_key(simulated.keys[slug]), click.echo)
-            tell_stored(stored)
+            report_stored(stored)
 
 
 def _commit(settings: Settings) -> None:
@@ -211,7 +211,7 @@ def _invoice(settings: Settings) -> None:
 
 def _show_around(settings: Settings, given: Settings) -> None:
     from stax_pipeline.cli.database import analyst
-    from stax_pipeline.cli.tour import tour
+    from stax_pipeline.cli.demo_tour import tour
 
     with analyst(settings) as connection:
         click.echo(f"\n{tour(connection, settings.home, given)}\n")

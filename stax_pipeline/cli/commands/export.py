@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stax_pipeline.domain.words import count_of
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def export(
 ) -> None:
     """Write DATASET to a file: `focus` (FOCUS 1.4 Cost and Usage), `spend` or `usage`, one row per line."""
     from stax_pipeline.cli.database import analyst, reading
-    from stax_pipeline.cli.outdated import warn_of_stale_days
+    from stax_pipeline.cli.outdated import warn_of_outdated_days
     from stax_pipeline.exports.contents import Dataset, Wanted
     from stax_pipeline.exports.files import Format, write_file, write_standard_output
     from stax_pipeline.warehouse.tenants import get_tenant
@@ -50,7 +50,7 @@ def export(
     with reading(settings), analyst(settings) as connection:
         wanted = Wanted(Dataset(dataset), get_tenant(connection, tenant) if tenant else None, window)
         if instant is None:
-            warn_of_stale_days(connection, settings, tenant)
+            warn_of_outdated_days(connection, settings, tenant)
         columns, rows = _read(connection, settings, wanted, instant)
         count = write_file(target, chosen, columns, rows) if target else write_standard_output(columns, rows)
     click.echo(f"{count_of(count, 'row')} of {dataset} written{f' to {target}' if target else ''}.", err=True)
@@ -97,8 +97,8 @@ def as_of_instant(text: str) -> datetime:
     try:
         if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
             instant = day_end(date.fromisoformat(text))
-        elif (told := datetime.fromisoformat(text)).tzinfo:
-            instant = told.astimezone(UTC)
+        elif (parsed := datetime.fromisoformat(text)).tzinfo:
+            instant = parsed.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
     if instant is None:

@@ -37,7 +37,7 @@ def _grant(settings: Settings, role: str, slugs: tuple[str, ...]) -> None:
             f"Login {role} was made; its password lies in {settings.home / 'passwords' / role}, and "
             f"`stax url --role {role}` prints its connection string."
         )
-    _tell(role, now.slugs)
+    _report(role, now.slugs)
     if now.forgotten:
         click.echo(
             f"An earlier login {role} read {', '.join(now.forgotten)} too, and this one does not; "
@@ -75,9 +75,9 @@ def revoke(role: str, slugs: tuple[str, ...], is_dropped: bool) -> None:
             click.echo(f"Login {role} is dropped, and its password here is removed.")
             return
         now = revoke_tenants(settings, role, slugs)
-    _tell(role, now.slugs)
+    _report(role, now.slugs)
 
 
-def _tell(role: str, slugs: tuple[str, ...]) -> None:
+def _report(role: str, slugs: tuple[str, ...]) -> None:
     nothing = f"nothing; the login stays, `stax revoke {role} --drop` drops it"
     click.echo(f"Role {role} reads now: {', '.join(slugs) or nothing}.")

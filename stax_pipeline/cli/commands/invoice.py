@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stax_pipeline.domain.words import count_of
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -131,17 +131,17 @@ def _show_check(settings: Settings, slug: str, month: date) -> None:
     import sqlalchemy as sa
 
     from stax_pipeline.cli.database import analyst
-    from stax_pipeline.cli.outdated import warn_of_stale_days
+    from stax_pipeline.cli.outdated import warn_of_outdated_days
 
     chosen = {"slug": slug, "month": month}
     with analyst(settings) as connection:
         checks = [row._asdict() for row in connection.execute(sa.text(_CHECK), chosen)]
         differs = any(abs(check["difference_usd"] or 0) > MATCHES_USD for check in checks)
         differences = list(connection.execute(sa.text(_DIFFERENCES), chosen)) if differs else []
-        warn_of_stale_days(connection, settings, slug)
+        warn_of_outdated_days(connection, settings, slug)
     for check in checks:
         for name, value in check.items():
-            click.echo(f"  {name.removesuffix('_usd').replace('_', ' '):<15} {_told(value)}")
+            click.echo(f"  {name.removesuffix('_usd').replace('_', ' '):<15} {_cell(value)}")
     if differences:
         click.echo("What could explain the difference (invoice - expected), over the whole month by kind and model:")
         click.echo(differences_table(differences))
@@ -154,7 +154,7 @@ def differences_table(rows: list[Any]) -> str:
     return table(headings, [(f"{r[0] or '-'}", r[1] or "-", r[2], usd(r[3]), r[4] or "") for r in rows], right=("USD",))
 
 
-def _told(value: object) -> str:
+def _cell(value: object) -> str:
     from stax_pipeline.cli.render import usd
 
     if value is None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stax_pipeline.cli import days as given
-from stax_pipeline.domain.words import count_of
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def connect(slug: str, name: str | None, key_file: str | None, days: int, no_syn
         with loader(settings) as engine:
             stored = connect_tenant(settings, engine, slug, name, key, click.echo)
         del key
-        tell_stored(stored)
+        report_stored(stored)
         if not no_sync and not backfill(settings, [slug], days):
             raise click.exceptions.Exit(1)
 
@@ -70,7 +70,7 @@ def backfill(settings: Settings, slugs: Sequence[str], days: int) -> bool:
     return report(settings, ran, slugs)
 
 
-def tell_stored(stored: Connected) -> None:
+def report_stored(stored: Connected) -> None:
     key = f"…{stored.key_hint}, generation {stored.generation}"
     if stored.was_stored:
         click.echo(f"This is the key in use ({key}), and Anthropic accepts it: no key was stored or destroyed.")
@@ -105,7 +105,7 @@ def rotate_key(slug: str, key_file: str | None) -> None:
         with engine.connect() as connection:
             get_tenant(connection, slug)
         stored = rotate(settings, engine, slug, read_key(slug, key_file), click.echo)
-    tell_stored(stored)
+    report_stored(stored)
     if not stored.was_stored:
         click.echo("The key before it is destroyed here; revoke it at console.anthropic.com/settings/keys too.")
 
@@ -147,8 +147,8 @@ def disconnect(slug: str, everything: bool, yes: bool) -> None:
     if purged.left or history:
         raise click.exceptions.Exit(1)
     click.echo(f"Looked again: no row, no raw object and no Parquet row of tenant {slug} is left.")
-    told = count_of(len(marks), "workspace, key, model or amount", "workspaces, keys, models and amounts")
-    click.echo(f"Dagster's history and the logs hold none of {told} of it; its name stays on its runs.")
+    counted = count_of(len(marks), "workspace, key, model or amount", "workspaces, keys, models and amounts")
+    click.echo(f"Dagster's history and the logs hold none of {counted} of it; its name stays on its runs.")
 
 
 def _sweep(owner: sa.Engine, *, everything: bool) -> None:
@@ -184,12 +184,12 @@ def rotate_master_key(retire: str | None, yes: bool) -> None:
             click.echo(f"Master key {retire} is retired.")
             return
         done = rotate.rotate_master_key(settings, engine, click.echo)
-    tell_rotated(done)
+    report_rotated(done)
     if done.damaged:
         raise click.exceptions.Exit(1)
 
 
-def tell_rotated(done: Rotated) -> None:
+def report_rotated(done: Rotated) -> None:
     click.echo(
         f"Primary master key: {done.primary_id}{' (new)' if done.is_new else ''}. Re-wrapped now: {done.rewrapped}."
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stax_pipeline.domain.words import count_of
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def suggest(slugs: Sequence[str], out: str | None) -> None:
     if out is not None:
         require_folder(out)
     with reading(settings):
-        found, against = _told_by_bills(settings, slugs)
+        found, against = _suggestions(settings, slugs)
     for slug, contradiction in against:
         click.echo(_contradiction(slug, contradiction), err=True)
     if not found and not against:
@@ -125,7 +125,7 @@ def suggest(slugs: Sequence[str], out: str | None) -> None:
         click.echo(f"Written to {out}; `stax rates import {out}` records it.", err=True)
 
 
-def _told_by_bills(
+def _suggestions(
     settings: Settings, slugs: Sequence[str]
 ) -> tuple[list[tuple[str, Suggestion]], list[tuple[str, Contradiction]]]:
     from stax_pipeline.cli.database import analyst

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stax_pipeline.cli import days as given
-from stax_pipeline.domain.words import count_of
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -65,21 +65,21 @@ def _replay(
         return _failures(outcomes)
     _add_shipped_prices(engine)
     books = Books(engine, lake, settings.settle)
-    outcomes += rebuild_tables(books, settings.source, tenants, window, _tell)
-    shown = _tell("writing Parquet", "tables")
+    outcomes += rebuild_tables(books, settings.source, tenants, window, _progress_of)
+    report = _progress_of("writing Parquet", "tables")
     for done, table in enumerate(tables.DAILY, start=1):
         rebuild(engine, lake, table, window)
-        shown(done, len(tables.DAILY))
+        report(done, len(tables.DAILY))
     click.echo(f"Replayed {count_of(len(tenants), 'tenant')} over {window.start} to {window.days[-1]} (UTC days).")
     return _failures(outcomes)
 
 
 def _restore(engine: sa.Engine, lake: Lake, tenants: list[Tenant]) -> Outcome:
-    from stax_pipeline.pipeline.replay_from_lake import restore_extractions, strangers
+    from stax_pipeline.pipeline.replay_from_lake import restore_extractions, unknown_tenants
 
-    outcome = restore_extractions(engine, lake, tenants, _tell("reading the lake", "tenants"))
+    outcome = restore_extractions(engine, lake, tenants, _progress_of("reading the lake", "tenants"))
     click.echo(f"Recorded {count_of(outcome.rows, 'extraction')} that only the lake knew.")
-    for tenant_id in sorted(strangers(lake, tenants)):
+    for tenant_id in sorted(unknown_tenants(lake, tenants)):
         click.echo(f"Left out: raw pages of {tenant_id}, who is no tenant here.", err=True)
     return outcome
 
@@ -113,13 +113,13 @@ def _add_shipped_prices(engine: sa.Engine) -> None:
         record_prices(connection, shipped_prices())
 
 
-def _tell(stage: str, unit: str = "tenant-days") -> Progress:
+def _progress_of(stage: str, unit: str = "tenant-days") -> Progress:
     """Progress of a named step, as the terminal's bar takes it."""
 
-    def tell(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         LOGGER.info("%s", stage, extra={"stage": stage, "done": done, "total": total, "unit": unit})
 
-    return tell
+    return report
 
 
 def _failures(outcomes: Iterable[Outcome]) -> set[tuple[str, str]]:

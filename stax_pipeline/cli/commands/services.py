@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from stax_pipeline.domain.words import count_of
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.installation.homes import DEMO
 from stax_pipeline.installation.settings import Settings, read_settings
 
@@ -17,10 +17,10 @@ def up(port: int) -> None:
     """Start the database (embedded unless STAX_DATABASE_URL is set), Dagster's UI and daemon, until Ctrl-C."""
     from stax_pipeline.cli.dagster_ui import serve
     from stax_pipeline.cli.database import database
-    from stax_pipeline.cli.running_note import only_one
+    from stax_pipeline.cli.pid_file import single_instance
 
     settings = read_settings()
-    with only_one(settings.home, settings.home), database(settings, make=True):
+    with single_instance(settings.home, settings.home), database(settings, make=True):
         click.echo(f"Database ready ({'embedded' if settings.embedded else 'STAX_DATABASE_URL'}), schema up to date.")
         serve(settings, port)
 
@@ -68,7 +68,7 @@ def _stop(given: Settings) -> bool:
     from dataclasses import replace
 
     from stax_pipeline import embedded_postgres
-    from stax_pipeline.cli.running_note import stop_left_running
+    from stax_pipeline.cli.pid_file import stop_left_running
 
     found = False
     for settings in (given, replace(given, home=given.home / DEMO, database_url="")):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stax_pipeline.domain.words import count_of
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def sql(query: str, form: str) -> None:
 def _run(settings: Settings, query: str, form: str) -> None:
     import psycopg2
 
-    from stax_pipeline.cli.addresses import analyst_url
+    from stax_pipeline.cli.database_urls import analyst_url
     from stax_pipeline.domain.errors import CannotStart, StaxError, WrongUse
     from stax_pipeline.warehouse.engine import SEARCH_PATH, search_in
 

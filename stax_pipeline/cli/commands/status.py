@@ -82,16 +82,16 @@ class Known(NamedTuple):
 def status(as_json: bool) -> None:
     """Per tenant: state, key, how far data reaches, price accuracy and dollars of 30 days, last error, what to do."""
     from stax_pipeline.cli.database import analyst, reading
-    from stax_pipeline.cli.outdated import warn_of_stale_days
+    from stax_pipeline.cli.outdated import warn_of_outdated_days
 
     settings = read_settings()
     with reading(settings):
         found = _status(settings)
         with analyst(settings) as connection:
-            warn_of_stale_days(connection, settings)
+            warn_of_outdated_days(connection, settings)
     if as_json:
-        told = [{**one._asdict(), "dollars": one.dollars._asdict()} for one in found]
-        click.echo(json.dumps(told, default=_for_json, indent=2))
+        listed = [{**one._asdict(), "dollars": one.dollars._asdict()} for one in found]
+        click.echo(json.dumps(listed, default=_for_json, indent=2))
     elif found:
         _print_status(found)
     else:
@@ -152,7 +152,7 @@ def _print_status(found: Sequence[Status]) -> None:
     from stax_pipeline.cli import render
     from stax_pipeline.cli.summary import DOLLARS
     from stax_pipeline.domain.plain_text import plain
-    from stax_pipeline.domain.reasons import together
+    from stax_pipeline.domain.reasons import shared_reasons
 
     rows = [
         (
@@ -175,11 +175,11 @@ def _print_status(found: Sequence[Status]) -> None:
     click.echo(f"\nThe last {SUMMED_DAYS} complete days and today (USD):")
     dollars = [(one.tenant, *one.dollars.shown) for one in found]
     click.echo(render.table(("tenant", *DOLLARS), dollars, right=DOLLARS))
-    for told in together((one.tenant, one.last_error or "", one.next_step or "") for one in found):
-        if told.reason:
-            click.echo(f"last error of {told.who}: {plain(told.reason)}")
-        if told.step:
-            click.echo(f"what to do about {told.who}: {plain(told.step)}")
+    for shared in shared_reasons((one.tenant, one.last_error or "", one.next_step or "") for one in found):
+        if shared.reason:
+            click.echo(f"last error of {shared.who}: {plain(shared.reason)}")
+        if shared.step:
+            click.echo(f"what to do about {shared.who}: {plain(shared.step)}")
 
 
 def _price_accuracy(one: Status) -> str:

@@ -8,7 +8,7 @@ from datetime import date
 import click
 
 from stax_pipeline.cli import days as given
-from stax_pipeline.domain.words import count_of
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.installation.settings import Settings, read_settings
 
 _REJECTED = "select slug from stax.tenants where status = 'key_rejected'"
@@ -53,12 +53,12 @@ def report(settings: Settings, ran: object, slugs: Sequence[str]) -> bool:
     from stax_pipeline.cli.summary import summarize, summary_table
     from stax_pipeline.domain.next_step import next_step
     from stax_pipeline.domain.plain_text import plain
-    from stax_pipeline.domain.reasons import together
+    from stax_pipeline.domain.reasons import shared_reasons
 
     assert isinstance(ran, Ran)
-    stale = set(ran.failures) if ran.success else set(slugs)
+    incomplete = set(ran.failures) if ran.success else set(slugs)
     with loader(settings) as engine, engine.connect() as connection:  # readers may hold all of the analyst's
-        click.echo(summary_table(summarize(connection, ran.window, slugs), stale))
+        click.echo(summary_table(summarize(connection, ran.window, slugs), incomplete))
         rejected = set(connection.execute(sa.text(_REJECTED)).scalars())
     for warning in ran.warnings:
         click.echo(f"check: {plain(warning)}", err=True)
@@ -71,16 +71,16 @@ def report(settings: Settings, ran: object, slugs: Sequence[str]) -> bool:
         for slug, failures in sorted(ran.failures.items())
         for failure in failures
     )
-    for told in together(failed):
-        words = f"{told.reason.rstrip('.')}. {told.step}".rstrip()
-        tenant = "tenant " if len(told.slugs) == 1 else ""
-        click.echo(f"failed: {tenant}{told.who}: {plain(words)}", err=True)
+    for shared in shared_reasons(failed):
+        words = f"{shared.reason.rstrip('.')}. {shared.step}".rstrip()
+        tenant = "tenant " if len(shared.slugs) == 1 else ""
+        click.echo(f"failed: {tenant}{shared.who}: {plain(words)}", err=True)
     for step, reason in ran.broken.items():
         click.echo(f"failed: step {step}: {reason}", err=True)
     if ran.reason:
         click.echo(f"failed: the run: {ran.reason}", err=True)
     if not ran.clean:
-        click.echo(f"Run {ran.run_id} failed for {len(stale)} of {count_of(len(slugs), 'tenant')}.", err=True)
+        click.echo(f"Run {ran.run_id} failed for {len(incomplete)} of {count_of(len(slugs), 'tenant')}.", err=True)
     return ran.clean
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from stax_pipeline.domain.words import count_of
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -72,19 +72,19 @@ def _count(found: Sequence[Broken]) -> str:
 def _findings(connection: sa.Connection, settings: Settings) -> Iterator[Broken]:
     """What is broken, each rule as soon as it is known; Parquet, which runs replace, while the snapshot is fresh."""
     window = _covered_days(connection)
-    if window and (broken := _told(_parquet(connection, settings, window))):
+    if window and (broken := _reported(_parquet(connection, settings, window))):
         yield broken
     checked = [(RAW, _raw_objects(connection, settings))]
     if window:
         checked += _ties(connection, settings, window)
     for rule, violations in checked:
-        if broken := _told(Broken(rule, list(violations))):
+        if broken := _reported(Broken(rule, list(violations))):
             yield broken
     if window:
         yield from _rules(connection, settings, window)
 
 
-def _told(checked: Broken) -> Broken | None:
+def _reported(checked: Broken) -> Broken | None:
     """Says how the rule stands; None where it holds."""
     count = len(checked.violations)
     stands = count_of(count, "violation") if count else "holds"
@@ -178,11 +178,11 @@ def _days_apart(gaps: FindGaps, connection: sa.Connection, settings: Settings, w
 
 
 def _rules(connection: sa.Connection, settings: Settings, window: Window) -> Iterator[Broken]:
-    from stax_pipeline.checks.examine import examine_all
+    from stax_pipeline.checks.runner import run_rules
 
-    for finding in examine_all(connection, window, datetime.now(UTC), settings):
+    for finding in run_rules(connection, window, datetime.now(UTC), settings):
         rows = [_row(finding.rule.columns, row) for row in finding.rows]
-        if broken := _told(Broken(finding.rule.name, rows, warns=not finding.is_severe)):
+        if broken := _reported(Broken(finding.rule.name, rows, warns=not finding.is_severe)):
             yield broken
 
 

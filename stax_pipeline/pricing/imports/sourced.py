@@ -30,7 +30,7 @@ def refuse_repeated(sourced: Iterable[Sourced[Any]], key: Callable[[Any], Any], 
             raise one.row.bad(None, f"each {words} once", f"the same as in row {first}")
 
 
-def told_by_row(fault: Overlap, sourced: Sequence[Sourced[Any]]) -> BadInput:
+def overlap_by_row(fault: Overlap, sourced: Sequence[Sourced[Any]]) -> BadInput:
     """An overlap by the rows of the file, or by what is on record where one of the two is not in it."""
     numbers = {one.value: one for one in sourced}
     later, earlier = sorted((fault.first, fault.second), key=lambda value: -_number(numbers.get(value)))

@@ -38,8 +38,8 @@ class BadInput(WrongUse):
     def __init__(self, file: str, row: int | None, column: str | None, expected: str, found: str = "") -> None:
         self.file, self.row, self.column = file, row, column
         places = [file, f"row {row}" if row else "", f"column {column}" if column else ""]
-        told = [f"found {found}" if found else "", f"expected {expected}" if expected else ""]
-        place, problem = (", ".join(filter(None, parts)) for parts in (places, told))
+        stated = [f"found {found}" if found else "", f"expected {expected}" if expected else ""]
+        place, problem = (", ".join(filter(None, parts)) for parts in (places, stated))
         super().__init__(f"{place}: {problem}. Nothing was changed.")
 
 

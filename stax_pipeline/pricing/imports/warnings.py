@@ -38,7 +38,9 @@ def price_warnings(
         if price.model and price.model not in models:
             yield _unknown(one, price.model)
         others = [other for other in of_sale[_sale(price)] if other != price]
-        yield from (f"row {one.row.number}: {told}" for told in (_jump(price, others), _ended(price, others)) if told)
+        yield from (
+            f"row {one.row.number}: {warning}" for warning in (_jump(price, others), _ended(price, others)) if warning
+        )
 
 
 def _unknown(one: Sourced[ContractRate] | Sourced[ListPrice], named: str) -> str:

@@ -19,7 +19,7 @@ from stax_pipeline.warehouse.tables.sources import admin_keys, coverage, extract
 from stax_pipeline.warehouse.tables.spend import list_prices, reconciliation, spend, spend_by_key
 
 DAILY = (cost_lines, usage_lines, usage_by_key, spend, spend_by_key, reconciliation, restatements)
-"""Tables by usage date that have a Parquet twin."""
+"""Tables by usage date that have a Parquet copy."""
 
 __all__ = [
     "DAILY",

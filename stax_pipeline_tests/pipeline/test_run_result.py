@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stax_pipeline.domain.next_step import next_step
-from stax_pipeline.pipeline.verdict import REJECTED_BEFORE, Verdict, judge
+from stax_pipeline.pipeline.run_result import REJECTED_BEFORE, RunResult, judge
 
 REFUSED = "Anthropic answered 401 authentication_error to GET /v1/{}: invalid x-api-key (request req_{})"
 ACME = {"acme": [("raw_cost_report", "404")]}
@@ -17,18 +17,18 @@ def test_a_reason_is_told_once_with_every_asset_that_met_it() -> None:
         ("raw_usage_report", REFUSED.format("b", 2)),
         ("spend", "odd"),
     ]
-    verdict = judge(["acme", "globex"], [], {"acme": found}, {"globex"}, {"acme"})
-    assert [row[:3] for row in verdict.rows] == [
+    result = judge(["acme", "globex"], [], {"acme": found}, {"globex"}, {"acme"})
+    assert [row[:3] for row in result.rows] == [
         ("acme", "raw_cost_report, raw_usage_report", REFUSED.format("a", 1)),
         ("acme", "spend", "odd"),
     ]
-    assert all("`stax rotate-key acme`" in row[3] for row in verdict.rows)
-    assert (str(verdict), verdict.is_nothing_arrived) == ("failed for 1 of 2 tenants: acme", False)
+    assert all("`stax rotate-key acme`" in row[3] for row in result.rows)
+    assert (str(result), result.is_nothing_arrived) == ("failed for 1 of 2 tenants: acme", False)
 
 
 def test_tenants_that_a_run_leaves_out_are_told_with_their_mend() -> None:
     mend = next_step("globex", "", key_rejected=True)
-    assert judge(["acme"], ["globex"], {}, {"acme"}, {"globex"}) == Verdict(
+    assert judge(["acme"], ["globex"], {}, {"acme"}, {"globex"}) == RunResult(
         [("globex", "", REJECTED_BEFORE, mend)], 2, False
     )
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from stax_pipeline.alerts.causes import Kind
 from stax_pipeline.alerts.channels import Channel, DeliveryFailed
 from stax_pipeline.alerts.facts import EVERY, judge
-from stax_pipeline.alerts.life_cycle import advance, closed, due, next_attempt, told
+from stax_pipeline.alerts.life_cycle import advance, closed, due, next_attempt, notified
 from stax_pipeline.alerts.message import Message, digest, in_one_message
 from stax_pipeline.alerts.store import (
     Failing,
@@ -33,7 +33,7 @@ NOTHING_FAILED: Mapping[str, Collection[str]] = {}
 
 
 @dataclass(slots=True)
-class Round:
+class Evaluation:
     """What one round did: how many alerts are open, what was delivered, and what could not be judged or delivered.
 
     `posted` is the message beside each sentence of `delivered`.
@@ -48,19 +48,19 @@ class Round:
         return " ".join([f"{self.open} open.", *self.delivered, *self.faults])
 
 
-def alert_round(
+def evaluate_alerts(
     engine: sa.Engine,
     settings: Settings,
     channels: Sequence[Channel],
     now: datetime,
     failed_checks: Mapping[str, Collection[str]] = NOTHING_FAILED,
     kinds: Collection[Kind] = EVERY,
-) -> Round:
+) -> Evaluation:
     """Judge these kinds at the instant `now` (UTC) and tell each channel what it was not told, as one message.
 
     Raises CannotStart when the database cannot be reached; a channel that fails is told again later.
     """
-    done = Round()
+    done = Evaluation()
     with plain_faults("keeping alerts"), engine.begin() as connection:
         if not take_turn(connection):
             done.faults.append("Another round is running.")
@@ -70,7 +70,7 @@ def alert_round(
         write_alerts(connection, after)
     done.faults += judged.faults
     for channel in channels:
-        _tell(engine, channel, now, done)
+        _notify(engine, channel, now, done)
     with plain_faults("keeping alerts"), engine.begin() as connection:
         kept = read_alerts(connection)
         write_alerts(connection, closed(kept, [channel.name for channel in channels], now))
@@ -78,7 +78,7 @@ def alert_round(
     return done
 
 
-def _tell(engine: sa.Engine, channel: Channel, now: datetime, done: Round) -> None:
+def _notify(engine: sa.Engine, channel: Channel, now: datetime, done: Evaluation) -> None:
     """One message with what is due and finds room in it, unless the channel failed a short while ago."""
     with plain_faults("telling alerts"), engine.begin() as connection:
         if not take_turn(connection):
@@ -96,7 +96,7 @@ def _tell(engine: sa.Engine, channel: Channel, now: datetime, done: Round) -> No
             return
         done.posted.append(message)
         note_success(connection, channel.name)
-        write_alerts(connection, told(found, channel.name, now))
+        write_alerts(connection, notified(found, channel.name, now))
 
 
 def _failed(channel: Channel, before: Failing | None, reason: str, now: datetime) -> Failing:

@@ -10,10 +10,10 @@ from dataclasses import fields
 from difflib import get_close_matches
 
 from stax_pipeline.domain.pasted_key import is_a_key
-from stax_pipeline.installation import handed_over
+from stax_pipeline.installation import process_secrets
 from stax_pipeline.installation.settings import Settings
 
-ELSEWHERE = frozenset({"STAX_DEBUG", "STAX_POSTGRES_BIN", "STAX_DAGSTER_DIR", handed_over.VARIABLE})
+ELSEWHERE = frozenset({"STAX_DEBUG", "STAX_POSTGRES_BIN", "STAX_DAGSTER_DIR", process_secrets.VARIABLE})
 SETTINGS = frozenset(f"STAX_{one.name.upper()}" for one in fields(Settings)) - {"STAX_SMTP"} | {"STAX_SMTP_URL"}
 
 

@@ -37,7 +37,7 @@ class Recorded(NamedTuple, Generic[Row]):
         return [*self.added, *(change.new for change in self.replaced)]
 
 
-def held(table: sa.Table, at: datetime | None) -> sa.ColumnElement[bool]:
+def in_force(table: sa.Table, at: datetime | None) -> sa.ColumnElement[bool]:
     """The rows in force now, or those that were at the instant `at`."""
     if at is None:
         return table.c.superseded_at.is_(None)

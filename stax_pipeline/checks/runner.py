@@ -63,11 +63,11 @@ class About:
 EVERYTHING = About()
 
 
-def examine(
+def run_rule(
     connection: sa.Connection, rule: Rule, window: Window, now: datetime, settings: Settings,
     about: About = EVERYTHING,
 ) -> Finding:  # fmt: skip
-    """Run one rule at the instant `now` (UTC) over a window of days; what is not `about` the run is not told."""
+    """Run one rule at the instant `now` (UTC) over a window of days; what is not `about` the run is not reported."""
     values: dict[str, Any] = {
         "start": window.start,
         "end": window.end,
@@ -80,10 +80,10 @@ def examine(
         values["versions"] = _versions(connection)
     used = {name: value for name, value in values.items() if f":{name}" in rule.query}
     found = [tuple(row) for row in connection.execute(sa.text(rule.query), used)]
-    told = [row for row in found if about.holds(rule, row)]
-    rows = _without_accepted(connection, rule, told) if rule.acceptable else told
+    relevant = [row for row in found if about.holds(rule, row)]
+    rows = _without_accepted(connection, rule, relevant) if rule.acceptable else relevant
     connected = _connected(connection) if about.slugs is None else len(about.slugs)
-    return Finding(rule, rows, tuple(dict.fromkeys(str(row[0]) for row in rows)), connected, len(told) - len(rows))
+    return Finding(rule, rows, tuple(dict.fromkeys(str(row[0]) for row in rows)), connected, len(relevant) - len(rows))
 
 
 def _without_accepted(
@@ -125,7 +125,7 @@ def _versions(connection: sa.Connection) -> str:
     return json.dumps(found)
 
 
-def examine_all(connection: sa.Connection, window: Window, now: datetime, settings: Settings) -> Iterator[Finding]:
+def run_rules(connection: sa.Connection, window: Window, now: datetime, settings: Settings) -> Iterator[Finding]:
     """Every rule in turn."""
     for rule in RULES:
-        yield examine(connection, rule, window, now, settings)
+        yield run_rule(connection, rule, window, now, settings)

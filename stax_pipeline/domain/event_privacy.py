@@ -1,4 +1,4 @@
-"""What may be told where a purge cannot forget it: no dollars and no names of one tenant's models or workspaces."""
+"""What may be reported where a purge cannot forget it: no dollars and no names of one tenant's models or workspaces."""
 
 from __future__ import annotations
 

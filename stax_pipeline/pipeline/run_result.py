@@ -1,6 +1,6 @@
 """What a run did for its tenants: what failed in it and what mends it, and whether anything arrived at all.
 
-Stays out: Dagster, where `assets.verdict` fails the run in which nothing arrived.
+Stays out: Dagster, where `assets.extraction_check` fails the run in which nothing arrived.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NO_FIGURES = frozenset({Report.ORGANIZATION, Report.ANALYTICS})  # names, and wh
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RunResult:
     """A run's failures as (tenant, assets, reason, mend), of `tenants` in all; whether none got any report."""
 
     rows: Sequence[tuple[str, str, str, str]]
@@ -40,26 +40,26 @@ class Verdict:
 def judge(
     chosen: Collection[str], left_out: Collection[str], failures: Mapping[str, Sequence[tuple[str, str]]],
     arrived: Collection[str], rejected: Collection[str],
-) -> Verdict:  # fmt: skip
+) -> RunResult:  # fmt: skip
     """`failures` are (asset, reason) by slug; `arrived` and `rejected` are slugs that got a report, and whose key is
     rejected now. A tenant that had nothing to fetch did not fail.
     """
     rows = [
         (slug, ", ".join(one.where), one.reason, next_step(slug, one.reason, key_rejected=slug in rejected))
         for slug, found in failures.items()
-        for one in _told_once(found)
+        for one in _distinct(found)
     ]
     rows += [(slug, "", REJECTED_BEFORE, next_step(slug, "", key_rejected=True)) for slug in left_out]
     everyone = [*chosen, *left_out]
     is_nothing = bool(everyone) and all(slug in failures and slug not in arrived for slug in chosen)
-    return Verdict(sorted(rows), len(everyone), is_nothing)
+    return RunResult(sorted(rows), len(everyone), is_nothing)
 
 
-def _told_once(found: Iterable[tuple[str, str]]) -> list[Failure]:
-    told: list[Failure] = []
+def _distinct(found: Iterable[tuple[str, str]]) -> list[Failure]:
+    distinct: list[Failure] = []
     for asset, reason in found:
-        add_failure(told, reason, asset)
-    return told
+        add_failure(distinct, reason, asset)
+    return distinct
 
 
 def arrived(connection: sa.Connection, run_id: str, reports: Collection[Report]) -> set[str]:

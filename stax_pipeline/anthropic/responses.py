@@ -26,7 +26,7 @@ class SourceTimedOut(SourceUnavailable):
     """The last try ended at a time-out or at the page's deadline."""
 
 
-class StrangeAnswer(ContractBroken):
+class UnexpectedResponse(ContractBroken):
     """An answer that is no page. `excerpt` is the beginning of its body without the key, for the quarantine."""
 
     def __init__(self, message: str, *, status: int, request_id: str = "", excerpt: str = "") -> None:
@@ -63,7 +63,7 @@ def strange(answer: Answer, path: str, scrubber: Scrubber, reason: str, *, fatal
     message = scrubber.clean(f"strange answer {answer.status} to GET {path}: {reason}{shown}")
     beginning = answer.body[: 2 * EXCERPT_CHARACTERS].decode("utf-8", "replace")
     text = scrubber.clean(beginning)[:EXCERPT_CHARACTERS]
-    error = StrangeAnswer(message, status=answer.status, request_id=request_id, excerpt=text)
+    error = UnexpectedResponse(message, status=answer.status, request_id=request_id, excerpt=text)
     return Trouble(Kind.FATAL if fatal else Kind.STRANGE, error)
 
 
@@ -71,7 +71,7 @@ def _no_answer(answer: NoAnswer, path: str) -> Trouble:
     if answer.too_large:
         return Trouble(
             Kind.FATAL,
-            StrangeAnswer(f"strange answer to GET {path}: {answer.words}", status=200),
+            UnexpectedResponse(f"strange answer to GET {path}: {answer.words}", status=200),
         )
     error = SourceTimedOut if answer.timed_out else SourceUnavailable
     return Trouble(

@@ -1,7 +1,7 @@
 """Who else, on a database that the product shares, could run code as one of its logins: refused, or told with the mend.
 
 Names are looked up in `pg_catalog`, `stax` and, by Dagster, in `dagster`; whoever may create there is trusted.
-Stays out: logins of `stax grant` that may more than read (`readers`).
+Stays out: logins of `stax grant` that may more than read (`granted_logins`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def refuse_foreign_schemas(connection: sa.Connection) -> None:
         )
 
 
-def left_open(connection: sa.Connection) -> list[str]:
+def excess_privileges(connection: sa.Connection) -> list[str]:
     """Who may create in our schemas or in `public`, or become one of our logins; each with the statement that ends it.
 
     In a database from before Postgres 15 everybody may create in `public`.

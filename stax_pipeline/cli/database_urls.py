@@ -20,7 +20,7 @@ def analyst_url(settings: Settings) -> str:
 def granted_url(settings: Settings, role: str) -> str:
     """The same for a login that `stax grant` made. Raises WrongUse for any other."""
     from stax_pipeline.domain.role_name import parse_role
-    from stax_pipeline.warehouse.readers import granted_login
+    from stax_pipeline.warehouse.granted_logins import granted_login
 
     return _for_libpq(granted_login(settings, parse_role(role)))
 

@@ -22,7 +22,7 @@ WIDTH = 100
 INDENT = "   "
 
 
-class Sight(NamedTuple):
+class Highlight(NamedTuple):
     """A query that finds at most one row, what is said of it, and what to type after `stax`, both with its columns."""
 
     found_by: str
@@ -30,8 +30,8 @@ class Sight(NamedTuple):
     command: str
 
 
-SIGHTS = (
-    Sight(
+HIGHLIGHTS = (
+    Highlight(
         """
         select tenant, commitment_id, max(model) as model, sum(fee_usd) as fee_usd,
                sum(reconstructed_usd) as reconstructed_usd
@@ -42,7 +42,7 @@ SIGHTS = (
         "({commitment_id}); the tokens that used it are worth {reconstructed_usd} at list price.",
         "commitments",
     ),
-    Sight(
+    Highlight(
         """
         select tenant, usage_date, old_usd, new_usd, reasons from stax.restated_days
         where kind = 'cost' order by last_seen_at desc, tenant, usage_date limit 1
@@ -52,7 +52,7 @@ SIGHTS = (
         'sql "select usage_date, round(old_usd, 2) as old_usd, round(new_usd, 2) as new_usd, reasons '
         "from stax.restated_days where tenant = '{tenant}' and kind = 'cost'\"",
     ),
-    Sight(
+    Highlight(
         """
         select tenant, to_char(month, 'YYYY-MM') as month, invoice_usd, expected_usd, commitment_fee_usd
         from stax.invoice_check
@@ -64,7 +64,7 @@ SIGHTS = (
         'sql "select tenant, month, invoice_usd, round(expected_usd, 2) as expected_usd, status '
         'from stax.invoice_check where invoice_usd is not null"',
     ),
-    Sight(
+    Highlight(
         """
         select tenant, month as first_day, to_char(month, 'YYYY-MM') as month, invoice_usd, difference_usd,
                reconstructed_usd
@@ -77,7 +77,7 @@ SIGHTS = (
         'sql "select kind, model, round(sum(usd), 2) as usd from stax.invoice_differences '
         "where tenant = '{tenant}' and month = '{first_day}' group by 1, 2 order by 3 desc\"",
     ),
-    Sight(
+    Highlight(
         """
         select t.slug as tenant, s.usage_date, s.description, -sum(s.cost_usd) as credit_usd
         from stax.spend s join stax.tenants t using (tenant_id)
@@ -88,7 +88,7 @@ SIGHTS = (
         'sql "select usage_date, description, cost_usd from stax.spend join stax.tenants using (tenant_id) '
         "where slug = '{tenant}' and cost_usd < 0\"",
     ),
-    Sight(
+    Highlight(
         """
         select tenant, usage_date, coalesce((
             select sum(s.cost_usd) from stax.spend s
@@ -119,12 +119,12 @@ def tour(connection: sa.Connection, home: Path, given: Settings) -> str:
     if not given.embedded:
         lines.append(f"{INDENT}unset STAX_DATABASE_URL")
     lines.append(f"{INDENT}export STAX_HOME={shlex.quote(near(home))}\n")
-    for sight in SIGHTS:
-        row = connection.execute(sa.text(sight.found_by)).mappings().one_or_none()
+    for highlight in HIGHLIGHTS:
+        row = connection.execute(sa.text(highlight.found_by)).mappings().one_or_none()
         if row is not None:
-            words = sight.words.format_map({name: _plain(value) for name, value in row.items()})
+            words = highlight.words.format_map({name: _plain(value) for name, value in row.items()})
             lines.append(fill(f"- {words}", WIDTH, subsequent_indent="  ", break_on_hyphens=False))
-            lines.append(f"{INDENT}{stax} {sight.command.format_map(row)}\n")
+            lines.append(f"{INDENT}{stax} {highlight.command.format_map(row)}\n")
     lines.append(
         f"More: {stax} --help, docs/start/questions.md. These commands read; `stax sync` works too while the demo "
         f"runs, since it asks the simulator. To remove the demo: {stax} down --purge"

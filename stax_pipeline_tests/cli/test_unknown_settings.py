@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stax_pipeline.cli.environment import settings_that_are_set
-from stax_pipeline.cli.misspelt import ELSEWHERE, SETTINGS, warnings
+from stax_pipeline.cli.unknown_settings import ELSEWHERE, SETTINGS, warnings
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.pasted_key import refuse_keys_in_settings
 from stax_pipeline.installation.settings import read_settings

@@ -1,4 +1,4 @@
-"""The note by which a second `stax up` or `stax demo` of a home is refused, and by which `stax down` ends the first.
+"""The pid file by which a second `stax up` or `stax demo` of a home is refused, and `stax down` ends the first.
 
 Stays out: what they start (`dagster_ui`), how processes are ended (`processes`).
 """
@@ -21,11 +21,11 @@ from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.installation.homes import default_home
 
 SECONDS_TO_END = 28.0  # what ending Dagster's session may take, and a little more
-_NOTE = "up.json"
+_FILE = "up.json"
 
 
 @contextlib.contextmanager
-def only_one(home: Path, given: Path) -> Iterator[None]:
+def single_instance(home: Path, given: Path) -> Iterator[None]:
     """Hold the home while the block runs. `given` is the home `stax down` is told. Raises WrongUse, nothing done."""
     pid = running(home)
     if pid:
@@ -36,10 +36,10 @@ def only_one(home: Path, given: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        (home / _NOTE).unlink(missing_ok=True)
+        (home / _FILE).unlink(missing_ok=True)
 
 
-def note_session(home: Path, session_id: int) -> None:
+def add_session(home: Path, session_id: int) -> None:
     """Add a session of ours that must end with this process."""
     _write(home, _named("pid", os.getpid()) | _named("session", session_id))
 
@@ -61,7 +61,7 @@ def stop_left_running(home: Path, seconds: float = SECONDS_TO_END) -> int:
         leader = processes.started_at(found["session"])
         if leader is None or leader == found["session_started"]:
             ended += processes.stop_session(found["session"])
-    (home / _NOTE).unlink(missing_ok=True)
+    (home / _FILE).unlink(missing_ok=True)
     secrets_file(home).unlink(missing_ok=True)
     return ended
 
@@ -93,12 +93,12 @@ def _lives(found: dict[str, Any], name: str) -> bool:
 
 def _read(home: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads((home / _NOTE).read_text())
+        found = json.loads((home / _FILE).read_text())
         return found if isinstance(found, dict) else {}
     return {}
 
 
 def _write(home: Path, content: dict[str, Any]) -> None:
-    temporary = home / f"{_NOTE}.new"
+    temporary = home / f"{_FILE}.new"
     temporary.write_text(json.dumps(content))
-    temporary.replace(home / _NOTE)
+    temporary.replace(home / _FILE)

@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from stax_pipeline.checks import rules, views
-from stax_pipeline.checks.examine import Finding, examine, examine_all
 from stax_pipeline.checks.raw_pages import cost_gaps, usage_gaps
 from stax_pipeline.checks.rule import Rule
 from stax_pipeline.checks.rules import RULES, SOURCES_AGREE
+from stax_pipeline.checks.runner import Finding, run_rule, run_rules
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.warehouse.tenants import all_tenants
 from stax_pipeline_tests.conftest import Installation
@@ -136,7 +136,7 @@ def connection(made: Installation) -> Iterator[sa.Connection]:
 
 
 def look(made: Installation, connection: sa.Connection, rule: Rule, now: datetime = NOON, refresh: int = 0) -> Finding:
-    return examine(connection, rule, DAYS, now, replace(made.settings, refresh_minutes=refresh))
+    return run_rule(connection, rule, DAYS, now, replace(made.settings, refresh_minutes=refresh))
 
 
 def test_every_rule_is_seeded() -> None:
@@ -148,7 +148,7 @@ def test_every_rule_is_seeded() -> None:
 
 
 def test_all_hold_on_good_data(made: Installation, connection: sa.Connection) -> None:
-    found = list(examine_all(connection, DAYS, NOON, made.settings))
+    found = list(run_rules(connection, DAYS, NOON, made.settings))
     assert [finding.rule for finding in found] == list(RULES)
     assert [(f.rule.name, f.rows) for f in found if not f.holds] == []
     assert not any(f.is_severe for f in found)
@@ -180,7 +180,7 @@ def test_days_outside_the_window_are_not_looked_at(
     made: Installation, connection: sa.Connection, rule: Rule, seed: str
 ) -> None:
     connection.execute(sa.text(seed))
-    assert examine(connection, rule, Window(LAST, DAYS.end), NOON, made.settings).holds
+    assert run_rule(connection, rule, Window(LAST, DAYS.end), NOON, made.settings).holds
 
 
 class TestFreshness:

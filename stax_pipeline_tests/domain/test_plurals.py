@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stax_pipeline.domain.words import count_of
+from stax_pipeline.domain.plurals import count_of
 
 
 @pytest.mark.parametrize(

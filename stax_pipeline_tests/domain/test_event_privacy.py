@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from stax_pipeline.domain.told import summed_up, without_figures
+from stax_pipeline.domain.event_privacy import summed_up, without_figures
 
 DAY = date(2026, 11, 20)
 

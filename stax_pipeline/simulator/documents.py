@@ -34,7 +34,7 @@ class Term(NamedTuple):
     usd: Decimal
 
 
-def write_papers(folder: Path, organizations: Sequence[Organization], first: date, last: date, month: date) -> None:
+def write_documents(folder: Path, organizations: Sequence[Organization], first: date, last: date, month: date) -> None:
     """The commitments for the days from `first` to `last`, and the invoices of the month that begins with `month`."""
     folder.mkdir(parents=True, exist_ok=True)
     terms = [

@@ -15,14 +15,14 @@ from stax_pipeline.anthropic import (
     OrganizationSession,
     PageTokenExpired,
     RestatedWhileReading,
-    StrangeAnswer,
+    UnexpectedResponse,
 )
 from stax_pipeline.derive.normalise import BUCKETED
 from stax_pipeline.derive.usage_lines import NegativeSpeedDifference
 from stax_pipeline.domain.errors import RequestRejected, TenantStopped
 from stax_pipeline.domain.extraction import Query, Reading, Report, Window
 from stax_pipeline.domain.time import may_be_late
-from stax_pipeline.pipeline.extraction_record import Fetched
+from stax_pipeline.pipeline.extraction_record import RunningExtraction
 from stax_pipeline.pipeline.isolation import reason
 from stax_pipeline.pipeline.parent_organization import own_alone, require_own
 
@@ -39,20 +39,20 @@ _DAY = timedelta(days=1)
 class Partial(Exception):
     """A fault of this kind, with the pages that came before; `refused` where a window of days was answered with 400."""
 
-    def __init__(self, fault: str, fetched: Fetched, kind: type[Exception], refused: bool = False) -> None:
+    def __init__(self, fault: str, extraction: RunningExtraction, kind: type[Exception], refused: bool = False) -> None:
         super().__init__(fault)
-        self.fetched = fetched
+        self.extraction = extraction
         self.kind = kind
         self.refused = refused
 
 
 def excerpt_of(error: Exception) -> str:
-    return error.excerpt if isinstance(error, StrangeAnswer) else ""
+    return error.excerpt if isinstance(error, UnexpectedResponse) else ""
 
 
-async def read_what_is_there(
-    session: OrganizationSession, queries_of: Callable[[Window], Sequence[Query]], asked: Fetched, today: date
-) -> Fetched:
+async def read_available_days(
+    session: OrganizationSession, queries_of: Callable[[Window], Sequence[Query]], asked: RunningExtraction, today: date
+) -> RunningExtraction:
     """Read the window; where its last days are not there yet and so it is refused, what lies before them.
 
     A window of such days alone is read with the day before it, whose answer shows that nothing else was refused.
@@ -60,22 +60,24 @@ async def read_what_is_there(
     """
     end = asked.window.end
     try:
-        return await read_twice_at_most(session, queries_of(asked.window), asked)
+        return await read_with_one_restart(session, queries_of(asked.window), asked)
     except Partial as partial:
         refusal = partial
     while refusal.refused and (end > today or may_be_late(end - _DAY, today)):
         end -= _DAY
         part = Window(min(asked.window.start, end - _DAY), end)
-        empty = Fetched(asked.window, asked.organization_id, tally=asked.tally, read=part)
+        empty = RunningExtraction(asked.window, asked.organization_id, tally=asked.tally, read=part)
         try:
-            return await read_twice_at_most(session, queries_of(part), empty)
+            return await read_with_one_restart(session, queries_of(part), empty)
         except Partial as partial:
             if not partial.refused:
                 raise
     raise refusal
 
 
-async def read_twice_at_most(session: OrganizationSession, queries: Sequence[Query], empty: Fetched) -> Fetched:
+async def read_with_one_restart(
+    session: OrganizationSession, queries: Sequence[Query], empty: RunningExtraction
+) -> RunningExtraction:
     """Read the window; once more from the start when the source changed under the reading. Raises Partial."""
     try:
         return await _read_window(session, queries, empty, READ_AGAIN)
@@ -83,80 +85,85 @@ async def read_twice_at_most(session: OrganizationSession, queries: Sequence[Que
         again = f"read twice: {fault}"
     if empty.tally:
         empty.tally.step(-empty.raw.pages)
-    fresh = Fetched(empty.window, empty.organization_id, findings=[again], tally=empty.tally, read=empty.read)
+    fresh = RunningExtraction(empty.window, empty.organization_id, findings=[again], tally=empty.tally, read=empty.read)
     return await _read_window(session, queries, fresh, ())
 
 
 async def _read_window(
-    session: OrganizationSession, queries: Sequence[Query], fetched: Fetched, passed_on: tuple[type[TenantStopped], ...]
-) -> Fetched:
+    session: OrganizationSession,
+    queries: Sequence[Query],
+    extraction: RunningExtraction,
+    passed_on: tuple[type[TenantStopped], ...],
+) -> RunningExtraction:
     """All readings of the window, parsed once to prove them readable; faults other than `passed_on` keep the pages."""
     fault: str
     kind: type[Exception]
     try:
-        queries = await own_alone(session, queries, fetched)
+        queries = await own_alone(session, queries, extraction)
         for reading, parts in groupby(queries, key=lambda query: query.reading):
-            if any([await _read_query(session, query, fetched) for query in parts]):
-                fetched.readings.append(reading)
-        require_own(fetched)
-        fetched.finish()
+            if any([await _read_query(session, query, extraction) for query in parts]):
+                extraction.readings.append(reading)
+        require_own(extraction)
+        extraction.finish()
     except passed_on:
         raise
     except TenantStopped as error:
         fault, kind = reason(error, "walking"), type(error)
-        refused = _is_of_the_window(error, queries[0], fetched)
-        fetched.excerpt = excerpt_of(error)
+        refused = _is_of_the_window(error, queries[0], extraction)
+        extraction.excerpt = excerpt_of(error)
     else:
-        if fetched.readings:
-            return fetched
-        fault, kind, refused = fetched.missing, RequestRejected, False
-    raise Partial(fault, fetched, kind, refused)
+        if extraction.readings:
+            return extraction
+        fault, kind, refused = extraction.missing, RequestRejected, False
+    raise Partial(fault, extraction, kind, refused)
 
 
-def _is_of_the_window(error: TenantStopped, first: Query, fetched: Fetched) -> bool:
+def _is_of_the_window(error: TenantStopped, first: Query, extraction: RunningExtraction) -> bool:
     """Whether a report refused its first request, which differs from a good one in nothing but its days."""
-    is_first = first.reading in BUCKETED and not fetched.raw.pages
+    is_first = first.reading in BUCKETED and not extraction.raw.pages
     return is_first and isinstance(error, RequestRejected) and error.status == 400
 
 
-async def _read_query(session: OrganizationSession, query: Query, fetched: Fetched) -> bool:
+async def _read_query(session: OrganizationSession, query: Query, extraction: RunningExtraction) -> bool:
     """Whether the query brought anything; what it was refused is noted where the others do without it."""
-    if query.path in fetched.refused:
+    if query.path in extraction.refused:
         return False
-    refused = await _refused(session, query, fetched)
+    refused = await _refused(session, query, extraction)
     if refused is None:
         return True
     if query.report is Report.ORGANIZATION and not isinstance(refused, EdgeRefusal):
-        fetched.refused[query.path] = str(refused)
+        extraction.refused[query.path] = str(refused)
         return False
     if query.window is None or query.reading not in MAY_END_EARLIER or refused.status != 400:
         raise refused
-    first = await _first_answered(session, query, query.window, fetched)
-    _note_unanswered(fetched, MAY_END_EARLIER[query.reading], query.window, first, refused)
+    first = await _first_answered(session, query, query.window, extraction)
+    _note_unanswered(extraction, MAY_END_EARLIER[query.reading], query.window, first, refused)
     return first < query.window.end
 
 
-async def _refused(session: OrganizationSession, query: Query, fetched: Fetched) -> RequestRejected | None:
+async def _refused(session: OrganizationSession, query: Query, extraction: RunningExtraction) -> RequestRejected | None:
     """Walk the query; the refusal of its first page is returned, every other fault is raised."""
-    before = fetched.raw.pages
+    before = extraction.raw.pages
     try:
         async for page in session.walk(query):
-            fetched.add(page)
+            extraction.add(page)
     except RequestRejected as refused:
-        if fetched.raw.pages > before:
+        if extraction.raw.pages > before:
             raise
         return refused
     return None
 
 
-async def _first_answered(session: OrganizationSession, query: Query, window: Window, fetched: Fetched) -> date:
+async def _first_answered(
+    session: OrganizationSession, query: Query, window: Window, extraction: RunningExtraction
+) -> date:
     """Read the end of a window that was refused as a whole; the first day answered, the window's end if none is.
 
     First the last day alone, since most refusals are for every day; then by halves, each day read once.
     """
     refused, first, start = window.start, window.end, window.end - _DAY
     while refused < first:
-        if await _refused(session, query.over(Window(start, first)), fetched) is None:
+        if await _refused(session, query.over(Window(start, first)), extraction) is None:
             first = start
         elif first == window.end:
             break
@@ -166,7 +173,9 @@ async def _first_answered(session: OrganizationSession, query: Query, window: Wi
     return first
 
 
-def _note_unanswered(fetched: Fetched, what: str, window: Window, first: date, refused: RequestRejected) -> None:
+def _note_unanswered(
+    extraction: RunningExtraction, what: str, window: Window, first: date, refused: RequestRejected
+) -> None:
     known = f"known from {first} on only, not" if first < window.end else "not known"
     days = f"{window.start} to {first - _DAY}"
-    fetched.findings.append(f"{what} is {known} for {days}: the source refused it ({refused})")
+    extraction.findings.append(f"{what} is {known} for {days}: the source refused it ({refused})")

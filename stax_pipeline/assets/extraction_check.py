@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 
 import dagster as dg
 
-from stax_pipeline.assets.checks import ERROR, WARN, examined, violations
+from stax_pipeline.assets.checks import ERROR, WARN, check_result, violations
 from stax_pipeline.checks.rules import ALL_TENANTS_EXTRACTED
 from stax_pipeline.domain.extraction import Report
-from stax_pipeline.pipeline import verdict
+from stax_pipeline.pipeline import run_result
 from stax_pipeline.resources.dagster import Warehouse
 from stax_pipeline.resources.scope import InScope, Scope
 
@@ -34,19 +34,19 @@ def all_tenants_extracted(assets: Iterable[dg.AssetsDefinition]) -> dg.AssetChec
     ) -> Iterator[dg.AssetCheckResult]:
         reports = [report for report in Report if f"raw_{report}" in scope.lacking]
         if not reports:  # a run that fetches nothing says how things stand
-            yield examined(rule, context, scope, warehouse)
+            yield check_result(rule, context, scope, warehouse)
             return
         found = _judged(context, scope, warehouse, reports)
         yield dg.AssetCheckResult(
             passed=not found.rows,
             severity=ERROR if len(found.failed) > rule.severe_share * found.tenants else WARN,
             description=str(found) if found.rows else None,
-            metadata=violations(verdict.COLUMNS, found.rows, found.failed),
+            metadata=violations(run_result.COLUMNS, found.rows, found.failed),
         )
         if found.is_nothing_arrived:
             raise dg.Failure(
                 description=NOTHING_ARRIVED,
-                metadata=violations(verdict.COLUMNS, found.rows, found.failed),
+                metadata=violations(run_result.COLUMNS, found.rows, found.failed),
                 allow_retries=False,
             )
 
@@ -55,9 +55,9 @@ def all_tenants_extracted(assets: Iterable[dg.AssetsDefinition]) -> dg.AssetChec
 
 def _judged(
     context: dg.AssetCheckExecutionContext, scope: Scope, warehouse: Warehouse, reports: list[Report]
-) -> verdict.Verdict:
+) -> run_result.RunResult:
     with warehouse.engine.connect() as connection:
-        arrived = verdict.arrived(connection, context.run.run_id, reports)
-        rejected = verdict.rejected(connection)
+        arrived = run_result.arrived(connection, context.run.run_id, reports)
+        rejected = run_result.rejected(connection)
     chosen, left_out = ([tenant.slug for tenant in tenants] for tenants in (scope.tenants, scope.left_out))
-    return verdict.judge(chosen, left_out, scope.failures, arrived, rejected)
+    return run_result.judge(chosen, left_out, scope.failures, arrived, rejected)

@@ -15,7 +15,7 @@ def env() -> None:
     """Print exports, starting the embedded server to stay: eval "$(stax env)", then plain dagster dev works."""
     from stax_pipeline.cli.database import database
     from stax_pipeline.cli.environment import dagster_environment, settings_that_are_set
-    from stax_pipeline.cli.running_note import running
+    from stax_pipeline.cli.pid_file import running
 
     settings = read_settings()
     with database(settings, make=True):
@@ -33,8 +33,8 @@ def env() -> None:
 @click.option("--role", help="Of a login that `stax grant` made, instead of the analyst's.")
 def url(role: str | None) -> None:
     """Print the analyst's connection string (read only): psql "$(stax url)"."""
-    from stax_pipeline.cli.addresses import analyst_url, granted_url
     from stax_pipeline.cli.database import reading
+    from stax_pipeline.cli.database_urls import analyst_url, granted_url
 
     settings = read_settings()
     with reading(settings):

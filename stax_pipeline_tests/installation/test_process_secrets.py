@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stax_pipeline.domain.errors import WrongUse
-from stax_pipeline.installation import handed_over
+from stax_pipeline.installation import process_secrets
 from stax_pipeline.installation.settings import read_settings
 from stax_pipeline.lake.store import Lake
 
@@ -25,13 +25,13 @@ FOREIGN = {"GITHUB_TOKEN": "t", "PGPASSWORD": "p", "OPENAI_API_KEY": "k", "AZURE
 
 
 def test_secrets_go_to_the_file_and_other_programs_secrets_nowhere() -> None:
-    assert handed_over.split(SECRETS | OPEN | FOREIGN) == (OPEN, SECRETS)
+    assert process_secrets.split(SECRETS | OPEN | FOREIGN) == (OPEN, SECRETS)
 
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made = tmp_path / "secrets.json"
-    monkeypatch.setenv(handed_over.VARIABLE, str(made))
+    monkeypatch.setenv(process_secrets.VARIABLE, str(made))
     for name in SECRETS:
         monkeypatch.delenv(name, raising=False)
     return made
@@ -40,19 +40,19 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_settings_and_lake_take_them_from_the_file(file: Path) -> None:
     file.write_text("what was there before, open to all")
     file.chmod(0o644)
-    handed_over.write(file, SECRETS)
+    process_secrets.write(file, SECRETS)
     assert file.stat().st_mode & 0o777 == 0o600
     found = read_settings()
     assert (found.master_key, found.alert_webhook) == ("k", "https://h/x")
     assert "u:p@localhost/d" in found.database_url
-    assert handed_over.of_storage("s3://b/p") == {"aws_secret_access_key": "s", "aws_access_key_id": "i"}
-    assert handed_over.of_storage("gs://b/p") == {"google_service_account_key": "{}"}
-    assert handed_over.of_storage("/var/lake") == {}
+    assert process_secrets.of_storage("s3://b/p") == {"aws_secret_access_key": "s", "aws_access_key_id": "i"}
+    assert process_secrets.of_storage("gs://b/p") == {"google_service_account_key": "{}"}
+    assert process_secrets.of_storage("/var/lake") == {}
     assert Lake("s3://b/p").url == "s3://b/p"  # refused without the key's other half: "Missing AccessKeyId"
 
 
 def test_the_environment_goes_before_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    handed_over.write(file, SECRETS)
+    process_secrets.write(file, SECRETS)
     monkeypatch.setenv("STAX_MASTER_KEY", "other")
     assert read_settings().master_key == "other"
 
@@ -60,11 +60,11 @@ def test_the_environment_goes_before_the_file(file: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("damage", ["missing", "open", "no JSON"])
 def test_a_file_that_is_not_ours_alone_is_refused(file: Path, damage: str) -> None:
     if damage != "missing":
-        handed_over.write(file, SECRETS)
+        process_secrets.write(file, SECRETS)
     if damage == "open":
         file.chmod(0o644)
     if damage == "no JSON":
         file.write_text("{")
-    with pytest.raises(WrongUse, match=str(file) if damage == "open" else handed_over.VARIABLE):
+    with pytest.raises(WrongUse, match=str(file) if damage == "open" else process_secrets.VARIABLE):
         read_settings()
-    assert os.environ[handed_over.VARIABLE] == str(file)
+    assert os.environ[process_secrets.VARIABLE] == str(file)

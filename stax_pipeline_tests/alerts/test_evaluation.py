@@ -12,9 +12,9 @@ from pytest_httpserver import HTTPServer
 
 from stax_pipeline.alerts import facts
 from stax_pipeline.alerts.channels import channels
+from stax_pipeline.alerts.evaluation import Evaluation, evaluate_alerts
 from stax_pipeline.alerts.facts import QUICK
 from stax_pipeline.alerts.life_cycle import QUIET
-from stax_pipeline.alerts.rounds import Round, alert_round
 from stax_pipeline.alerts.store import take_turn
 from stax_pipeline.domain.admin_key import parse_admin_key
 from stax_pipeline.domain.extraction import Window
@@ -58,12 +58,12 @@ class Rig:
         self.server.clear()
         self.server.expect_request(f"/{CANARY}", method="POST").respond_with_data("", code)
 
-    def round(self, after: timedelta = TICK, **more: Any) -> Round:
+    def round(self, after: timedelta = TICK, **more: Any) -> Evaluation:
         """The next tick; what the sink heard in it is in `heard`."""
         self.made.clock.now += after
         before = len(self.server.log)
         settings = read_settings()
-        done = alert_round(self.made.engine, settings, channels(settings), self.made.clock.now, **more)
+        done = evaluate_alerts(self.made.engine, settings, channels(settings), self.made.clock.now, **more)
         self.heard = [request.json for request, _ in self.server.log[before:]]
         return done
 
