@@ -1,6 +1,6 @@
 """Where cost and usage meet, and what the usage that met there is priced at.
 
-Belongs here: the meeting key and pricing before any cost source is chosen; both `spend` and `reconciliation` build on
+Belongs here: the join key and pricing before any cost source is chosen; both `spend` and `reconciliation` build on
 it, so that the code that prices Priority is the code that is proved against the bill.
 """
 
@@ -19,7 +19,7 @@ from stax_pipeline.pricing.prices import Price
 from stax_pipeline.pricing.prices.book import BAND_LOWER, Usage, dated_model
 
 
-class MeetingKey(NamedTuple):
+class JoinKey(NamedTuple):
     """Where a token cost line and token usage meet: aliases dated, empty dimensions given the value they stand for."""
 
     usage_date: date
@@ -42,8 +42,8 @@ def geo_class(geo: str) -> str:
     return "global" if geo in ("", "global", "not_available") else geo
 
 
-def meeting_key(line: CostLine | UsageLine, token_type: str) -> MeetingKey:
-    return MeetingKey(
+def join_key(line: CostLine | UsageLine, token_type: str) -> JoinKey:
+    return JoinKey(
         line.usage_date,
         line.workspace_id,
         dated_model(line.model),
@@ -118,9 +118,9 @@ def _sources(prices: list[Price]) -> str:
     return BAND_LOWER if BAND_LOWER in sources else " + ".join(sorted(sources))
 
 
-def tokens(usage: Iterable[UsageLine]) -> Iterator[tuple[MeetingKey, Tokens]]:
+def tokens(usage: Iterable[UsageLine]) -> Iterator[tuple[JoinKey, Tokens]]:
     """Usage unpivoted by token type; a type that was not used makes no row."""
     for line in usage:
         for token_type, column in TOKEN_TYPES.items():
             if count := getattr(line, column):
-                yield meeting_key(line, token_type), Tokens(line, count)
+                yield join_key(line, token_type), Tokens(line, count)

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from stax_pipeline.derive.cost_lines import CostLine
-from stax_pipeline.derive.join import MeetingKey, Pricing, Tokens, meeting_key, pricing, quote_of, tokens
+from stax_pipeline.derive.join import JoinKey, Pricing, Tokens, join_key, pricing, quote_of, tokens
 from stax_pipeline.derive.spend import METERED_TIERS
 from stax_pipeline.derive.terms import Terms
 from stax_pipeline.derive.usage_lines import UsageLine
@@ -77,17 +77,17 @@ class Reconciliation(NamedTuple):
 
 @dataclass(slots=True)
 class _Evidence:
-    """Usage and reported dollars of one cell, by meeting key."""
+    """Usage and reported dollars of one cell, by join key."""
 
-    used: dict[MeetingKey, list[Tokens]] = field(default_factory=lambda: defaultdict(list))
-    paid: dict[MeetingKey, list[Decimal]] = field(default_factory=lambda: defaultdict(list))
-    priced: dict[MeetingKey, Pricing] = field(default_factory=dict)
+    used: dict[JoinKey, list[Tokens]] = field(default_factory=lambda: defaultdict(list))
+    paid: dict[JoinKey, list[Decimal]] = field(default_factory=lambda: defaultdict(list))
+    priced: dict[JoinKey, Pricing] = field(default_factory=dict)
 
     def price(self, terms: Terms) -> None:
         for key, parts in self.used.items():
             self.priced[key] = pricing((quote_of(part.line, key.token_type, terms), part.number) for part in parts)
 
-    def bounds(self, keys: Iterable[MeetingKey]) -> tuple[Decimal | None, Decimal | None]:
+    def bounds(self, keys: Iterable[JoinKey]) -> tuple[Decimal | None, Decimal | None]:
         """Lowest and highest contracted dollars of these keys; None where one has no price."""
         amounts = [self.priced[key].contracted for key in keys]
         return _total(amount.low for amount in amounts), _total(amount.high for amount in amounts)
@@ -112,7 +112,7 @@ def reconcile(
     reported_days = set(settled)
     for line in costs:
         if line.cost_type == "tokens" and not line.is_credit:
-            key = meeting_key(line, line.token_type)
+            key = join_key(line, line.token_type)
             reported_days.add(key.usage_date)
             if key.service_tier in METERED_TIERS:
                 cells[_cell(key)].paid[key].append(line.amount_usd)
@@ -151,7 +151,7 @@ def cell_of(day: date, model: str, service_tier: str) -> Cell:
     return Cell(day, dated_model(model), service_tier or "standard")
 
 
-def _cell(key: MeetingKey) -> Cell:
+def _cell(key: JoinKey) -> Cell:
     return Cell(key.usage_date, key.model, key.service_tier)
 
 
@@ -270,7 +270,7 @@ def _is_fast_mode(evidence: _Evidence, terms: Terms) -> bool:
     return False
 
 
-def _at_speed(used: dict[MeetingKey, list[Tokens]], reported: str, billed: str) -> dict[MeetingKey, list[Tokens]]:
+def _at_speed(used: dict[JoinKey, list[Tokens]], reported: str, billed: str) -> dict[JoinKey, list[Tokens]]:
     return {
         key: [
             part._replace(line=part.line._replace(speed=billed)) if part.line.speed == reported else part

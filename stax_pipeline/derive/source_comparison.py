@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from stax_pipeline.derive.analytics_rows import list_usd
 from stax_pipeline.derive.cost_lines import CostLine
-from stax_pipeline.derive.join import meeting_key, tokens
+from stax_pipeline.derive.join import join_key, tokens
 from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.domain.money import ZERO, sum_usd
 
@@ -130,7 +130,7 @@ def _summed(parts: Iterable[tuple[ComparisonKey, Decimal]]) -> dict[ComparisonKe
 def _cost_key(line: CostLine) -> ComparisonKey:
     if line.cost_type != "tokens":
         return ComparisonKey(line.usage_date, line.workspace_id, "", line.cost_type)
-    key = meeting_key(line, line.token_type)
+    key = join_key(line, line.token_type)
     return ComparisonKey(
         key.usage_date, key.workspace_id, key.model, "tokens", key.token_type, key.service_tier, key.context_window,
         key.inference_geo,

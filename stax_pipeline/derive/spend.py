@@ -1,4 +1,4 @@
-"""The join: cost lines (dollars, no tokens) meet usage lines (tokens, no dollars) in one spend line per meeting key.
+"""The join: cost lines (dollars, no tokens) meet usage lines (tokens, no dollars) in one spend line per join key.
 
 The rules are those of `docs/understand/concepts.md`: first match wins, nothing is counted twice, a figure that is not
 known stays NULL. Inputs and output are one tenant's; everything is USD and UTC days.
@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from stax_pipeline.derive.cost_lines import CostLine
-from stax_pipeline.derive.join import MeetingKey, Pricing, Tokens, meeting_key, pricing, quote_of, tokens
+from stax_pipeline.derive.join import JoinKey, Pricing, Tokens, join_key, pricing, quote_of, tokens
 from stax_pipeline.derive.terms import Quote, Terms, uses_by_day
 from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.domain.money import round_usd, sum_usd
@@ -94,17 +94,17 @@ def spend_lines(
 ) -> list[SpendLine]:
     """All spend lines of one tenant's days. Every cost line and every token lands in exactly one of them."""
     costs, usage = list(costs), list(usage)
-    paid: dict[MeetingKey, list[CostLine]] = defaultdict(list)
+    paid: dict[JoinKey, list[CostLine]] = defaultdict(list)
     searched: dict[tuple[date, str], list[CostLine]] = defaultdict(list)
     others: dict[tuple[object, ...], list[CostLine]] = defaultdict(list)
     for line in costs:
         if line.cost_type == "tokens" and not line.is_credit:
-            paid[meeting_key(line, line.token_type)].append(line)
+            paid[join_key(line, line.token_type)].append(line)
         elif line.cost_type == "web_search":
             searched[line.usage_date, line.workspace_id].append(line)
         else:
             others[line[1:9] + (line.usage_date,)].append(line)
-    used: dict[MeetingKey, list[Tokens]] = defaultdict(list)
+    used: dict[JoinKey, list[Tokens]] = defaultdict(list)
     searches: dict[tuple[date, str], int] = defaultdict(int)
     for key, part in tokens(usage):
         used[key].append(part)
@@ -141,7 +141,7 @@ def _one(values: Iterable[str], several: str) -> str:
 
 
 def _token_line(
-    key: MeetingKey,
+    key: JoinKey,
     costs: list[CostLine],
     used: list[Tokens],
     terms: Terms,

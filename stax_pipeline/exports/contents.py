@@ -16,7 +16,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from stax_pipeline.derive.join import MeetingKey
+from stax_pipeline.derive.join import JoinKey
 from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import Window
@@ -201,7 +201,7 @@ def _split(connection: sa.Connection, wanted: Wanted, rows: Iterator[Row]) -> It
     book = read_book(connection)
     day: tuple[UUID, date] | None = None
     lines: dict[int, MixedLine] = {}
-    parts: dict[MeetingKey, list[SpeedPart]] = {}
+    parts: dict[JoinKey, list[SpeedPart]] = {}
     for found in rows:
         row: FocusRow = dict(zip(names, found, strict=True))
         if row["PricingQuantity"] is None or row["SkuPriceId"] is not None:
@@ -226,6 +226,6 @@ def _mixed_lines(connection: sa.Connection, tenant_id: UUID, day: date) -> dict[
     }
 
 
-def _parts(connection: sa.Connection, book: PriceBook, tenant_id: UUID, day: date) -> dict[MeetingKey, list[SpeedPart]]:
+def _parts(connection: sa.Connection, book: PriceBook, tenant_id: UUID, day: date) -> dict[JoinKey, list[SpeedPart]]:
     used = read_days(connection, tables.usage_lines, UsageLine._fields, tenant_id, day, day + timedelta(days=1))
     return speed_parts((UsageLine(*row) for row in used), read_terms(connection, tenant_id, book))

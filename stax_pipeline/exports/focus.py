@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from stax_pipeline.derive.join import MeetingKey, meeting_key, tokens
+from stax_pipeline.derive.join import JoinKey, join_key, tokens
 from stax_pipeline.derive.terms import Terms
 from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.domain.money import EXACT, SCALE, multiply, round_usd, split, sum_usd
@@ -45,13 +45,13 @@ class MixedLine(NamedTuple):
     token_type: str
 
     @property
-    def key(self) -> MeetingKey:
-        return meeting_key(self.dimensions, self.token_type)
+    def key(self) -> JoinKey:
+        return join_key(self.dimensions, self.token_type)
 
 
-def speed_parts(usage: Iterable[UsageLine], terms: Terms) -> dict[MeetingKey, list[SpeedPart]]:
-    """Of every meeting key the tokens by speed; no parts where one of them has no price, or more than one."""
-    found: dict[MeetingKey, dict[str, list[tuple[int, _Prices | None]]]] = defaultdict(lambda: defaultdict(list))
+def speed_parts(usage: Iterable[UsageLine], terms: Terms) -> dict[JoinKey, list[SpeedPart]]:
+    """Of every join key the tokens by speed; no parts where one of them has no price, or more than one."""
+    found: dict[JoinKey, dict[str, list[tuple[int, _Prices | None]]]] = defaultdict(lambda: defaultdict(list))
     for key, part in tokens(usage):
         found[key][part.line.speed].append((part.number, _prices(part.line, key.token_type, terms)))
     return {key: _parts(speeds) for key, speeds in found.items()}

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from stax_pipeline.derive.join import Amount, MeetingKey, Pricing, Tokens, geo_class, meeting_key, pricing, tokens
+from stax_pipeline.derive.join import Amount, JoinKey, Pricing, Tokens, geo_class, join_key, pricing, tokens
 from stax_pipeline.derive.terms import Quote
 from stax_pipeline.pricing.prices import Price
 from stax_pipeline_tests.derive.builders import (
@@ -25,8 +25,8 @@ from stax_pipeline_tests.derive.builders import (
 
 
 def test_the_key_has_every_shared_dimension() -> None:
-    expected = MeetingKey(DAY, "default", OPUS, "standard", "0-200k", "global", INPUT)
-    assert meeting_key(cost(), INPUT) == meeting_key(usage(), INPUT) == expected
+    expected = JoinKey(DAY, "default", OPUS, "standard", "0-200k", "global", INPUT)
+    assert join_key(cost(), INPUT) == join_key(usage(), INPUT) == expected
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_the_key_has_every_shared_dimension() -> None:
     ],
 )
 def test_values_that_stand_for_each_other_meet(change: dict[str, str], same_as: dict[str, str]) -> None:
-    assert meeting_key(cost(**change), INPUT) == meeting_key(usage(**same_as), INPUT)
+    assert join_key(cost(**change), INPUT) == join_key(usage(**same_as), INPUT)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_values_that_stand_for_each_other_meet(change: dict[str, str], same_as: 
     ],
 )  # fmt: skip
 def test_values_of_their_own_do_not_meet(change: dict[str, object]) -> None:
-    assert meeting_key(cost(**change), INPUT) != meeting_key(usage(), INPUT)
+    assert join_key(cost(**change), INPUT) != join_key(usage(), INPUT)
 
 
 @pytest.mark.parametrize(("geo", "known_as"), [("us", "us"), ("eu", "eu"), ("", "global"), ("not_available", "global")])
