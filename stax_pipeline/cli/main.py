@@ -10,6 +10,7 @@ import importlib
 import os
 import signal
 import sys
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 from types import FrameType
@@ -79,6 +80,16 @@ def stax() -> None:
 
     for warning in warnings(os.environ):
         click.echo(warning, err=True)
+    _forget_left_secrets()
+
+
+def _forget_left_secrets() -> None:
+    from stax_pipeline.cli.note import forget_left_secrets
+    from stax_pipeline.domain.errors import StaxError
+    from stax_pipeline.settings import read_settings
+
+    with suppress(StaxError, OSError):  # the command itself says what is wrong with its settings
+        forget_left_secrets(read_settings().home)
 
 
 def main() -> None:

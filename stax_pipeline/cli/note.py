@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from stax_pipeline import handed_over
 from stax_pipeline.cli import processes
 from stax_pipeline.cli.environment import secrets_file
 from stax_pipeline.domain.errors import WrongUse
-from stax_pipeline.homes import default_home
+from stax_pipeline.homes import DEMO, default_home
 
 SECONDS_TO_END = 28.0  # what ending Dagster's session may take, and a little more
 _NOTE = "up.json"
@@ -62,8 +63,22 @@ def stop_left_running(home: Path, seconds: float = SECONDS_TO_END) -> int:
         if leader is None or leader == found["session_started"]:
             ended += processes.stop_session(found["session"])
     (home / _NOTE).unlink(missing_ok=True)
-    secrets_file(home).unlink(missing_ok=True)
+    handed_over.remove(secrets_file(home))
     return ended
+
+
+def forget_left_secrets(given: Path) -> None:
+    """Remove the secrets of a `stax up` or `demo` that was killed, once no process lives that may still read them.
+
+    The file is looked for before the note: whoever makes a new file has written a note before.
+    """
+    for home in (given, given / DEMO):
+        if handed_over.is_left(secrets_file(home)) and not _somebody_lives(_read(home)):
+            handed_over.remove(secrets_file(home))
+
+
+def _somebody_lives(found: dict[str, Any]) -> bool:
+    return _lives(found, "pid") or bool(found.get("session") and processes.members(found["session"]))
 
 
 def _end(found: dict[str, Any], seconds: float) -> None:

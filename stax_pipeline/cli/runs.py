@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stax_pipeline.cli.environment import dagster_environment, dagster_home
+from stax_pipeline.cli.environment import dagster_home, one_of_dagsters_processes
 from stax_pipeline.cli.main import TERMINATED
 from stax_pipeline.cli.progress import shown_progress
 from stax_pipeline.domain.errors import WrongUse
@@ -102,14 +102,13 @@ def run_sync(
     settings: Settings, window: Window, slugs: Sequence[str] = (), *, accept_shrink: bool = False, verbose: bool = False
 ) -> Ran:
     """Run `sync` over the window for the named tenants, all connected ones without names; the database must run."""
-    os.environ.update(dagster_environment(settings))
     config: dict[str, Any] = {
         "resources": {"scope": {"config": {"tenants": list(slugs), "accept_shrink": accept_shrink}}}
     }
     if not verbose:
         config["loggers"] = {"console": {"config": {"log_level": "CRITICAL"}}}
     tell_start()
-    with ending_at_signals(), _quiet(verbose), shown_progress():
+    with one_of_dagsters_processes(settings), ending_at_signals(), _quiet(verbose), shown_progress():
         import dagster as dg
 
         from stax_pipeline.assets.partitions import range_tags

@@ -82,13 +82,16 @@ class Ui:
             time.sleep(0.5)
         return found
 
-    def launch(self, config: object, days: int = 1) -> dict[str, Any]:
+    def launch(
+        self, config: object, days: int = 1, job: str = "sync", tags: dict[str, str] | None = None
+    ) -> dict[str, Any]:
         first = TODAY - timedelta(days=days)
-        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": TODAY}
+        window = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": TODAY}
+        told = (window if job == "sync" else {}) | (tags or {})
         params = {
-            "selector": SYNC,
+            "selector": {**SYNC, "pipelineName": job},
             "runConfigData": config,
-            "executionMetadata": {"tags": [{"key": key, "value": str(day)} for key, day in tags.items()]},
+            "executionMetadata": {"tags": [{"key": key, "value": str(value)} for key, value in told.items()]},
         }
         return dict(self.ask(LAUNCH, params=params)["launchRun"])
 

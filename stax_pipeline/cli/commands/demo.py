@@ -100,16 +100,15 @@ def demo(leave: bool, days: int, port: int) -> None:
 @contextmanager
 def _simulator(home: Path, days: int) -> Iterator[Simulated]:
     """The simulator as a child process; its made-up keys come through a pipe, its papers through files."""
-    from stax_pipeline.cli import processes
+    from stax_pipeline.cli import children, processes
     from stax_pipeline.domain.errors import CannotStart
 
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("STAX_")}
     today = datetime.now(UTC).date()
     command = [
         sys.executable, "-m", "stax_pipeline.simulator", "--with-parent", "--story", str(home / PAPERS),
         "--today", f"{today}", "--days", f"{days}",
     ]  # fmt: skip
-    with processes.session(command, environment, subprocess.PIPE, home) as child:
+    with processes.session(command, children.of_a_program(os.environ), subprocess.PIPE, home) as child:
         assert child.stdout is not None
         lines = [child.stdout.readline().decode().strip() for _ in range(1 + len(TENANTS))]
         if not all(lines):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from stax_pipeline import handed_over
 from stax_pipeline.domain.words import count_of
 from stax_pipeline.homes import DEMO
 from stax_pipeline.settings import Settings, read_settings
@@ -67,12 +68,14 @@ def _stop(given: Settings) -> bool:
     """Stop the home's processes and its demo's; whether there were any."""
     from dataclasses import replace
 
+    from stax_pipeline.cli.environment import shells_secrets_file
     from stax_pipeline.cli.note import stop_left_running
     from stax_pipeline.resources import embedded_postgres
 
     found = False
     for settings in (given, replace(given, home=given.home / DEMO, database_url="")):
         ended = stop_left_running(settings.home)
+        handed_over.remove(shells_secrets_file(settings.home))
         if ended:
             click.echo(f"Stopped {count_of(ended, 'process', 'processes')} of {settings.home}.")
         stopped = settings.embedded and embedded_postgres.stop(settings.postgres_home)
