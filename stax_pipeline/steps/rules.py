@@ -219,8 +219,8 @@ EVERY_USAGE_BILLED = Rule(
     "every_usage_billed",
     "reconciliation",
     "Standard and batch tokens without cost (blocked, or billed to another organization) stay below 1 % of a "
-    "tenant-day's reported dollars; `stax checks accept` accepts what is known.",
-    ("tenant", "usage_date", "without_cost_usd", "reported_usd"),
+    "tenant-day's reported charges; `stax checks accept` accepts what is known.",
+    ("tenant", "usage_date", "without_cost_usd", "charged_usd"),
     f"""
     with {DATED_MODELS},
     found as (
@@ -228,7 +228,7 @@ EVERY_USAGE_BILLED = Rule(
                case when s.cost_source = 'unbilled' then s.list_cost_usd
                     when s.cost_source = 'reported' and r.cause is not null then s.contracted_cost_usd - s.cost_usd
                end as lost,
-               case when s.cost_source = 'reported' then s.cost_usd end as reported
+               case when s.cost_source = 'reported' then s.cost_usd - s.credits_usd end as reported
         from (select * from stax.spend where {WINDOW}) s
         left join dated on alias = s.model
         left join (select * from stax.reconciliation where {WINDOW} and cause = '{Cause.UNBILLED}') r
