@@ -155,6 +155,18 @@ class TestCredits:
             settled = query(made, "select bool_or(settled) as any from stax.completeness where slug = 'acme'")
             assert settled[0].any is False
 
+    @pytest.mark.parametrize("cost_type", ["tokens", "web_search", "code_execution"])
+    def test_a_credit_of_any_kind_is_a_credit_in_focus(self, made: Installation, cost_type: str) -> None:
+        change(made, COST, on(FIRST, lambda rows: [*rows, CREDIT | {"cost_type": cost_type}]))
+        assert sync(made).failures == {}
+        told = query(
+            made,
+            """select "ChargeCategory", "BilledCost" from stax.focus_cost_and_usage
+               where "BilledCost" < 0 or "ChargeCategory" = 'Credit'""",
+        )
+        assert [tuple(row) for row in told] == [("Credit", -60)]
+        assert broken(made) == set()
+
     def test_no_rule_and_no_alert_compares_dollars_net_of_credits(self, stax_home: Path) -> None:
         """Credits take almost all off earlier Saturdays and off the first day, of which web searches are not billed."""
         weeks = [LAST - timedelta(weeks=n) for n in range(1, 5)]
