@@ -97,9 +97,9 @@ def migrate(settings: Settings) -> None:
     from stax_pipeline.resources.warehouse.engine import plain_faults
     from stax_pipeline.resources.warehouse.migrate import upgrade
 
-    note_first_day(settings)
     with plain_faults("opening the database"):
         left_open = upgrade(settings)
+    note_first_day(settings)
     for what in left_open:
         click.echo(f"Warning: {plain(what)}", err=True)
 

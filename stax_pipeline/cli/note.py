@@ -18,7 +18,7 @@ from typing import Any
 from stax_pipeline import handed_over
 from stax_pipeline.cli import processes
 from stax_pipeline.cli.environment import secrets_file
-from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.homes import DEMO, default_home
 
 SECONDS_TO_END = 28.0  # what ending Dagster's session may take, and a little more
@@ -27,17 +27,27 @@ _NOTE = "up.json"
 
 @contextlib.contextmanager
 def only_one(home: Path, given: Path) -> Iterator[None]:
-    """Hold the home while the block runs. `given` is the home `stax down` is told. Raises WrongUse, nothing done."""
+    """Hold the home while the block runs. `given` is the home `stax down` is told. Raises WrongUse, nothing done.
+
+    A home that was made for the block and is empty after it goes again.
+    """
     pid = running(home)
     if pid:
         raise WrongUse(f"It runs already (process {pid}); `{_down(given)}` stops it.")
     stop_left_running(home)
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _write(home, _named("pid", os.getpid()))
+    was_there = home.exists()
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write(home, _named("pid", os.getpid()))
+    except OSError as fault:
+        raise CannotStart(f"{home} is not usable: {fault.strerror}. Set STAX_HOME to a writable place.") from None
     try:
         yield
     finally:
         (home / _NOTE).unlink(missing_ok=True)
+        if not was_there:
+            with contextlib.suppress(OSError):  # it holds an installation now
+                home.rmdir()
 
 
 def note_session(home: Path, session_id: int) -> None:

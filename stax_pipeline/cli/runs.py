@@ -143,9 +143,9 @@ def ending_at_signals() -> Iterator[None]:
         yield
     except BaseException as error:
         ended = error
-    signal.set_wakeup_fd(before)
     for number, handler in handlers.items():
         signal.signal(number, handler)
+    signal.set_wakeup_fd(before)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         received = set(pipe.read()) & set(handlers)

@@ -251,5 +251,6 @@ class _Facts:
 
 def _late(connection: sa.Connection, settings: Settings, now: datetime, tenants: Mapping[str, UUID]) -> Iterator[Late]:
     today = Window(now.date(), now.date() + timedelta(days=1))
-    rows: Iterable[tuple[Any, ...]] = examine(connection, DATA_IS_FRESH, today, now, settings).rows
+    found = examine(connection, DATA_IS_FRESH, today, now, settings).rows
+    rows: Iterable[tuple[Any, ...]] = (row for row in found if not DATA_IS_FRESH.is_mild(row))
     return (Late(tenants[slug], slug, report, day, state) for slug, report, day, state in rows if slug in tenants)

@@ -74,6 +74,7 @@ def demo(leave: bool, days: int, port: int) -> None:
     """Everything on one machine with no key: simulator, database, two tenants, what happened to them, Dagster's UI."""
     from stax_pipeline.cli.database import database
     from stax_pipeline.cli.note import only_one
+    from stax_pipeline.cli.runs import backfill_window
     from stax_pipeline.cli.web import serve
 
     given = read_settings()
@@ -85,6 +86,7 @@ def demo(leave: bool, days: int, port: int) -> None:
         click.echo(f"Simulator of Anthropic's Admin API: {simulated.base_url}")
         with database(settings, make=True):
             click.echo("Embedded Postgres is up, schema up to date.")
+            backfill_window(settings, days)  # a run knows the days from the first one that this process asks for
             _connect(settings, simulated)
             _commit(settings)
             _let_a_day_be_corrected(settings, simulated, days)
