@@ -95,7 +95,13 @@ def backfill_window(settings: Settings, days: int) -> Window:
     """
     now = datetime.now(UTC)
     move_first_day(settings, trailing_window(days, now).start)
-    return first_window(read_settings(), days, now)
+    moved = read_settings()
+    if moved.start_date < settings.start_date:
+        click.echo(
+            f"The installation begins on {moved.start_date} now, not on {settings.start_date}. A Dagster UI that runs "
+            "shows the earlier days after Deployment, stax-pipeline, Reload."
+        )
+    return first_window(moved, days, now)
 
 
 def run_sync(

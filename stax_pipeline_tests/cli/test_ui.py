@@ -190,4 +190,6 @@ def test_a_connection_that_asks_for_earlier_days_moves_the_first_day(ui: Ui) -> 
     assert "is before the first day of this installation" in early.stderr
     done = ui.stax("connect", "acme", "--key-file", "-", "--days", "64", typed=ui.simulator.keys["acme"])
     assert done.returncode == 0, done.stderr
+    moved = f"begins on {TODAY - timedelta(days=64)} now, not on {TODAY - timedelta(days=62)}. A Dagster UI that runs"
+    assert moved in done.stdout
     assert TODAY - date.fromisoformat(kept.read_text().strip()) == timedelta(days=64)
