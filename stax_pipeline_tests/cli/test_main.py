@@ -171,6 +171,7 @@ def test_a_refused_key_is_exit_code_4_and_never_shown(stax: Stax, typed: str, wo
     assert ended.code == 4
     assert words in ended.err
     assert "NeverToBeSeen" not in ended.said
+    assert "arguments" not in ended.err  # a sentence of ours is not taken for a key
     assert stax("tenants").out == ""
 
 
