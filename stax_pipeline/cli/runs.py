@@ -24,7 +24,7 @@ import click
 from stax_pipeline.cli.environment import dagster_home, one_of_dagsters_processes
 from stax_pipeline.cli.main import TERMINATED
 from stax_pipeline.cli.progress import shown_progress
-from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.failures import Failure, add_failure
 from stax_pipeline.domain.time import trailing_window
@@ -114,7 +114,8 @@ def run_sync(
     if not verbose:
         config["loggers"] = {"console": {"config": {"log_level": "CRITICAL"}}}
     tell_start()
-    with one_of_dagsters_processes(settings), ending_at_signals(), _quiet(verbose), shown_progress():
+    one_line = _needing_the_database()
+    with one_of_dagsters_processes(settings), one_line, ending_at_signals(), _quiet(verbose), shown_progress():
         import dagster as dg
 
         from stax_pipeline.assets.partitions import range_tags
@@ -132,6 +133,23 @@ def tell_start() -> None:
     """Dagster takes seconds to start; a person at a terminal should know what is waited for."""
     if sys.stderr.isatty():
         click.echo("  starting Dagster …", err=True)
+
+
+@contextmanager
+def _needing_the_database() -> Iterator[None]:
+    """Say in one line that the database ended under the run. Raises CannotStart."""
+    try:
+        yield
+    except Exception as fault:
+        from dagster_postgres.utils import DagsterPostgresException
+        from sqlalchemy.exc import InterfaceError, OperationalError
+
+        if not isinstance(fault, DagsterPostgresException | InterfaceError | OperationalError):
+            raise
+        raise CannotStart(
+            "The database ended while the run was at work (`stax down`, or a restart). What was published stays; the "
+            "next sync takes up the rest."
+        ) from None
 
 
 @contextmanager
@@ -170,10 +188,22 @@ def ending_at_signals() -> Iterator[None]:
 @contextmanager
 def _quiet(verbose: bool) -> Iterator[None]:
     with warnings.catch_warnings():
-        if not verbose:
-            warnings.simplefilter("ignore")
-            logging.getLogger("dagster").setLevel(logging.CRITICAL)
-        yield
+        if verbose:
+            yield
+            return
+        warnings.simplefilter("ignore")
+        logging.getLogger("dagster").setLevel(logging.CRITICAL)
+        root = logging.getLogger()
+        root.addFilter(_is_named)
+        try:
+            yield
+        finally:
+            root.removeFilter(_is_named)
+
+
+def _is_named(record: logging.LogRecord) -> bool:
+    """Dagster tells of each try to reach its database by no logger's name."""
+    return record.name != "root"
 
 
 def _read(run_id: str, events: Sequence[DagsterEvent], window: Window) -> Ran:

@@ -192,6 +192,25 @@ def test_down_ends_a_demo_that_still_fetches(home: Path, until: str) -> None:
     assert processes_of(home) == []
 
 
+def test_a_sync_whose_database_is_stopped_by_down_says_so_in_one_line(home: Path, tmp_path: Path) -> None:
+    with _simulator(tmp_path, 62) as simulated:
+        key = tmp_path / "key"
+        key.write_text(simulated.keys["acme"])
+        key.chmod(0o600)
+        source = {"STAX_ANTHROPIC_BASE_URL": simulated.base_url}
+        child, _ = start(
+            home, "connect", "acme", "--key-file", str(key), "--days", "60", until="publishing names", settings=source
+        )
+        assert run(home, "down").returncode == 0
+        assert child.wait(60) == 3
+    printed = (home / "printed").read_text()
+    assert [line for line in printed.splitlines() if line.startswith("stax: ")] == [
+        "stax: The database ended while the run was at work (`stax down`, or a restart). What was published stays; the "
+        "next sync takes up the rest."
+    ]
+    assert not re.search("Traceback|Retrying|unexpected", printed)
+
+
 def test_another_address_is_refused_before_anything_starts(home: Path) -> None:
     refused = subprocess.run(
         [*STAX, "up"], env={**environment(home), "STAX_HOST": "0.0.0.0"}, capture_output=True, text=True, check=False
