@@ -17,6 +17,7 @@ from stax_pipeline import handed_over
 from stax_pipeline.cli import children
 from stax_pipeline.cli.environment import one_of_dagsters_processes
 from stax_pipeline.cli.misspelt import ELSEWHERE
+from stax_pipeline.resources.embedded_postgres import binaries
 from stax_pipeline.resources.lake.store import Lake
 from stax_pipeline.settings import Settings, read_settings
 
@@ -79,6 +80,18 @@ def test_what_a_run_in_this_process_starts_has_no_secret(settings: Settings, mon
     assert (os.environ["STAX_MASTER_KEY"], os.environ["GITHUB_TOKEN"]) == ("ab" * 32, "foreign")
     monkeypatch.delenv("STAX_MASTER_KEY")
     assert read_settings().master_key == ""
+
+
+def test_a_search_for_postgres_starts_no_program_with_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "pg_config"
+    program.write_text(f"#!/bin/sh\nenv > {tmp_path}/seen\necho {tmp_path}\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("STAX_MASTER_KEY", "ab" * 32)
+    assert list(binaries._candidates())[-1] == tmp_path
+    seen = (tmp_path / "seen").read_text()
+    assert f"PATH={tmp_path}" in seen
+    assert "STAX_" not in seen
 
 
 class _Proxy(BaseHTTPRequestHandler):

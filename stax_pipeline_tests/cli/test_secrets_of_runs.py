@@ -72,6 +72,7 @@ class Attacked:
     ui: Ui
     answers: dict[str, list[Any]]
     shown: Shown
+    of_sync: Shown
     url: str
     file: Path
 
@@ -149,7 +150,7 @@ def attack(addresses: dict[str, str], by: str) -> Iterator[Attacked]:
             assert meanwhile.of("multiprocessing.spawn"), "the run's worker was looked at"
         answers["stax env"] = [ui.stax("env")]
         file = secrets_file(home) if by == "stax up" else shells_secrets_file(home)
-        yield Attacked(ui, answers, seen, addresses["STAX_DATABASE_URL"], file)
+        yield Attacked(ui, answers, seen, started_by_sync(ui), addresses["STAX_DATABASE_URL"], file)
 
 
 def started(ui: Ui, stack: ExitStack) -> subprocess.Popen[bytes]:
@@ -192,6 +193,23 @@ def watched(ui: Ui, run_id: str, parent: psutil.Process) -> tuple[dict[str, Any]
     return found, seen
 
 
+def started_by_sync(ui: Ui) -> Shown:
+    """What the processes showed that `stax sync` started for its run. One that is not yet a program of its own still
+    shows what its parent had.
+    """
+    command = [*STAX, "sync", "--days", "1"]
+    seen = shown([])
+    with subprocess.Popen(command, env=environment(ui.home) | ui.settings, stderr=subprocess.DEVNULL) as child:
+        itself = psutil.Process(child.pid)
+        while child.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                below = [one for one in itself.children(recursive=True) if one.cmdline() != itself.cmdline()]
+                seen = together(seen, shown(below))
+            time.sleep(0.05)
+    assert child.returncode == 0
+    return seen
+
+
 def together(one: Shown, other: Shown) -> Shown:
     return Shown(one.content | other.content, one.read | other.read, one.closed | other.closed)
 
@@ -230,6 +248,12 @@ def test_no_process_of_dagster_s_has_it_in_its_environment(attacked: Attacked, n
     """Plain `dagster dev` has what its shell has, but for our own secrets: `stax env` takes those from the shell."""
     hits = Canary(SECRETS[name]).in_shown(attacked.shown)
     assert hits == [] or (attacked.file == shells_secrets_file(attacked.ui.home) and name not in handed_over.OWN)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_no_process_that_sync_starts_has_it_in_its_environment(attacked: Attacked, name: str) -> None:
+    assert attacked.of_sync.of("tail") & attacked.of_sync.read, "of Dagster's logs"
+    assert Canary(SECRETS[name]).in_shown(attacked.of_sync) == []
 
 
 @pytest.mark.parametrize("name", SECRETS)

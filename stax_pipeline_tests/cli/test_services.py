@@ -159,6 +159,7 @@ def test_down_stops_what_a_killed_up_left_running(home: Path) -> None:
     assert down.returncode == 0
     assert re.search(r"Stopped \d+ processes", down.stdout)
     assert not list((home / "dagster").glob("*secrets.json"))
+    assert f"Removed {home}/dagster/shell-secrets.json: shells that evaluated `stax env` no longer" in down.stdout
     assert processes_of(home) == []
     assert run(home, "down").stdout == "Nothing was running.\n"
     assert address(printed)

@@ -75,9 +75,12 @@ def _stop(given: Settings) -> bool:
     found = False
     for settings in (given, replace(given, home=given.home / DEMO, database_url="")):
         ended = stop_left_running(settings.home)
-        handed_over.remove(shells_secrets_file(settings.home))
         if ended:
             click.echo(f"Stopped {count_of(ended, 'process', 'processes')} of {settings.home}.")
+        of_shells = shells_secrets_file(settings.home)
+        if handed_over.is_left(of_shells):
+            handed_over.remove(of_shells)
+            click.echo(f"Removed {of_shells}: shells that evaluated `stax env` no longer have these secrets.")
         stopped = settings.embedded and embedded_postgres.stop(settings.postgres_home)
         if stopped:
             click.echo(f"Stopped the embedded Postgres of {settings.home}.")

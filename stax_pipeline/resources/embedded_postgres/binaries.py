@@ -60,7 +60,7 @@ def _candidates() -> Iterator[Path]:
     pg_config = shutil.which("pg_config")
     if pg_config:
         answer = subprocess.run(
-            [pg_config, "--bindir"], env={"PATH": os.defpath}, capture_output=True, text=True, check=False
+            [pg_config, "--bindir"], env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
         )
         if answer.returncode == 0:
             yield Path(answer.stdout.strip())
