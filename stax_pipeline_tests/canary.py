@@ -153,17 +153,43 @@ class Canary:
             connection.close()
         return found
 
-    def in_processes(self, processes: Iterable[psutil.Process]) -> list[Hit]:
-        """Command line and environment of the processes, as the kernel shows them; those that ended are passed over."""
-        found: list[Hit] = []
-        for process in processes:
-            for name in ("cmdline", "environ"):
-                try:
-                    shown = Path(f"/proc/{process.pid}/{name}").read_bytes()
-                except (FileNotFoundError, ProcessLookupError, PermissionError):
-                    continue
-                found += self.in_bytes(f"{name} of process {process.pid}", shown)
-        return found
+    def in_shown(self, shown: Shown) -> list[Hit]:
+        return [hit for place, data in shown.content.items() for hit in self.in_bytes(place, data)]
+
+
+class Shown(NamedTuple):
+    """Command lines and environments of processes, and which of these were `read`; `closed` are those that the kernel
+    shows to nobody but root, since they keep their memory private or are another account's.
+    """
+
+    content: dict[str, bytes]
+    read: frozenset[int]
+    closed: frozenset[int]
+
+    def of(self, words: str) -> frozenset[int]:
+        """Those whose command line holds the words, and whose environment was read or is closed."""
+        lines = {pid: self.content.get(f"cmdline of process {pid}", b"") for pid in self.read | self.closed}
+        return frozenset(pid for pid, line in lines.items() if words.encode() in line)
+
+
+def shown(processes: Iterable[psutil.Process]) -> Shown:
+    """What the kernel shows of them now; those that ended are passed over."""
+    content: dict[str, bytes] = {}
+    read, closed = set(), set()
+    for process in processes:
+        try:
+            line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+            environ = Path(f"/proc/{process.pid}/environ").read_bytes()
+        except PermissionError:
+            content[f"cmdline of process {process.pid}"] = line
+            closed.add(process.pid)
+            continue
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if environ:  # a process that ended and was not waited for has none
+            content |= {f"cmdline of process {process.pid}": line, f"environ of process {process.pid}": environ}
+            read.add(process.pid)
+    return Shown(content, frozenset(read), frozenset(closed))
 
 
 def _chunks(file: IO[bytes], size: int) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ import gzip
 import os
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from stax_pipeline.installation.settings import read_settings
 from stax_pipeline.simulator.organization import admin_key
 from stax_pipeline.warehouse.roles import logins
-from stax_pipeline_tests.canary import FORMS, PREFIX, RUN, Canary
+from stax_pipeline_tests.canary import FORMS, PREFIX, RUN, Canary, Shown, shown
 
 CANARY = Canary(admin_key("canary", "of the searcher's tests"))
 PART = CANARY.secret.removeprefix(PREFIX).encode()
@@ -107,6 +108,27 @@ def test_a_process_is_read_by_its_command_line_and_environment() -> None:
     for arguments, environment in (([PART.decode()], {}), ([], {"KEY": PART.decode()})):
         command = [sys.executable, "-c", "input()", *arguments]
         with subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, **environment}) as child:
-            assert [hit.form for hit in CANARY.in_processes([psutil.Process(child.pid)])] == ["clear"]
+            found = shown([psutil.Process(child.pid)])
+            assert [hit.form for hit in CANARY.in_shown(found)] == ["clear"]
+            assert (found.read, found.closed, found.of("input()")) == ({child.pid}, set(), {child.pid})
             child.communicate(b"\n")
-    assert CANARY.in_processes([psutil.Process()]) == []
+    assert CANARY.in_shown(shown([psutil.Process()])) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_a_process_that_ended_or_is_closed_counts_as_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        ended = psutil.Process(child.pid)
+        while ended.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert shown([ended]) == Shown({}, frozenset(), frozenset())
+    assert shown([ended]) == Shown({}, frozenset(), frozenset())
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "environ":
+            raise PermissionError
+        return b"python"
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    found = shown([psutil.Process()])
+    assert (found.read, found.closed, found.of("python")) == (set(), {os.getpid()}, {os.getpid()})

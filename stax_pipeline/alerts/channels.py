@@ -88,7 +88,9 @@ class Webhook:
 
 
 def json_content(message: Message) -> dict[str, object]:
-    return {**message._asdict(), "more": [one._asdict() for one in message.more]}
+    """Words for people without addresses that become links, data for programs as they are."""
+    words = {"title": unlinked(message.title), "text": unlinked(message.text)}
+    return {**message._asdict(), **words, "more": [one._asdict() for one in message.more]}
 
 
 def slack_content(message: Message) -> dict[str, object]:

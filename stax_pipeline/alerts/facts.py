@@ -106,7 +106,7 @@ with complete as (
     group by tenant_id, usage_date having count(*) = 2
 ),
 spent as (
-    select tenant_id, usage_date, sum(cost_usd) as usd from stax.spend
+    select tenant_id, usage_date, sum(cost_usd - credits_usd) as usd from stax.spend
     where usage_date >= :spend_from group by tenant_id, usage_date
 )
 select t.tenant_id, t.slug, usage_date, coalesce(s.usd, 0)
@@ -125,7 +125,9 @@ select t.tenant_id, t.slug, r.usage_date, r.kind, r.seen_on, r.added, r.taken,
            (select coalesce(sum(uncached_input_tokens + cache_read_input_tokens + cache_creation_5m_input_tokens
                                 + cache_creation_1h_input_tokens + output_tokens), 0) from stax.usage_lines l
             where l.tenant_id = r.tenant_id and l.usage_date = r.usage_date)
-       end - r.net as before
+       end - r.net as before,
+       (select coalesce(sum(amount_usd), 0) from stax.cost_lines l
+        where r.subject = 'cost' and l.tenant_id = r.tenant_id and l.usage_date = r.usage_date and l.amount_usd > 0)
 from (
     select tenant_id, usage_date, kind, seen_on, coalesce(sum(change) filter (where change > 0), 0) as added,
            coalesce(-sum(change) filter (where change < 0), 0) as taken,
@@ -249,5 +251,6 @@ class _Facts:
 
 def _late(connection: sa.Connection, settings: Settings, now: datetime, tenants: Mapping[str, UUID]) -> Iterator[Late]:
     today = Window(now.date(), now.date() + timedelta(days=1))
-    rows: Iterable[tuple[Any, ...]] = run_rule(connection, DATA_IS_FRESH, today, now, settings).rows
+    found = run_rule(connection, DATA_IS_FRESH, today, now, settings).rows
+    rows: Iterable[tuple[Any, ...]] = (row for row in found if not DATA_IS_FRESH.is_mild(row))
     return (Late(tenants[slug], slug, report, day, state) for slug, report, day, state in rows if slug in tenants)

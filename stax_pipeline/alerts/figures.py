@@ -81,7 +81,7 @@ def _ratios(off: Iterable[OffBar]) -> str:
 
 
 class DaySpend(NamedTuple):
-    """All known dollars of a complete day."""
+    """All known dollars of a complete day, credits left out: a day after one would look like a spike."""
 
     tenant_id: UUID
     slug: str
@@ -131,7 +131,7 @@ def _spike(tenant_id: UUID, slug: str, day: date, usd: Decimal, usual: Decimal) 
 class Restated(NamedTuple):
     """What changed about a complete day on the UTC day `seen_on`: USD (`cost`) or tokens (`usage`) added and taken.
 
-    `before` is the day's figure without any of it.
+    `before` is the day's figure without any of it, `charged` what it is charged now (USD, credits left out).
     """
 
     tenant_id: UUID
@@ -142,12 +142,13 @@ class Restated(NamedTuple):
     added: Decimal
     taken: Decimal
     before: Decimal
+    charged: Decimal
 
 
 def day_restated(rows: Iterable[Restated]) -> Iterator[Cause]:
-    """Days whose dollars or tokens changed by more than 1 % after they had been complete."""
+    """Days of which more than 1 % of the charges or the tokens changed after they had been complete."""
     for row in rows:
-        if max(row.added, row.taken) <= multiply(row.before, RESTATED_SHARE):
+        if max(row.added, row.taken) <= multiply(max(row.before, row.charged), RESTATED_SHARE):
             continue
         what, show = ("reported dollars", _usd) if row.subject == "cost" else ("tokens", _tokens)
         yield Cause(

@@ -6,7 +6,7 @@ and status already say.
 
 from __future__ import annotations
 
-from stax_pipeline.anthropic.refusals import EdgeRefusal, KeyRejection, NoOrganization
+from stax_pipeline.anthropic.refusals import EdgeRefusal, KeyRejection, LimitReached, NoOrganization
 from stax_pipeline.anthropic.responses import SourceTimedOut
 from stax_pipeline.domain.errors import ContractBroken, KeyRejected, RequestRejected, SourceUnavailable, StaxError
 
@@ -38,6 +38,10 @@ BAD_REQUEST = (
     "type that has cost reports."
 )
 BUSY = "Anthropic is limiting requests at the moment (429). The key was not judged."
+LIMIT = (
+    "A spend limit of this organization is reached ({code}): Anthropic pauses its requests until {end}. The key was "
+    "not judged."
+)
 DOWN = "Anthropic's Admin API has a fault or is overloaded ({status}). The key was not judged; try again later."
 TIMED_OUT = "Anthropic did not answer in time. The key was not judged; check the network and try again."
 UNREACHABLE = "Anthropic's Admin API cannot be reached. The key was not judged; check the network, DNS and firewall."
@@ -71,6 +75,8 @@ def _cause(error: StaxError) -> str:
             return OTHER.format(status=status)
         case SourceTimedOut():
             return TIMED_OUT
+        case LimitReached(error_code=code, retry_at=end):
+            return LIMIT.format(code=code, end=f"{end:%Y-%m-%d %H:%M} UTC" if end else "it is raised")
         case SourceUnavailable():
             return _unavailable(error)
         case ContractBroken():

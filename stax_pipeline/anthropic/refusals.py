@@ -47,6 +47,14 @@ class ScopeMissing(RequestRejected):
     """403 from one endpoint that the reports do not need: the key is good, and lacks the scope for this one."""
 
 
+class LimitReached(SourceUnavailable):
+    """429 that no patience ends: a spend limit of the organization is reached; `error_code` names it."""
+
+    def __init__(self, message: str, *, error_code: str, retry_at: datetime | None = None) -> None:
+        super().__init__(message, status=429, retry_at=retry_at)
+        self.error_code = error_code
+
+
 class NoOrganization(RequestRejected):
     """There is no organization behind the key that could have an Admin API: an individual account."""
 
@@ -82,11 +90,11 @@ def refused(answer: Answer, path: str, scrubber: Scrubber, now: datetime) -> Tro
     if refusal.error_code == MONTHLY_LIMIT:
         until = _next_month(clock)
         paused = f"{refusal}; paused by the provider until {until:%Y-%m-%d %H:%M} UTC"
-        return Trouble(Kind.FATAL, SourceUnavailable(paused, status=answer.status, retry_at=until))
-    error = SourceUnavailable(str(refusal), status=answer.status)
+        return Trouble(Kind.FATAL, LimitReached(paused, error_code=refusal.error_code, retry_at=until))
     if refusal.error_code in OTHER_LIMITS:
-        error.args = (f"{refusal}; paused by the provider until that limit is raised",)
-        return Trouble(Kind.FATAL, error)
+        paused = f"{refusal}; paused by the provider until that limit is raised"
+        return Trouble(Kind.FATAL, LimitReached(paused, error_code=refusal.error_code))
+    error = SourceUnavailable(str(refusal), status=answer.status)
     is_final = answer.headers.get("x-should-retry", "").strip().lower() == "false"
     return Trouble(Kind.FATAL if is_final else Kind.TRANSIENT, error, asked_wait(answer.headers, clock))
 
@@ -99,7 +107,9 @@ def _final(refusal: _Refusal) -> TenantStopped:
     is_newer = refusal.path.startswith(ANALYTICS_ROOT)
     if refusal.status == 400 and is_newer and (refusal.error_code in NOT_OFFERED or "HIPAA" in refusal.message):
         return _rejected(NoNewerSource, refusal, f"this organization {NO_NEWER_SOURCE}")
-    if (refusal.status, refusal.path) == (404, ME_PATH) or (not is_newer and refusal.error_code == NOT_FOR_THIS_TYPE):
+    if (refusal.status, refusal.path) == (404, ME_PATH) or (
+        refusal.path in KEY_PATHS and refusal.error_code == NOT_FOR_THIS_TYPE
+    ):
         return _rejected(NoOrganization, refusal, "individual accounts have no Admin API; set up an organization")
     return _rejected(RequestRejected, refusal)
 

@@ -9,15 +9,17 @@ import sqlalchemy as sa
 from stax_pipeline.assets.checks import FRESHNESS_CHECKS
 from stax_pipeline.assets.partitions import range_tags
 from stax_pipeline.assets.retention import purge_history
+from stax_pipeline.domain.extraction import midnight
 from stax_pipeline.domain.time import FIRST_DAYS, month_before, trailing_window
 from stax_pipeline.installation.settings import read_settings
-from stax_pipeline.pipeline.late_days import due_again
+from stax_pipeline.pipeline.late_days import due_again, not_closed
 from stax_pipeline.resources.dagster import loader_engine
 from stax_pipeline.warehouse.tables import extractions, tenants
 from stax_pipeline.warehouse.tenants import CONNECTED
 
 AT_ONCE = 50  # tenants in one first backfill
 GRACE = timedelta(seconds=60)  # `stax connect` backfills itself; the sensor is for tenants added by other means
+CLOSES_ON = 8  # the day of the next month on which a month no longer changes
 RUNNING = dg.DefaultScheduleStatus.RUNNING
 UNFINISHED = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
@@ -45,12 +47,23 @@ def daily_sync(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     return dg.RunRequest(run_key=f"daily:{now.date()}", tags=range_tags(window))
 
 
-@dg.schedule(job=sync, cron_schedule="30 0 8 * *", execution_timezone="UTC", default_status=RUNNING)
-def month_close(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """The whole month before, once it is closed: Anthropic changes its days until about the 7th."""
+@dg.schedule(job=sync, cron_schedule="30 0 8-14 * *", execution_timezone="UTC", default_status=RUNNING)
+def month_close(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """The whole month before, once it is closed: Anthropic changes its days until about the 7th. On the days after, the
+    tenants that failed then.
+    """
     now = context.scheduled_execution_time.astimezone(UTC)
     month = month_before(now, read_settings().start_date)
-    return dg.RunRequest(run_key=f"month:{month.start:%Y-%m}", tags=range_tags(month))
+    request = dg.RunRequest(run_key=f"month:{month.start:%Y-%m}", tags=range_tags(month))
+    if now.day == CLOSES_ON:
+        return request
+    with loader_engine(read_settings()).connect() as connection:
+        slugs = not_closed(connection, month, midnight(now.date().replace(day=CLOSES_ON)))
+    if not slugs:
+        return dg.SkipReason("The month before is closed for every connected tenant.")
+    return request.with_replaced_attrs(
+        run_key=f"{request.run_key}:{now.day}", run_config={"resources": {"scope": {"config": {"tenants": slugs}}}}
+    )
 
 
 @dg.schedule(job=watch, cron_schedule="*/15 * * * *", execution_timezone="UTC", default_status=RUNNING, name="watch")

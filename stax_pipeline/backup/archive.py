@@ -35,6 +35,8 @@ _HASH = "comment"  # the header of a member that tar programs keep and pass over
 _LARGEST_HEAD, _LONGEST_LINE = 1 << 20, 1 << 16  # bytes; ours have far fewer
 _MOST_UNFOLDED = 100  # times the archive's size, all of it together: rows unfold ten- to thirtyfold
 _ALWAYS_UNFOLDED = 1 << 24  # bytes
+_BYTES_A_FILE, _ALWAYS_FILES = 32, 1_000  # a file that is listed has a hash, which does not fold
+_TOO_MANY = "it lists more files than a backup of its size does"
 _DAMAGED = (
     tarfile.TarError, pa.ArrowException, EOFError, ValueError, TypeError, KeyError, OSError, RecursionError
 )  # fmt: skip
@@ -199,7 +201,8 @@ class ArchiveReader:
 
     def _read(self, frame: pa.NativeFile) -> Iterator[Member]:
         seen, held = hashlib.sha256(), ""
-        most = _ALWAYS_UNFOLDED + _MOST_UNFOLDED * os.fstat(self._file.fileno()).st_size
+        size = os.fstat(self._file.fileno()).st_size
+        most, most_files = _ALWAYS_UNFOLDED + _MOST_UNFOLDED * size, _ALWAYS_FILES + size // _BYTES_A_FILE
         listed: str | None = None
         source = Rationed(frame, most)
         with tarfile.open(fileobj=cast(IO[bytes], source), mode="r|") as tar:
@@ -210,12 +213,14 @@ class ArchiveReader:
                     raise self._refused("it holds something else than a backup does")
                 if info.size > source.rest:
                     raise Unfolds
+                if number >= most_files:
+                    raise self._refused(_TOO_MANY)
                 hashed = Hashed(tar, info)
                 content = io.BufferedReader(hashed)
                 if info.name == HEAD:
                     self.words = self._head(content.read(_LARGEST_HEAD + 1))
                 elif info.name == MANIFEST:
-                    listed = self._manifest(content)
+                    listed = self._manifest(content, most_files)
                 else:
                     if not is_usable_name(info.name):
                         raise self._refused("it holds a file whose name no backup has")
@@ -240,11 +245,13 @@ class ArchiveReader:
             raise self._refused(f"its format is {words['format']}, and this version reads {FORMAT}")
         return words
 
-    def _manifest(self, content: IO[bytes]) -> str:
+    def _manifest(self, content: IO[bytes], most_files: int) -> str:
         """The digest over what the manifest says the archive holds; what it says to be absent is kept."""
         digest = hashlib.sha256()
         absent: dict[str, Entry] = {}
-        while line := content.readline(_LONGEST_LINE):
+        for number, line in enumerate(iter(lambda: content.readline(_LONGEST_LINE), b"")):
+            if number >= most_files:
+                raise self._refused(_TOO_MANY)
             entry = _entry(line)
             if entry.rows is not None:
                 self.rows[entry.name] = entry.rows

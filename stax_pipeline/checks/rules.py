@@ -22,11 +22,12 @@ DATA_IS_FRESH = Rule(
     "data_is_fresh",
     "spend",
     "Every day that ended more than 60 minutes ago is complete for every connected tenant; with refresh on, usage "
-    "reaches now minus twice the refresh interval minus the source lag.",
+    "reaches now minus twice the refresh interval minus the source lag. A cost report that has no such day yet is a "
+    "warning until STAX_SETTLE_HOURS after the day's end.",
     ("tenant", "report", "usage_date", "state"),
     """
     with due as (
-        select t.slug, t.tenant_id, r.report, d::date as usage_date
+        select t.slug, t.tenant_id, t.created_at, r.report, d::date as usage_date
         from stax.tenants t
         cross join (values ('cost_report'), ('usage_report')) as r (report)
         cross join lateral generate_series(
@@ -40,12 +41,17 @@ DATA_IS_FRESH = Rule(
             ((:now - interval '60 minutes') at time zone 'UTC')::date - 1,
             interval '1 day'
         ) as d
-        where t.status <> 'disconnected' and t.created_at < :now - interval '60 minutes'
+        where t.status <> 'disconnected'
     )
-    select due.slug, due.report, due.usage_date, coalesce(c.state, 'missing')
+    select due.slug, due.report, due.usage_date,
+           case when c.state = 'not reported yet' and due.report = 'cost_report'
+                 and :now >= (due.usage_date + 1)::timestamp at time zone 'UTC' + make_interval(hours => :settle)
+                then 'not reported after ' || :settle || ' hours'
+                else coalesce(c.state, 'missing') end
     from due
     left join stax.coverage c using (tenant_id, report, usage_date)
     where c.state is distinct from 'complete'
+      and (c.state = 'not reported yet' or due.created_at < :now - interval '60 minutes')
     union all
     select f.tenant, 'usage_report', (:now at time zone 'UTC')::date, 'late'
     from stax.freshness f
@@ -56,6 +62,7 @@ DATA_IS_FRESH = Rule(
     order by 1, 3, 2
     """,
     0.2,
+    warns_of=frozenset({"cost_report", "not reported yet"}),
 )
 
 NO_DAY_COMPLETE_BEFORE_LAG = Rule(
@@ -219,8 +226,8 @@ EVERY_USAGE_BILLED = Rule(
     "every_usage_billed",
     "reconciliation",
     "Standard and batch tokens without cost (blocked, or billed to another organization) stay below 1 % of a "
-    "tenant-day's reported dollars; `stax checks accept` accepts what is known.",
-    ("tenant", "usage_date", "without_cost_usd", "reported_usd"),
+    "tenant-day's reported charges; `stax checks accept` accepts what is known.",
+    ("tenant", "usage_date", "without_cost_usd", "charged_usd"),
     f"""
     with {DATED_MODELS},
     found as (
@@ -228,7 +235,7 @@ EVERY_USAGE_BILLED = Rule(
                case when s.cost_source = 'unbilled' then s.list_cost_usd
                     when s.cost_source = 'reported' and r.cause is not null then s.contracted_cost_usd - s.cost_usd
                end as lost,
-               case when s.cost_source = 'reported' then s.cost_usd end as reported
+               case when s.cost_source = 'reported' then s.cost_usd - s.credits_usd end as reported
         from (select * from stax.spend where {WINDOW}) s
         left join dated on alias = s.model
         left join (select * from stax.reconciliation where {WINDOW} and cause = '{Cause.UNBILLED}') r

@@ -41,7 +41,8 @@ class Finding:
 
     @property
     def is_severe(self) -> bool:
-        return bool(self.rows) and len(self.tenants) > self.rule.severe_share * max(self.connected, 1)
+        severe = {row[0] for row in self.rows if not self.rule.is_mild(row)}
+        return bool(severe) and len(severe) > self.rule.severe_share * max(self.connected, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ def run_rule(
         "end": window.end,
         "now": now,
         "refresh": settings.refresh_minutes,
+        "settle": settings.settle_hours,
         "source": settings.source.value,
         "recent": now.date() - timedelta(days=max(settings.lookback_days, 35)),
     }

@@ -97,9 +97,9 @@ def migrate(settings: Settings) -> None:
     from stax_pipeline.warehouse.engine import plain_faults
     from stax_pipeline.warehouse.migrate import upgrade
 
-    note_first_day(settings)
     with plain_faults("opening the database"):
         excess_privileges = upgrade(settings)
+    note_first_day(settings)
     for what in excess_privileges:
         click.echo(f"Warning: {plain(what)}", err=True)
 

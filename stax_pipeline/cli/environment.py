@@ -1,22 +1,21 @@
 """What Dagster's processes need in their environment, said once for `stax env`, `up`, `sync` and `demo`.
 
-Secrets: the address of Dagster's own storage is the only one made here. All others go to the processes that `up` starts
-in a file that lives as long as they do (`process_secrets`), and are never printed. Admin keys are in neither.
+Secrets are in none of it: they go to the processes that `up` starts in a file that lives as long as they do
+(`process_secrets`), to a shell in one that `down` removes, and are never printed. Admin keys are in neither.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from stax_pipeline.cli.unknown_settings import SETTINGS
+from stax_pipeline.cli import children
 from stax_pipeline.installation import process_secrets
 from stax_pipeline.installation.homes import CHECKOUT
 from stax_pipeline.installation.settings import Settings
 
-NEVER_SHOWN = frozenset({"STAX_MASTER_KEY", "STAX_ALERT_WEBHOOK", "STAX_SMTP_URL"})
 EVENTS_PER_BATCH = "500"  # one connection per batch of events instead of several per event
 
 
@@ -28,14 +27,11 @@ def dagster_home() -> Path:
 
 
 def dagster_environment(settings: Settings) -> dict[str, str]:
-    """The variables; makes the folder they name. The database must have been set up."""
-    from stax_pipeline.warehouse.roles import logins
-
+    """The variables; makes the folder they name."""
     folder = settings.home / "dagster"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return {
         "STAX_HOME": str(settings.home),
-        "STAX_DAGSTER_URL": logins(settings).dagster,
         "STAX_DAGSTER_DIR": str(folder),
         "DAGSTER_HOME": str(dagster_home()),
         "DAGSTER_DISABLE_TELEMETRY": "1",
@@ -48,12 +44,42 @@ def childrens_environment(settings: Settings) -> Iterator[dict[str, str]]:
     """The environment of Dagster's processes while they run, this process's secrets in a file beside."""
     file = secrets_file(settings.home)
     made = dagster_environment(settings)
-    seen, secrets = process_secrets.split(os.environ)
-    process_secrets.write(file, secrets)
+    process_secrets.write(file, process_secrets.carried(os.environ))
     try:
-        yield {**seen, **made, process_secrets.VARIABLE: str(file)}
+        yield {**children.of_dagsters_processes(os.environ), **made, process_secrets.VARIABLE: str(file)}
     finally:
-        file.unlink(missing_ok=True)
+        process_secrets.remove(file)
+
+
+@contextmanager
+def one_of_dagsters_processes(settings: Settings) -> Iterator[None]:
+    """Make this process one of them while the block runs: what a run starts gets this environment without secrets."""
+    before = dict(os.environ)
+    made = {**children.of_dagsters_processes(os.environ), **dagster_environment(settings)}
+    with process_secrets.kept_in_memory(process_secrets.carried(os.environ)):
+        _become(made)
+        try:
+            yield
+        finally:
+            _become(before)
+
+
+def _become(environment: Mapping[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def shells_environment(settings: Settings) -> tuple[dict[str, str], list[str]]:
+    """What a shell is to export for plain `dagster dev`, and the variables that it is to forget: their values are in a
+    file from now on, until `stax down`.
+    """
+    exports = {**children.open_settings(os.environ), **dagster_environment(settings)}
+    secrets = process_secrets.carried(os.environ)
+    if not secrets:
+        return exports, []
+    file = shells_secrets_file(settings.home)
+    process_secrets.write(file, secrets)
+    return {**exports, process_secrets.VARIABLE: str(file)}, sorted(secrets.keys() & os.environ.keys())
 
 
 def secrets_file(home: Path) -> Path:
@@ -61,6 +87,6 @@ def secrets_file(home: Path) -> Path:
     return home / "dagster" / "secrets.json"
 
 
-def settings_that_are_set() -> dict[str, str]:
-    """The settings of this process, without what is never shown: a variable that is none may hold anything."""
-    return {name: value for name, value in sorted(os.environ.items()) if name in SETTINGS - NEVER_SHOWN and value}
+def shells_secrets_file(home: Path) -> Path:
+    """The same for a shell that evaluated `stax env`; there until `stax down`."""
+    return home / "dagster" / "shell-secrets.json"

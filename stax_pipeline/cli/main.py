@@ -10,6 +10,8 @@ import importlib
 import os
 import signal
 import sys
+import threading
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 from types import FrameType
@@ -21,7 +23,7 @@ from stax_pipeline.cli.output_guard import guarded_streams, refuse_keys
 from stax_pipeline.keys.private_memory import keep_memory_private, write_no_core
 
 COMMANDS = {
-    "demo": ("demo", "Everything on one machine with no key: simulator, database, two tenants, 30 days, UI"),
+    "demo": ("demo", "Everything on one machine with no key: simulator, database, two tenants, 62 days, UI"),
     "up": ("services", "Start the database, Dagster's UI and its daemon on loopback"),
     "down": ("services", "Stop what was left running"),
     "connect": ("keys", "Connect a tenant by its Anthropic admin key, and fetch its first 30 days"),
@@ -50,6 +52,11 @@ COMMANDS = {
     "simulate": ("demo", "Serve a made-up Anthropic Admin API on loopback"),
 }
 INTERRUPTED, TERMINATED = 130, 143
+RAISED_BY = {  # what a signal raises here, and in a run of Dagster's
+    "SystemExit": signal.SIGTERM,
+    "KeyboardInterrupt": signal.SIGINT,
+    "DagsterExecutionInterruptedError": signal.SIGINT,
+}
 
 
 class Lazy(click.Group):
@@ -79,6 +86,16 @@ def stax() -> None:
 
     for warning in warnings(os.environ):
         click.echo(warning, err=True)
+    _forget_left_secrets()
+
+
+def _forget_left_secrets() -> None:
+    from stax_pipeline.cli.pid_file import forget_left_secrets
+    from stax_pipeline.domain.errors import StaxError
+    from stax_pipeline.installation.settings import read_settings
+
+    with suppress(StaxError, OSError):  # the command itself says what is wrong with its settings
+        forget_left_secrets(read_settings().home)
 
 
 def main() -> None:
@@ -117,6 +134,20 @@ def take_signals() -> None:
     signal.signal(signal.SIGTERM, _terminated)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _terminated)
+    sys.unraisablehook = _signal_again
+
+
+def _signal_again(dropped: sys.UnraisableHookArgs) -> None:
+    """What a signal raises inside a finaliser or a weak reference's callback is dropped there, and the command would go
+    on: the signal comes again, a moment later.
+    """
+    number = RAISED_BY.get(dropped.exc_type.__name__)
+    if number is None:
+        sys.__unraisablehook__(dropped)
+        return
+    again = threading.Timer(0.1, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -17,8 +17,9 @@ from typing import Any
 
 from stax_pipeline.cli import processes
 from stax_pipeline.cli.environment import secrets_file
-from stax_pipeline.domain.errors import WrongUse
-from stax_pipeline.installation.homes import default_home
+from stax_pipeline.domain.errors import CannotStart, WrongUse
+from stax_pipeline.installation import process_secrets
+from stax_pipeline.installation.homes import DEMO, default_home
 
 SECONDS_TO_END = 28.0  # what ending Dagster's session may take, and a little more
 _FILE = "up.json"
@@ -26,17 +27,27 @@ _FILE = "up.json"
 
 @contextlib.contextmanager
 def single_instance(home: Path, given: Path) -> Iterator[None]:
-    """Hold the home while the block runs. `given` is the home `stax down` is told. Raises WrongUse, nothing done."""
+    """Hold the home while the block runs. `given` is the home `stax down` is told. Raises WrongUse, nothing done.
+
+    A home that was made for the block and is empty after it goes again.
+    """
     pid = running(home)
     if pid:
         raise WrongUse(f"It runs already (process {pid}); `{_down(given)}` stops it.")
     stop_left_running(home)
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _write(home, _named("pid", os.getpid()))
+    was_there = home.exists()
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write(home, _named("pid", os.getpid()))
+    except OSError as fault:
+        raise CannotStart(f"{home} is not usable: {fault.strerror}. Set STAX_HOME to a writable place.") from None
     try:
         yield
     finally:
         (home / _FILE).unlink(missing_ok=True)
+        if not was_there:
+            with contextlib.suppress(OSError):  # it holds an installation now
+                home.rmdir()
 
 
 def add_session(home: Path, session_id: int) -> None:
@@ -62,8 +73,22 @@ def stop_left_running(home: Path, seconds: float = SECONDS_TO_END) -> int:
         if leader is None or leader == found["session_started"]:
             ended += processes.stop_session(found["session"])
     (home / _FILE).unlink(missing_ok=True)
-    secrets_file(home).unlink(missing_ok=True)
+    process_secrets.remove(secrets_file(home))
     return ended
+
+
+def forget_left_secrets(given: Path) -> None:
+    """Remove the secrets of a `stax up` or `demo` that was killed, once no process lives that may still read them.
+
+    The file is looked for before the note: whoever makes a new file has written a note before.
+    """
+    for home in (given, given / DEMO):
+        if process_secrets.is_left(secrets_file(home)) and not _somebody_lives(_read(home)):
+            process_secrets.remove(secrets_file(home))
+
+
+def _somebody_lives(found: dict[str, Any]) -> bool:
+    return _lives(found, "pid") or bool(found.get("session") and processes.members(found["session"]))
 
 
 def _end(found: dict[str, Any], seconds: float) -> None:

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stax_pipeline.cli.environment import dagster_environment, dagster_home
+from stax_pipeline.cli.environment import dagster_home, one_of_dagsters_processes
 from stax_pipeline.cli.main import TERMINATED
 from stax_pipeline.cli.progress import shown_progress
-from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.failures import Failure, add_failure
 from stax_pipeline.domain.time import trailing_window
@@ -95,21 +95,27 @@ def backfill_window(settings: Settings, days: int) -> Window:
     """
     now = datetime.now(UTC)
     move_first_day(settings, trailing_window(days, now).start)
-    return first_window(read_settings(), days, now)
+    moved = read_settings()
+    if moved.start_date < settings.start_date:
+        click.echo(
+            f"The installation begins on {moved.start_date} now, not on {settings.start_date}. A Dagster UI that runs "
+            "shows the earlier days after Deployment, stax-pipeline, Reload."
+        )
+    return first_window(moved, days, now)
 
 
 def run_sync(
     settings: Settings, window: Window, slugs: Sequence[str] = (), *, accept_shrink: bool = False, verbose: bool = False
 ) -> Ran:
     """Run `sync` over the window for the named tenants, all connected ones without names; the database must run."""
-    os.environ.update(dagster_environment(settings))
     config: dict[str, Any] = {
         "resources": {"scope": {"config": {"tenants": list(slugs), "accept_shrink": accept_shrink}}}
     }
     if not verbose:
         config["loggers"] = {"console": {"config": {"log_level": "CRITICAL"}}}
     report_start()
-    with ending_at_signals(), _quiet(verbose), shown_progress():
+    one_line = _needing_the_database()
+    with one_of_dagsters_processes(settings), one_line, ending_at_signals(), _quiet(verbose), shown_progress():
         import dagster as dg
 
         from stax_pipeline.assets.partitions import range_tags
@@ -130,6 +136,23 @@ def report_start() -> None:
 
 
 @contextmanager
+def _needing_the_database() -> Iterator[None]:
+    """Say in one line that the database ended under the run. Raises CannotStart."""
+    try:
+        yield
+    except Exception as fault:
+        from dagster_postgres.utils import DagsterPostgresException
+        from sqlalchemy.exc import InterfaceError, OperationalError
+
+        if not isinstance(fault, DagsterPostgresException | InterfaceError | OperationalError):
+            raise
+        raise CannotStart(
+            "The database ended while the run was at work (`stax down`, or a restart). What was published stays; the "
+            "next sync takes up the rest."
+        ) from None
+
+
+@contextmanager
 def ending_at_signals() -> Iterator[None]:
     """End after a run that Ctrl-C or SIGTERM reached: Dagster makes a failed step of it and goes on.
 
@@ -144,9 +167,9 @@ def ending_at_signals() -> Iterator[None]:
         yield
     except BaseException as error:
         ended = error
-    signal.set_wakeup_fd(before)
     for number, handler in handlers.items():
         signal.signal(number, handler)
+    signal.set_wakeup_fd(before)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         received = set(pipe.read()) & set(handlers)
@@ -165,10 +188,22 @@ def ending_at_signals() -> Iterator[None]:
 @contextmanager
 def _quiet(verbose: bool) -> Iterator[None]:
     with warnings.catch_warnings():
-        if not verbose:
-            warnings.simplefilter("ignore")
-            logging.getLogger("dagster").setLevel(logging.CRITICAL)
-        yield
+        if verbose:
+            yield
+            return
+        warnings.simplefilter("ignore")
+        logging.getLogger("dagster").setLevel(logging.CRITICAL)
+        root = logging.getLogger()
+        root.addFilter(_is_named)
+        try:
+            yield
+        finally:
+            root.removeFilter(_is_named)
+
+
+def _is_named(record: logging.LogRecord) -> bool:
+    """Dagster tells of each try to reach its database by no logger's name."""
+    return record.name != "root"
 
 
 def _read(run_id: str, events: Sequence[DagsterEvent], window: Window) -> Ran:

@@ -6,7 +6,8 @@ Pure rules over one tenant's window.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -60,21 +61,44 @@ def _is_everywhere(rows: Sequence[Reconciliation], *, high: bool) -> bool:
     return multiply(sum_usd(off), 2) > sum_usd(row.reported_usd for row in rows)
 
 
-def grouping_fault(costs: Sequence[CostLine], usage: Iterable[UsageLine], settled: frozenset[date]) -> str | None:
-    """A reason not to publish cost that names no workspace at all; None where all use of settled days may be there.
+def grouping_fault(costs: Iterable[CostLine], usage: Iterable[UsageLine], settled: frozenset[date]) -> str | None:
+    """A reason not to publish cost that is not grouped as asked: the same tokens would be reported and estimated.
 
-    Priority use elsewhere proves nothing: it has no cost.
+    Charges alone prove it; a credit is of no model and no workspace. Priority use proves nothing: it has no cost.
     """
-    if not costs or any(line.workspace_id != DEFAULT_WORKSPACE for line in costs):
-        return None
-    elsewhere = sorted(
-        (line.usage_date, line.workspace_id)
-        for line in usage
-        if line.usage_date in settled and line.workspace_id not in ("", DEFAULT_WORKSPACE) and _is_metered(line)
+    charges = [line for line in costs if line.amount_usd > 0]
+    metered = [line for line in usage if _is_metered(line)]
+    return _dimension_fault(charges, {line.usage_date for line in metered}) or _workspace_fault(
+        charges, (line for line in metered if line.usage_date in settled)
     )
+
+
+def _dimension_fault(charges: Iterable[CostLine], used: Collection[date]) -> str | None:
+    """A day with standard or batch tokens whose token charges name no model, or no token type."""
+    by_day: dict[date, list[CostLine]] = defaultdict(list)
+    for line in charges:
+        if line.cost_type == "tokens" and line.usage_date in used:
+            by_day[line.usage_date].append(line)
+    for day, lines in sorted(by_day.items()):
+        for name in ("model", "token_type"):
+            if not any(getattr(line, name) for line in lines):
+                return (
+                    f"the cost report is not grouped as asked: no token charge of {day} names a "
+                    f"{name.replace('_', ' ')}, and standard or batch tokens were used"
+                )
+    return None
+
+
+def _workspace_fault(charges: Sequence[CostLine], metered: Iterable[UsageLine]) -> str | None:
+    """Charges that name no workspace at all, though tokens that are billed were used in one."""
+    if not charges or any(line.workspace_id != DEFAULT_WORKSPACE for line in charges):
+        return None
+    elsewhere = [
+        (line.usage_date, line.workspace_id) for line in metered if line.workspace_id not in ("", DEFAULT_WORKSPACE)
+    ]
     if not elsewhere:
         return None
-    day, workspace_id = elsewhere[0]
+    day, workspace_id = min(elsewhere)
     return (
         "the cost report is not grouped by workspace as asked: no row names one, and on "
         f"{day} standard or batch tokens were used in {workspace_id}"
@@ -112,7 +136,7 @@ def settled_days(
     """Days whose missing costs may be read as zero.
 
     `extracted` gives, by usage date, the moment of the current cost extraction. A day that has standard or batch tokens
-    and no cost line at all is not settled, however old: the cost may simply be missing.
+    and no cost line but credits is not settled, however old: the cost may simply be missing.
     """
     return _old_enough(extracted, settle) - _without_cost(costs, usage)
 
@@ -123,7 +147,7 @@ def days_without_cost(
     usage: Iterable[UsageLine],
     settle: timedelta,
 ) -> list[date]:
-    """Days old enough to settle that have standard or batch tokens and no cost line at all, in order."""
+    """Days old enough to settle that have standard or batch tokens and no cost line but credits, in order."""
     return sorted(_old_enough(extracted, settle) & _without_cost(costs, usage))
 
 
@@ -132,7 +156,7 @@ def _old_enough(extracted: Mapping[date, datetime], settle: timedelta) -> frozen
 
 
 def _without_cost(costs: Iterable[CostLine], usage: Iterable[UsageLine]) -> frozenset[date]:
-    with_cost = {line.usage_date for line in costs}
+    with_cost = {line.usage_date for line in costs if line.amount_usd >= 0}
     return frozenset(line.usage_date for line in usage if line.usage_date not in with_cost and _is_metered(line))
 
 

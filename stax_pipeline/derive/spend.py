@@ -100,7 +100,7 @@ def spend_lines(
     for line in costs:
         if line.cost_type == "tokens" and not line.is_credit:
             paid[join_key(line, line.token_type)].append(line)
-        elif line.cost_type == "web_search":
+        elif line.cost_type == "web_search" and not line.is_credit:
             searched[line.usage_date, line.workspace_id].append(line)
         else:
             others[line[1:9] + (line.usage_date,)].append(line)

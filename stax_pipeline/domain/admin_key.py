@@ -89,9 +89,9 @@ def parse_admin_key(text: str) -> AdminKey:
         )
     if start.startswith(ENTERPRISE_PREFIX):
         raise KeyRefused(
-            "Wrong key type: this is a Claude Enterprise key (sk-ant-api01-...). It reads the analytics of a Claude "
-            f"Enterprise organization, not the cost and usage reports of the Console. Please {_HOW_TO_CREATE}; it "
-            f"starts with {ADMIN_PREFIX}."
+            "Wrong key type: this is a Claude Enterprise key (its prefix is sk-ant-api01). It reads the analytics of a "
+            f"Claude Enterprise organization, not the cost and usage reports of the Console. Please {_HOW_TO_CREATE}; "
+            f"it starts with {ADMIN_PREFIX}."
         )
     if start.startswith(TOKEN_PREFIXES):
         raise KeyRefused(

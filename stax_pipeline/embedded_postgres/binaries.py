@@ -59,7 +59,9 @@ def _candidates() -> Iterator[Path]:
             yield Path(spec.origin).parent / below
     pg_config = shutil.which("pg_config")
     if pg_config:
-        answer = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=False)
+        answer = subprocess.run(
+            [pg_config, "--bindir"], env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
+        )
         if answer.returncode == 0:
             yield Path(answer.stdout.strip())
 

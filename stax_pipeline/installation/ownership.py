@@ -59,9 +59,17 @@ def is_trusted(found: os.stat_result) -> bool:
 def own_home(home: Path) -> Path:
     """The home, if it is this account's alone or is not made yet. Raises WrongUse: it decides what is run and kept."""
     try:
-        others = why_not_ours(home, home.stat(), OTHERS_WRITE)
-    except OSError:  # nothing there, or nothing that can be reached
+        found = home.stat()
+    except FileNotFoundError:
         return home
+    except NotADirectoryError:
+        file = next(folder for folder in home.parents if folder.is_file())
+        raise WrongUse(f"STAX_HOME {home} is not usable: {file} is a file, not a folder.") from None
+    except OSError as fault:
+        raise WrongUse(f"STAX_HOME {home} is not usable: {fault.strerror}. Name a folder of your own.") from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise WrongUse(f"STAX_HOME {home} is not usable: it is a file, not a folder.")
+    others = why_not_ours(home, found, OTHERS_WRITE)
     if others:
         raise WrongUse(f"STAX_HOME {others}")
     return home

@@ -267,7 +267,9 @@ def _first_day(home: Path) -> date:
         return _day(first_day_file(home).read_text().strip())
     except FileNotFoundError:
         return first_day_of_new()
-    except (OSError, ValueError):
+    except OSError as fault:
+        raise WrongUse(f"{first_day_file(home)} cannot be read: {fault.strerror}.") from None
+    except ValueError:
         raise WrongUse(f"{first_day_file(home)} is not usable: it must hold a date like 2025-08-18.") from None
 
 
@@ -314,7 +316,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         master_key=read("STAX_MASTER_KEY", _text, ""),
         master_key_file=file,
         ca_file=read("STAX_CA_FILE", _authorities, None),
-        anthropic_base_url=read("STAX_ANTHROPIC_BASE_URL", _source, simulator_of(home) or ANTHROPIC),
+        anthropic_base_url=_source_of(home, read("STAX_ANTHROPIC_BASE_URL", _source, "")),
         concurrency=read("STAX_CONCURRENCY", _whole(1, 64), 8),
         lookback_days=read("STAX_LOOKBACK_DAYS", _whole(1, 365), 7),
         settle_hours=read("STAX_SETTLE_HOURS", _whole(0, 720), 48),
@@ -329,6 +331,17 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         alert_email_from=read("STAX_ALERT_EMAIL_FROM", _address, ""),
         smtp=read("STAX_SMTP_URL", _smtp, None),
     )
+
+
+def _source_of(home: Path, given: str) -> str:
+    """Whom keys are sent to. Raises WrongUse where a demo's made-up keys would go to another than its simulator."""
+    simulator = simulator_of(home)
+    if simulator and given not in ("", simulator):
+        raise WrongUse(
+            f"STAX_ANTHROPIC_BASE_URL is not usable: {home} is a demo's home, whose made-up keys go to its simulator "
+            f"alone ({simulator}). Unset it, or set STAX_HOME to another folder."
+        )
+    return given or simulator or ANTHROPIC
 
 
 def _require_together(found: Mapping[str, str], *names: str) -> None:

@@ -13,7 +13,7 @@ from dagster_postgres.event_log import event_log
 from dagster_postgres.run_storage import run_storage
 from dagster_postgres.schedule_storage import schedule_storage
 from dagster_postgres.storage import DagsterPostgresStorage
-from dagster_postgres.utils import pg_alembic_config, pg_url_from_config
+from dagster_postgres.utils import pg_alembic_config
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.dialects import plugins
 from sqlalchemy.engine import CreateEnginePlugin
@@ -21,7 +21,7 @@ from sqlalchemy.engine import CreateEnginePlugin
 from stax_pipeline.installation.settings import read_settings
 from stax_pipeline.instance.internals import ConfigurableClassData
 from stax_pipeline.warehouse.engine import searching_in
-from stax_pipeline.warehouse.roles import DAGSTER_SCHEMA
+from stax_pipeline.warehouse.roles import DAGSTER_SCHEMA, logins
 
 PLUGIN = "stax_dagster_schema"
 
@@ -56,7 +56,9 @@ def escape_paths() -> None:
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
-    """Named in `dagster.yaml`. One small pool a process, shared by runs, events and schedules."""
+    """Named in `dagster.yaml`. One small pool a process, shared by runs, events and schedules, at STAX_DAGSTER_URL or
+    in the installation's database.
+    """
 
     def __init__(self, postgres_url: str, should_autocreate_tables: bool = True, inst_data=None) -> None:  # type: ignore[no-untyped-def]
         escape_paths()
@@ -68,9 +70,10 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             storage._engine = engine
 
     @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """Nothing: the address holds a password, which the process reads as it reads its other secrets."""
+        return {}
+
+    @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value) -> "PooledPostgresStorage":  # type: ignore[no-untyped-def]
-        return cls(
-            postgres_url=pg_url_from_config(config_value),
-            should_autocreate_tables=config_value.get("should_autocreate_tables", True),
-            inst_data=inst_data,
-        )
+        return cls(logins(read_settings()).dagster, inst_data=inst_data)

@@ -22,7 +22,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 
 from stax_pipeline.domain.errors import CannotStart, StaxError
-from stax_pipeline.installation.process_secrets import of_storage
+from stax_pipeline.installation.process_secrets import of_storage, way_to_storage
 
 CHUNK = 1 << 20
 LARGEST_IN_MEMORY = 1 << 24
@@ -47,7 +47,11 @@ class Lake:
         self._folder = None if "://" in url else Path(url)
         self._home = home
         with _reaching("opened"):
-            self._remote = obstore.store.from_url(url, config=of_storage(url)) if "://" in url else None
+            self._remote = (
+                obstore.store.from_url(url, config=of_storage(url), client_options=way_to_storage())
+                if "://" in url
+                else None
+            )
 
     def put_new(self, path: str, data: bytes | IO[bytes]) -> None:
         """Create an object that must not exist yet. Raises FileExistsError when it does."""

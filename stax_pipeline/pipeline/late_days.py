@@ -30,6 +30,16 @@ group by t.slug, c.report, c.usage_date
 order by t.slug, c.usage_date
 """
 
+_NOT_CLOSED = """
+select t.slug
+from stax.tenants t
+where t.status = 'connected' and 2 * (cast(:end as date) - cast(:start as date)) > (
+    select count(*) from stax.coverage c
+    where c.tenant_id = t.tenant_id and c.report in ('cost_report', 'usage_report')
+      and c.usage_date >= :start and c.usage_date < :end and c.extracted_at >= :closes)
+order by t.slug
+"""
+
 
 def mark_not_reported(connection: sa.Connection, tenant: Tenant, report: Report, window: Window) -> None:
     """Say of the window's days which the source has not reported yet. The caller holds the tenant's lock."""
@@ -74,3 +84,9 @@ def due_again(connection: sa.Connection, now: datetime) -> AskAgain | None:
         return None
     days = [row.usage_date for row in due]
     return AskAgain(sorted({row.slug for row in due}), Window(min(days), max(days) + timedelta(days=1)))
+
+
+def not_closed(connection: sa.Connection, month: Window, closes: datetime) -> list[str]:
+    """Connected tenants of which some day of the month was not read since `closes` (UTC)."""
+    values = {"start": month.start, "end": month.end, "closes": closes}
+    return list(connection.execute(sa.text(_NOT_CLOSED), values).scalars())

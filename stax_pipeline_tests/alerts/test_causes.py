@@ -58,7 +58,9 @@ def all_causes() -> Iterator[Cause]:
     yield from unknown_values([Unpriced(ACME, "acme", "claude-next", "standard", "tokens", "global", DAY, DAY)], [])
     yield from price_accuracy_left([off("claude-next", "unexplained")], [])
     yield from spend_spikes(history(usual="100", today="301"), NOON.date())
-    yield from day_restated([Restated(ACME, "acme", DAY, "cost", DAY, Decimal(0), Decimal(2), Decimal(100))])
+    yield from day_restated(
+        [Restated(ACME, "acme", DAY, "cost", DAY, Decimal(0), Decimal(2), Decimal(100), Decimal(98))]
+    )
     yield from invoice_differs([OffInvoice(ACME, "acme", date(2026, 10, 1), Decimal(90), Decimal(100))])
 
 
@@ -161,7 +163,9 @@ class TestPriceAccuracy:
         assert found.todo and found.todo not in others
 
     def test_a_restated_day_that_is_told_is_not_told_again(self) -> None:
-        told = list(day_restated([Restated(ACME, "acme", DAY, "cost", DAY, Decimal(9), Decimal(0), Decimal(9))]))
+        told = list(
+            day_restated([Restated(ACME, "acme", DAY, "cost", DAY, Decimal(9), Decimal(0), Decimal(9), Decimal(18))])
+        )
         rows = [off(f"m{n}", "restated day") for n in range(6)]
         assert list(price_accuracy_left(rows, told)) == []
         earlier = off("m0", "restated day", DAY - timedelta(days=1))
@@ -221,16 +225,25 @@ class TestRestated:
          ("0.6", "0.6", "100", False), ("50", "50", "100", True)],
     )  # fmt: skip
     def test_more_than_one_percent_added_or_taken(self, added: str, taken: str, before: str, told: bool) -> None:
-        fact = Restated(ACME, "acme", DAY, "cost", DAY, Decimal(added), Decimal(taken), Decimal(before))
+        fact = Restated(ACME, "acme", DAY, "cost", DAY, Decimal(added), Decimal(taken), Decimal(before), Decimal(0))
+        assert len(list(day_restated([fact]))) == told
+
+    @pytest.mark.parametrize(("added", "told"), [("1", False), ("1.01", True)])
+    def test_a_day_that_was_credited_is_measured_by_its_charges(self, added: str, told: bool) -> None:
+        fact = Restated(ACME, "acme", DAY, "cost", DAY, Decimal(added), Decimal(0), Decimal(-60), Decimal(100))
         assert len(list(day_restated([fact]))) == told
 
     def test_tokens_are_told_as_tokens(self) -> None:
-        [found] = day_restated([Restated(ACME, "acme", DAY, "usage", DAY, Decimal(0), Decimal(5000), Decimal(9000))])
+        [found] = day_restated(
+            [Restated(ACME, "acme", DAY, "usage", DAY, Decimal(0), Decimal(5000), Decimal(9000), Decimal(4000))]
+        )
         assert "0 tokens added, 5,000 tokens taken away, of 9,000 tokens before" in found.what
 
     def test_a_day_restated_again_on_a_later_day_is_another_cause(self) -> None:
         facts = [
-            Restated(ACME, "acme", DAY, "cost", DAY + timedelta(days=n), Decimal(9), Decimal(0), Decimal(90))
+            Restated(
+                ACME, "acme", DAY, "cost", DAY + timedelta(days=n), Decimal(9), Decimal(0), Decimal(90), Decimal(99)
+            )
             for n in (1, 2)
         ]
         assert len({cause.subject for cause in day_restated(facts)}) == 2

@@ -20,7 +20,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from stax_pipeline.alerts import channels as delivery
-from stax_pipeline.alerts.channels import DeliveryFailed, Mail, Webhook, channels, slack_content
+from stax_pipeline.alerts.channels import DeliveryFailed, Mail, Webhook, channels, json_content, slack_content
 from stax_pipeline.alerts.message import Message, More
 from stax_pipeline.installation.certificates import client_context
 from stax_pipeline.installation.settings import MailServer, read_settings
@@ -90,6 +90,14 @@ class TestWebhook:
     def test_what_no_chat_links_stays_as_it_is(self) -> None:
         text = "Spend on 2026-11-22 is $1,234.50, 2.5 times the usual. `stax sync acme` fetches again at 12:30 UTC."
         assert slack_content(MESSAGE._replace(title="stax", text=text))["text"] == f"*stax*\n{text}"
+
+    def test_the_words_of_plain_json_hold_no_address_and_its_fields_hold_names_as_they_are(self) -> None:
+        """A chat shows `text` or `title`; a program that compares names gets them whole."""
+        item: dict[str, str | None] = {"tenant": "acme", "subject": "www.evil.example"}
+        message = MESSAGE._replace(title="stax: @here", text="model https://evil.example", new=[item])
+        content = json_content(message)
+        assert (content["title"], content["text"]) == ("stax: [at]here", "model https[:]//evil[.]example")
+        assert content["new"] == [item]
 
     @pytest.mark.parametrize("status", [301, 307, 400, 404, 410, 429, 500, 503])
     def test_any_other_answer_is_a_failure_told_by_its_number(self, httpserver: HTTPServer, status: int) -> None:

@@ -201,6 +201,17 @@ def test_a_late_tenant_is_told_once_for_all_its_days_and_does_not_hide_the_other
     rig.all_done()
 
 
+def test_a_day_whose_cost_is_not_reported_yet_is_told_when_it_should_have_settled(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = f"usage_date = '{LAST}' and report = 'cost_report' and tenant_id = (select tenant_id from stax.tenants"
+    execute(rig.made, f"update stax.coverage set state = 'not reported yet' where {late} where slug = 'acme')")
+    rig.all_done()
+    monkeypatch.setenv("STAX_SETTLE_HOURS", "1")
+    rig.round()
+    assert rig.told() == [("acme", "tenant_late", "")]
+
+
 def test_a_changed_unit_is_told_as_quarantined_and_not_as_late_too(rig: Rig) -> None:
     change(rig.made, COST, dollars())
     rig.made.clock.now += timedelta(days=1)

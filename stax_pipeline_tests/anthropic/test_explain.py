@@ -23,6 +23,16 @@ CAUSES: dict[str, tuple[Reply, str]] = {
     "403 of the edge": (reply(403, "blocked", {"request-id": ""}), "This says nothing about the key"),
     "404": (error(404, "not_found_error"), "refused the request (404)"),
     "429": (error(429, "rate_limit_error"), "limiting requests at the moment (429)"),
+    "429, a limit of the contract": (
+        error(429, "rate_limit_error", code="contract_spend_limit_reached"),
+        "limit of this organization is reached (contract_spend_limit_reached): Anthropic pauses its requests until it "
+        "is raised",
+    ),
+    "429, a limit of the month": (
+        error(429, "rate_limit_error", code="enforced_spend_limit_reached"),
+        "limit of this organization is reached (enforced_spend_limit_reached): Anthropic pauses its requests until "
+        "2026-12-01 00:00 UTC",
+    ),
     "500": (error(500, "api_error"), "fault or is overloaded (500)"),
     "529": (error(529, "overloaded_error"), "fault or is overloaded (529)"),
     "time-out": (hang, "did not answer in time"),

@@ -109,7 +109,7 @@ def test_schedules_and_sensors_run_by_themselves() -> None:
         for s in repository.schedule_defs
     } == {
         ("daily_sync", "sync", "10 0 * * *", "UTC", "RUNNING"),
-        ("month_close", "sync", "30 0 8 * *", "UTC", "RUNNING"),
+        ("month_close", "sync", "30 0 8-14 * *", "UTC", "RUNNING"),
         ("open_day_refresh", "sync", "*/15 * * * *", "UTC", "RUNNING"),
         ("watch", "watch", "*/15 * * * *", "UTC", "RUNNING"),
         ("purge_history", "purge_history", "40 3 * * *", "UTC", "RUNNING"),

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import zstandard
 
+from stax_pipeline.backup import archive as archives
+from stax_pipeline.backup import streams as archive_streams
 from stax_pipeline.backup.archive import ArchiveReader, ArchiveWriter, BackupRefused, Entry, written_whole
 from stax_pipeline.domain.errors import WrongUse
 
@@ -255,6 +257,40 @@ def test_headers_are_bounded_too(tmp_path: Path) -> None:
     path.write_bytes(zstandard.compress(made.getvalue()))
     with path.open("rb") as file, pytest.raises(BackupRefused, match="unfolds to much more than a backup does"):
         list(ArchiveReader(file, "x").members())
+
+
+@pytest.mark.parametrize("what", ["members", "lines"])
+def test_no_more_files_are_read_than_a_backup_of_its_size_lists(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a hash, which does not fold: 747 kB of made-up lines took 4.4 s, of empty members longer."""
+    names = [f"raw/{number:06}" for number in range(20_000)]
+    members = [(name, b"") for name in names] if what == "members" else []
+    lines = b"".join(json_line(ABSENT._asdict() | {"name": name}) for name in names) if what == "lines" else b""
+    listed = manifest(HEAD_MEMBER, *members) + lines
+    path = by_hand(tmp_path / "x", HEAD_MEMBER, *members, ("manifest.jsonl", listed))
+    most = 1_000 + path.stat().st_size // 32
+    looked_at: list[object] = []
+    for kind, name in ((archives, "_entry"), (archive_streams.Hashed, "finish")):
+        found = getattr(kind, name)
+        monkeypatch.setattr(kind, name, lambda one, found=found: looked_at.append(one) or found(one))
+    with pytest.raises(BackupRefused, match="it lists more files than a backup of its size"):
+        read(path)
+    assert most < len(names) / 2
+    assert most / 2 < len(looked_at) <= most + 1
+
+
+def test_a_backup_that_lists_all_its_raw_objects_as_absent_is_read(tmp_path: Path) -> None:
+    """As `--no-raw` writes it: little else than hashes."""
+    entries = [
+        Entry(f"raw/cost_report/{number}.zst", hashlib.sha256(b"%d" % number).hexdigest(), 0, "left out on request")
+        for number in range(30_000)
+    ]
+    with written_whole(tmp_path / "x") as writer:
+        writer.head(HEAD)
+        for entry in entries:
+            writer.note_absent(entry)
+    assert read(tmp_path / "x")[1].absent == entries
 
 
 def test_a_file_of_holes_is_refused(tmp_path: Path) -> None:

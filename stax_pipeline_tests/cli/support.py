@@ -40,6 +40,7 @@ class Stax:
             patched.setattr(sys, "argv", ["stax", *arguments])
             patched.setattr(stdin, "isatty", lambda: at_terminal)
             patched.setattr(sys, "stdin", stdin)
+            patched.setattr(sys, "unraisablehook", sys.unraisablehook)  # `main` sets its own
             with pytest.raises(SystemExit) as ended:
                 main()
         for number, handler in handlers.items():

@@ -110,6 +110,46 @@ class TestPlace:
         monkeypatch.chdir(tmp_path)
         assert read_settings({}).home == homes.CHECKOUT / ".stax"
 
+    @pytest.mark.parametrize("below", ["", "below"])
+    @pytest.mark.parametrize("command", ["status", "sync", "up", "down", "env", "demo", "connect acme"])
+    def test_a_file_is_named_as_what_it_is(
+        self, stax: Stax, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, below: str
+    ) -> None:
+        file = tmp_path / "file"
+        file.write_text("mine\n")
+        monkeypatch.setenv("STAX_HOME", str(file / below))
+        ended = stax(*command.split())
+        what = "it" if not below else file
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err == f"stax: STAX_HOME {file / below} is not usable: {what} is a file, not a folder.\n"
+        assert file.read_text() == "mine\n"
+
+    @pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder that even root cannot write to")
+    @pytest.mark.parametrize("command", ["up", "env", "demo"])
+    def test_a_place_that_cannot_be_written_to_is_named(
+        self, stax: Stax, monkeypatch: pytest.MonkeyPatch, command: str
+    ) -> None:
+        monkeypatch.setenv("STAX_HOME", "/proc/stax")
+        ended = stax(command)
+        assert (ended.code, ended.out) == (3, "")
+        assert ended.err.startswith("stax: /proc/stax")
+        assert "Set STAX_HOME to a writable place." in ended.err
+
+
+class TestNothingHalfDone:
+    @pytest.mark.parametrize("command", ["up", "env", "connect acme --key-file key"])
+    def test_a_database_that_does_not_answer_leaves_no_home(
+        self, stax: Stax, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, command: str
+    ) -> None:
+        key = Path("key")
+        key.write_text(f"sk-ant-admin01-{'a' * 90}AA\n")
+        key.chmod(0o600)
+        monkeypatch.setenv("STAX_DATABASE_URL", "postgresql://a:b@127.0.0.1:1/none")
+        ended = stax(*command.split())
+        assert ended.code == 3
+        assert "the database is not reachable" in ended.err
+        assert not read_settings().home.exists()
+
 
 class TestReading:
     @pytest.mark.parametrize("arguments", READS + CHANGES, ids=" ".join)
@@ -278,6 +318,17 @@ class TestDemoThatEnded:
         assert (ended.code, ended.out) == (3, "")
         assert f"The demo of {copied} has ended" in ended.err
         assert "`stax demo` starts both again" in ended.err
+
+    @pytest.mark.parametrize("command", ["sync", "connect initech", "rotate-key acme", "up", "status"])
+    def test_its_keys_are_sent_to_no_other_address_that_is_set(
+        self, stax: Stax, copied: Path, monkeypatch: pytest.MonkeyPatch, command: str
+    ) -> None:
+        monkeypatch.setenv("STAX_HOME", str(copied))
+        (copied / "simulator").write_text("http://127.0.0.1:9\n")
+        monkeypatch.setenv("STAX_ANTHROPIC_BASE_URL", "https://api.anthropic.com")
+        ended = stax(*command.split())
+        assert (ended.code, ended.out) == (2, "")
+        assert f"{copied} is a demo's home, whose made-up keys go to its simulator alone" in ended.err
 
     def test_while_it_runs_its_simulator_is_asked(
         self, copied: Path, installation: Installation, monkeypatch: pytest.MonkeyPatch

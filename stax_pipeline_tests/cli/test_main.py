@@ -20,6 +20,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from stax_pipeline.cli import database as cli_database
 from stax_pipeline.cli.main import COMMANDS
 from stax_pipeline.cli.main import stax as group
 from stax_pipeline.cli.runs import _read, ending_at_signals, report_start
@@ -170,6 +171,7 @@ def test_a_refused_key_is_exit_code_4_and_never_shown(stax: Stax, typed: str, wo
     assert ended.code == 4
     assert words in ended.err
     assert "NeverToBeSeen" not in ended.said
+    assert "arguments" not in ended.err  # a sentence of ours is not taken for a key
     assert stax("tenants").out == ""
 
 
@@ -273,14 +275,21 @@ def test_what_a_command_makes_is_private_whatever_the_umask(
 ) -> None:
     monkeypatch.setenv("STAX_HOME", str(tmp_path / "new" / "home"))
     monkeypatch.setenv("STAX_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    modes: dict[Path, int] = {}
+
+    def look_and_fail(_: Settings) -> None:
+        """A home in which nothing came to stay goes again, so it is looked at meanwhile."""
+        modes.update((path, path.stat().st_mode) for path in [tmp_path / "new", *(tmp_path / "new").rglob("*")])
+        raise CannotStart("no database")
+
+    monkeypatch.setattr(cli_database, "migrate", look_and_fail)
     umask = os.umask(0)
     try:
         assert stax("up").code == 3
     finally:
         os.umask(umask)
-    made = list((tmp_path / "new").rglob("*")) + [tmp_path / "new"]
-    assert (tmp_path / "new" / "home") in made
-    assert [path for path in made if path.stat().st_mode & 0o077] == []
+    assert tmp_path / "new" / "home" / "up.json" in modes
+    assert [path for path, mode in modes.items() if mode & 0o077] == []
 
 
 @pytest.mark.usefixtures("settings")
@@ -309,6 +318,41 @@ def test_a_run_that_a_signal_reached_ends_by_it_even_if_it_swallowed_it() -> Non
             pass
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+DROPPED = """
+import os, signal, time, weakref
+from stax_pipeline.cli.main import take_signals
+from stax_pipeline.cli.runs import ending_at_signals
+class DagsterExecutionInterruptedError(BaseException): pass
+def dagsters(*_): raise DagsterExecutionInterruptedError
+class Collected: pass
+take_signals()
+with {block}:
+    {handlers}
+    held = Collected()
+    watch = weakref.ref(held, lambda _: os.kill(os.getpid(), signal.{signal}))
+    del held
+    time.sleep(60)
+"""
+PLAIN, RUN = "__import__('contextlib').nullcontext()", "ending_at_signals()"
+OF_DAGSTER = "signal.signal(signal.SIGINT, dagsters); signal.signal(signal.SIGTERM, dagsters)"
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+@pytest.mark.parametrize(("block", "handlers"), [(PLAIN, "pass"), (RUN, "pass"), (RUN, OF_DAGSTER)])
+def test_a_signal_that_comes_where_python_drops_exceptions_ends_the_command(
+    block: str, handlers: str, number: str, code: int
+) -> None:
+    program = DROPPED.format(block=block, handlers=handlers, signal=number)
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
+    assert ran.returncode in {code, -number_of(number)}
+    assert "ignored" not in ran.stderr
+
+
+def number_of(name: str) -> int:
+    """Python itself ends by SIGINT after a KeyboardInterrupt that nobody catches; `main` makes 130 of it."""
+    return int(signal.Signals[name]) if name == "SIGINT" else 0
 
 
 @pytest.mark.parametrize(("is_terminal", "told"), [(True, "  starting Dagster …\n"), (False, "")])

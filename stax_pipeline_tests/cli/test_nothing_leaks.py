@@ -28,6 +28,7 @@ from dagster_webserver.webserver import DagsterWebserver
 from starlette.testclient import TestClient
 
 from stax_pipeline.anthropic import transport
+from stax_pipeline.cli.environment import one_of_dagsters_processes
 from stax_pipeline.cli.main import main
 from stax_pipeline.installation.homes import CHECKOUT
 from stax_pipeline.installation.settings import Settings
@@ -35,7 +36,7 @@ from stax_pipeline.resources.dagster import AnthropicAdminApi, Lake, TenantSecre
 from stax_pipeline.simulator import Simulator, realistic_organization
 from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.warehouse.roles import logins
-from stax_pipeline_tests.canary import Canary
+from stax_pipeline_tests.canary import Canary, shown
 from stax_pipeline_tests.tenants.support import settings as settings_fixture
 
 ME, COST, USAGE = "organizations/me", "cost_report", "usage_report/messages"
@@ -175,8 +176,9 @@ def connect_as_a_process(story: Story, key: str) -> None:
     looked = 0
     while child.poll() is None:
         family = [child_process for child_process in psutil.process_iter() if is_ours(child_process, child.pid)]
-        story.seen += story.keys[0].in_processes(family)
-        looked += len(family)
+        found = shown(family)
+        story.seen += story.keys[0].in_shown(found)
+        looked += len(found.read)
         time.sleep(0.2)
     story.printed["connect"] = child.stdout.read().decode()
     assert child.returncode == 0, story.printed["connect"]
@@ -264,7 +266,10 @@ RUNS = """{ runsOrError { ... on Runs { results {
 
 
 def test_the_web_interface_shows_it_nowhere(story: Story) -> None:
-    with dg.DagsterInstance.from_config(str(CHECKOUT)) as instance:
+    with (
+        one_of_dagsters_processes(story.settings),
+        dg.DagsterInstance.from_config(str(CHECKOUT)) as instance,
+    ):
         runs = instance.get_runs()
         with WorkspaceProcessContext(instance, EmptyWorkspaceTarget()) as context:
             client = TestClient(DagsterWebserver(context).create_asgi_app())

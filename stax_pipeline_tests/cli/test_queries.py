@@ -9,6 +9,7 @@ import re
 import shlex
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from psycopg2.extensions import parse_dsn
@@ -17,6 +18,7 @@ from stax_pipeline.cli import render
 from stax_pipeline.cli.commands import sql
 from stax_pipeline.cli.commands.prices import in_force
 from stax_pipeline.cli.database_urls import analyst_url
+from stax_pipeline.installation.process_secrets import OWN, _read
 from stax_pipeline.installation.settings import Settings, read_settings
 from stax_pipeline.keys.tenant_keys import master_keys
 from stax_pipeline.pricing.prices import shipped_prices
@@ -86,15 +88,60 @@ def test_env_prints_exports_a_shell_can_read_and_no_master_key(
     ended = stax("env")
     (settings.postgres_home / "pinned").unlink()
     words = [shlex.split(line) for line in ended.out.splitlines()]
-    assert all(word[0] == "export" and len(word) == 2 for word in words)
-    exports = dict(word[1].split("=", 1) for word in words)
+    assert words[0] == ["unset", "STAX_MASTER_KEY"]
+    assert all(word[0] == "export" and len(word) == 2 for word in words[1:])
+    exports = dict(word[1].split("=", 1) for word in words[1:])
     assert exports["STAX_HOME"] == str(settings.home)
-    assert exports["STAX_DAGSTER_URL"].startswith("postgresql+psycopg2://stax_dagster:")
     assert exports["DAGSTER_DISABLE_TELEMETRY"] == "1"
     assert exports["STAX_ANTHROPIC_BASE_URL"] == settings.anthropic_base_url
     assert exports["STAX_LAKE_URL"] == "/srv/a\u00a0lake"
-    assert "STAX_MASTER_KEY" not in exports
+    assert not {"STAX_MASTER_KEY", "STAX_DAGSTER_URL"} & exports.keys()
+    Path(exports["STAX_SECRETS_FILE"]).unlink()
     assert (settings.home / "dagster").is_dir()
+
+
+def test_env_takes_every_secret_from_the_shell_and_keeps_it_when_it_is_evaluated_again(
+    stax: Stax, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {
+        "STAX_MASTER_KEY": "ab" * 32,
+        "STAX_ALERT_WEBHOOK": "https://hooks.example/pw-webhook",
+        "STAX_SMTP_URL": "smtp://u:pw-mail@mail.example",
+        "STAX_ALERT_EMAIL_TO": "ops@example.org",
+        "STAX_ALERT_EMAIL_FROM": "stax@example.org",
+    }
+    secret = sorted(given.keys() & OWN)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    for again in (False, True):
+        ended = stax("env")
+        assert ended.code == 0, ended.err
+        assert not [value for name, value in given.items() if name in secret and value in ended.said]
+        assert "pw-" not in ended.said
+        unset = [line for line in ended.out.splitlines() if line.startswith("unset")]
+        assert unset == ([] if again else [f"unset {' '.join(secret)}"])
+        file = settings.home / "dagster" / "shell-secrets.json"
+        assert f"export STAX_SECRETS_FILE={file}" in ended.out
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert json.loads(file.read_text()) == {name: given[name] for name in secret}
+        for name in secret:
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("STAX_SECRETS_FILE", str(file))
+    assert "pw-webhook" in read_settings().alert_webhook
+    file.unlink()
+    _read.cache_clear()
+    refused = stax("status")
+    assert (refused.code, "unset STAX_SECRETS_FILE" in refused.err) == (2, True)
+    (settings.postgres_home / "pinned").unlink()
+
+
+@pytest.mark.usefixtures("settings")
+def test_env_without_a_secret_takes_nothing_from_the_shell(stax: Stax, settings: Settings) -> None:
+    ended = stax("env")
+    (settings.postgres_home / "pinned").unlink()
+    assert all(line.startswith("export ") for line in ended.out.splitlines())
+    assert "STAX_SECRETS_FILE" not in ended.out
+    assert not (settings.home / "dagster" / "shell-secrets.json").exists()
 
 
 @pytest.mark.usefixtures("settings")

@@ -16,12 +16,17 @@ def test_a_tenants_source_is_set_shown_and_given_back(
         assert stax("connect", name, "--key-file", "-", "--no-sync", typed=key).code == 0
     ended = stax("tenants", "set", "acme", "--source", "both")
     assert (ended.code, ended.out) == (
-        0, "Tenant acme is read from: both. Days that are read from now on come from there.\n",
+        0,
+        "Tenant acme is read from: both. Its figures come from the reports; complete days that are read from now on "
+        "are compared with the newer source.\n",
     )  # fmt: skip
     assert sources(stax) == {"acme": "both", "globex": "reports"}
     monkeypatch.setenv("STAX_SOURCE", "analytics")
     assert sources(stax) == {"acme": "both", "globex": "analytics"}
-    assert "read from: analytics, as STAX_SOURCE says." in stax("tenants", "set", "acme", "--source", "default").out
+    assert (
+        "read from: analytics, as STAX_SOURCE says. Days that are read from now on come from there."
+        in stax("tenants", "set", "acme", "--source", "default").out
+    )
     assert sources(stax) == {"acme": "analytics", "globex": "analytics"}
 
 

@@ -82,13 +82,16 @@ class Ui:
             time.sleep(0.5)
         return found
 
-    def launch(self, config: object, days: int = 1) -> dict[str, Any]:
+    def launch(
+        self, config: object, days: int = 1, job: str = "sync", tags: dict[str, str] | None = None
+    ) -> dict[str, Any]:
         first = TODAY - timedelta(days=days)
-        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": TODAY}
+        window = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": TODAY}
+        told = (window if job == "sync" else {}) | (tags or {})
         params = {
-            "selector": SYNC,
+            "selector": {**SYNC, "pipelineName": job},
             "runConfigData": config,
-            "executionMetadata": {"tags": [{"key": key, "value": str(day)} for key, day in tags.items()]},
+            "executionMetadata": {"tags": [{"key": key, "value": str(value)} for key, value in told.items()]},
         }
         return dict(self.ask(LAUNCH, params=params)["launchRun"])
 
@@ -187,4 +190,6 @@ def test_a_connection_that_asks_for_earlier_days_moves_the_first_day(ui: Ui) -> 
     assert "is before the first day of this installation" in early.stderr
     done = ui.stax("connect", "acme", "--key-file", "-", "--days", "64", typed=ui.simulator.keys["acme"])
     assert done.returncode == 0, done.stderr
+    moved = f"begins on {TODAY - timedelta(days=64)} now, not on {TODAY - timedelta(days=62)}. A Dagster UI that runs"
+    assert moved in done.stdout
     assert TODAY - date.fromisoformat(kept.read_text().strip()) == timedelta(days=64)

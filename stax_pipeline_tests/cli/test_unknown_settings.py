@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from stax_pipeline.cli.environment import settings_that_are_set
+from stax_pipeline.cli.children import open_settings
 from stax_pipeline.cli.unknown_settings import ELSEWHERE, SETTINGS, warnings
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.pasted_key import refuse_keys_in_settings
@@ -86,5 +87,5 @@ def test_what_is_no_key_is_a_path(path: str) -> None:
 def test_a_variable_that_is_no_setting_is_not_exported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAX_SMTP_PASSWORD", "s3cr3t-canary")
     monkeypatch.setenv("STAX_CONCURRENCY", "4")
-    assert settings_that_are_set().items() >= {("STAX_CONCURRENCY", "4")}
-    assert "STAX_SMTP_PASSWORD" not in settings_that_are_set()
+    assert open_settings(os.environ).items() >= {("STAX_CONCURRENCY", "4")}
+    assert "STAX_SMTP_PASSWORD" not in open_settings(os.environ)

@@ -185,6 +185,14 @@ def test_an_empty_cost_while_metered_tokens_exist_settles_nothing(tier: str) -> 
     assert days_without_cost(at(23.999), [], [usage(5, service_tier=tier)], DAILY) == []
 
 
+def test_a_credit_alone_settles_nothing() -> None:
+    """It is no cost of the tokens: theirs may still come."""
+    credit = cost("-60", cost_type="", token_type="", model="", description="Service credit")
+    assert settled_days(at(1000), [credit], [usage(5)], DAILY) == frozenset()
+    assert days_without_cost(at(24), [credit], [usage(5)], DAILY) == [DAY]
+    assert settled_days(at(1000), [credit], [], DAILY) == {DAY}
+
+
 def test_a_cost_of_another_day_settles_nothing() -> None:
     other = cost("1", usage_date=DAY + timedelta(days=1))
     assert settled_days(at(1000), [other], [usage(5)], DAILY) == frozenset()
@@ -275,3 +283,29 @@ class TestGrouping:
         elsewhere = usage(5, workspace_id="wrkspc_1")
         assert grouping_fault([cost("4"), cost("1", workspace_id="wrkspc_2")], [elsewhere], self.SETTLED) is None
         assert grouping_fault([], [elsewhere], self.SETTLED) is None
+
+    def test_a_credit_belongs_to_no_workspace_and_proves_nothing(self) -> None:
+        elsewhere = usage(5, workspace_id="wrkspc_1")
+        credit = cost("-60", cost_type="", token_type="", model="", description="Service credit")
+        assert grouping_fault([credit], [elsewhere], self.SETTLED) is None
+        assert grouping_fault([cost("4"), credit._replace(workspace_id="wrkspc_2")], [elsewhere], self.SETTLED)
+
+    @pytest.mark.parametrize(
+        ("missing", "name"), [("model", "model"), ("token_type", "token type")], ids=["model", "token type"]
+    )
+    def test_token_charges_of_a_day_that_all_lack_what_they_are_grouped_by(self, missing: str, name: str) -> None:
+        """Settled or not: the same tokens would be reported and estimated."""
+        lacking = cost("110", **{missing: ""})
+        for settled in (self.SETTLED, frozenset[date]()):
+            assert grouping_fault([lacking, cost("4", usage_date=DAY + timedelta(days=1))], [usage(5)], settled) == (
+                f"the cost report is not grouped as asked: no token charge of 2026-11-01 names a {name}, and standard "
+                "or batch tokens were used"
+            )
+
+    def test_a_charge_without_a_model_beside_one_that_has_it_or_without_use_is_kept(self) -> None:
+        lacking = cost("110", model="")
+        assert grouping_fault([lacking, cost("4")], [usage(5)], self.SETTLED) is None
+        assert grouping_fault([lacking], [], self.SETTLED) is None
+        assert grouping_fault([lacking], [usage(5, service_tier="priority")], self.SETTLED) is None
+        assert grouping_fault([cost("-110", model=""), cost("4", cost_type="web_search", model="")], [usage(5)],
+                              self.SETTLED) is None  # fmt: skip

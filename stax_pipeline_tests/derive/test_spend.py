@@ -50,6 +50,14 @@ def test_credits_are_told_also_where_a_charge_meets_them() -> None:
     assert one(cost("1"), usage(MILLION)).credits_usd == 0
 
 
+def test_a_credit_for_web_searches_is_a_line_of_its_own() -> None:
+    searches = {"cost_type": "web_search", "token_type": "", "model": ""}
+    lines = join(cost("10", **searches), cost("-60", **searches), usage(0, web_search_requests=1000))
+    credited, charged = sorted(lines, key=lambda line: line.credits_usd)
+    assert (credited.cost_usd, credited.credits_usd, credited.quantity) == (-60, -60, None)
+    assert (charged.cost_usd, charged.credits_usd, charged.quantity) == (10, 0, 1000)
+
+
 def test_the_labels_are_what_people_query_for() -> None:
     assert {source.value for source in CostSource} == {
         "reported", "priority-reconstructed", "unbilled", "usage-estimated", "unpriced", "commitment-unused",

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from stax_pipeline.domain.admin_key import AdminKey, parse_admin_key, prefix_warning
 from stax_pipeline.domain.errors import KeyRefused
+from stax_pipeline.domain.pasted_key import without_keys
 
 CANARY = "sk-ant-admin01-CANARYCANARYCANARY-9876"
 PLAIN = string.ascii_letters + string.digits + "_-"
@@ -78,9 +79,17 @@ def test_what_cannot_be_a_key_is_refused_before_any_request(text: str) -> None:
 
 def test_an_enterprise_key_is_told_apart_from_a_regular_one() -> None:
     told = refusal("sk-ant-api01-CANARY")
-    assert "this is a Claude Enterprise key (sk-ant-api01-...)" in told
+    assert "this is a Claude Enterprise key (its prefix is sk-ant-api01)" in told
     assert "regular" not in told
     assert "spend money" not in told
+
+
+@pytest.mark.parametrize(
+    "key", ["", "hello", "sk-ant-ü", "a" * 1001, "sk-ant-api01-x", "sk-ant-api03-x", "sk-ant-oat01-x"]
+)
+def test_no_refusal_is_taken_for_a_key_on_its_way_to_the_screen(key: str) -> None:
+    told = refusal(key)
+    assert without_keys(told) == told
 
 
 @pytest.mark.parametrize("prefix", ["sk-ant-oat01-", "sk-ant-ort01-", "sk-ant-sid01-"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from stax_pipeline.checks.rules import DATA_IS_FRESH
-from stax_pipeline.checks.runner import run_rule, run_rules
+from stax_pipeline.checks.runner import Finding, run_rule, run_rules
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.pipeline.late_days import due_again
 from stax_pipeline.pipeline.replay_from_lake import restore_extractions
@@ -90,6 +91,13 @@ def stale(made: Installation, now: datetime) -> list[tuple[Any, ...]]:
     with made.engine.connect() as connection:
         rows = run_rule(connection, DATA_IS_FRESH, DAYS, now, made.settings).rows
     return [row for row in rows if row[:2] == ("acme", "cost_report")]
+
+
+def fresh(made: Installation, now: datetime, settle_hours: int = 48) -> Finding:
+    """What `data_is_fresh` finds, the refresh of the open day apart."""
+    settings = replace(made.settings, refresh_minutes=0, settle_hours=settle_hours)
+    with made.engine.connect() as connection:
+        return run_rule(connection, DATA_IS_FRESH, DAYS, now, settings)
 
 
 def broken(made: Installation) -> set[str]:
@@ -285,3 +293,40 @@ class TestCatchUp:
         sync(made)
         assert stale(made, datetime(2026, 11, 22, 0, 59, 59, tzinfo=UTC)) == []
         assert stale(made, datetime(2026, 11, 22, 1, 0, tzinfo=UTC)) == [("acme", "cost_report", LAST, LATE)]
+
+    @both
+    @pytest.mark.parametrize("minutes", [5, 59, 61])
+    def test_a_day_that_was_asked_for_in_vain_is_named_however_new_its_tenant_is(
+        self, made: Installation, report: Report, minutes: int
+    ) -> None:
+        self.lack(made, report)
+        now = datetime(2026, 11, 22, 2, tzinfo=UTC)
+        execute(made, f"update stax.tenants set created_at = '{now - timedelta(minutes=minutes)}'")
+        assert fresh(made, now).rows == [("acme", report.value, LAST, LATE)]
+
+    def test_a_day_that_was_not_asked_for_yet_is_not_due_in_a_tenants_first_hour(self, made: Installation) -> None:
+        execute(made, "update stax.tenants set created_at = '2026-11-22T01:50Z'")
+        assert fresh(made, datetime(2026, 11, 22, 2, tzinfo=UTC)).holds
+
+    def test_late_usage_of_one_of_two_tenants_is_an_error(self, made: Installation) -> None:
+        self.lack(made, Report.USAGE)
+        assert fresh(made, datetime(2026, 11, 22, 2, tzinfo=UTC)).is_severe
+
+    def test_late_cost_warns_until_it_settles(self, made: Installation) -> None:
+        """One of two tenants is above the share of an error; cost comes up to 48 hours late, usage in minutes."""
+        self.lack(made, Report.COST)
+        before, after = (datetime(2026, 11, 23, 23, 59, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
+        execute(made, f"delete from stax.coverage where usage_date > '{LAST}'")
+        assert [(r, s) for r, s in self.of_last_day(made, before)] == [(LATE, False)]
+        assert self.of_last_day(made, after) == [("not reported after 48 hours", True)]
+        assert self.of_last_day(made, before, settle_hours=24) == [("not reported after 24 hours", True)]
+
+    def lack(self, made: Installation, report: Report) -> None:
+        change(made, PATHS[report], without(*([LAST] if report is Report.COST else [LAST, TODAY])))
+        sync(made)
+
+    def of_last_day(self, made: Installation, now: datetime, settle_hours: int = 48) -> list[tuple[str, bool]]:
+        """The state of the late day, and whether that alone is an error."""
+        found = fresh(made, now, settle_hours)
+        rows = [row for row in found.rows if row[2] == LAST]
+        return [(row[3], replace(found, rows=[row]).is_severe) for row in rows]

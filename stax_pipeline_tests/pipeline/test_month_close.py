@@ -14,6 +14,7 @@ from stax_pipeline.assets.automation import month_close
 from stax_pipeline.assets.partitions import RANGE_END, RANGE_START
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.time import trailing_window
+from stax_pipeline.simulator import faults
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.pipeline.support import COST, change, on, query, sync, times, two_tenants, usd_by_day
 from stax_pipeline_tests.rig.oracle import tiny_organizations
@@ -60,3 +61,23 @@ def test_a_change_on_the_5th_to_the_2nd_of_the_month_before_is_found_on_the_8th(
     )
     assert [tuple(row) for row in found] == [("acme", CHANGED, before * Decimal("0.25"))]
     assert closing(made) == {"closed"}
+
+
+def test_a_tenant_that_failed_on_the_8th_is_asked_again_on_the_9th_and_nobody_else(made: Installation) -> None:
+    sync(made, Window(date(2026, 11, 1), date(2026, 12, 4)))
+    made.clock.now = datetime(2026, 12, 8, 0, 30, tzinfo=UTC)
+    change(made, COST, faults.status(404))
+    assert list(sync(made, closed(made.clock.now)).failures) == ["acme"]
+    assert len(closing(made)) == 2
+
+    made.simulator.faults.clear()
+    made.clock.now += timedelta(days=1)
+    request = month_close(dg.build_schedule_context(scheduled_execution_time=made.clock.now))
+    assert isinstance(request, dg.RunRequest)
+    assert request.run_config["resources"]["scope"]["config"]["tenants"] == ["acme"]
+    assert sync(made, closed(made.clock.now), "acme").failures == {}
+    assert closing(made) == {"closed"}
+
+    made.clock.now += timedelta(days=1)
+    said = month_close(dg.build_schedule_context(scheduled_execution_time=made.clock.now))
+    assert isinstance(said, dg.SkipReason)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from stax_pipeline.alerts.causes import Cause, Kind
+from stax_pipeline.alerts.facts import judge
 from stax_pipeline.checks.raw_pages import cost_gaps
 from stax_pipeline.checks.runner import run_rules
-from stax_pipeline.domain.extraction import Report
+from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.warehouse.tenants import all_tenants
 from stax_pipeline_tests.conftest import Installation
@@ -19,6 +21,7 @@ from stax_pipeline_tests.pipeline.support import (
     COST,
     DAYS,
     FIRST,
+    LAST,
     USAGE,
     Row,
     change,
@@ -51,6 +54,11 @@ def made(stax_home: Path) -> Iterator[Installation]:
 def broken(made: Installation) -> set[str]:
     with made.engine.connect() as connection:
         return {f.rule.name for f in run_rules(connection, DAYS, NOON, made.settings) if not f.holds}
+
+
+def causes(made: Installation) -> list[Cause]:
+    with made.engine.connect() as connection:
+        return judge(connection, made.settings, made.clock.now, {}).causes
 
 
 def every_day(edit: Callable[[list[Row]], list[Row]]) -> Fault:
@@ -88,6 +96,17 @@ class TestNotGrouped:
         assert "not grouped by workspace" in error and str(FIRST) in error
         assert usd_by_day(made, "acme", "reported") == before
 
+    @pytest.mark.parametrize("missing", ["model", "token_type"])
+    def test_token_charges_without_a_model_or_a_token_type_are_never_reported_beside_estimates(
+        self, made: Installation, missing: str
+    ) -> None:
+        before = content(made, "acme")
+        change(made, COST, on(LAST, lambda rows: [row | {missing: None} for row in rows]))  # not settled yet
+        assert list(sync(made, reports=[Report.COST]).failures) == ["acme"]
+        [error] = errors(made, "acme")
+        assert f"not grouped as asked: no token charge of {LAST} names a {missing.replace('_', ' ')}" in error
+        assert content(made, "acme") == before
+
     def test_priority_use_elsewhere_publishes(self, made: Installation) -> None:
         def elsewhere_is_priority(rows: list[Row]) -> list[Row]:
             return [row if row["workspace_id"] is None else row | {"service_tier": "priority"} for row in rows]
@@ -122,6 +141,53 @@ class TestCredits:
                    where "ChargeCategory" = 'Credit' and "x_Tenant" = 'acme'""",
             )
             assert (credit.usd, credit.words) == (-60, "Service credit")
+
+    def test_credits_alone_are_published_and_the_cost_of_the_tokens_is_waited_for(self, stax_home: Path) -> None:
+        """All tokens may be billed elsewhere: an answer of credits names no workspace, and is grouped all the same."""
+        with two_tenants(stax_home) as made:
+            change(made, COST, every_day(lambda _: [CREDIT]))
+            ran = sync(made)
+            assert ran.failures == {}
+            assert any(words.startswith(f"cost missing for {FIRST}") for words in ran.findings)
+            assert usd_by_day(made, "acme", "reported") == dict.fromkeys(DAYS.days[:-1], Decimal(-60))
+            assert usd_by_day(made, "acme", "usage-estimated")[FIRST] > 0
+            assert usd_by_day(made, "acme", "unbilled") == {}
+            settled = query(made, "select bool_or(settled) as any from stax.completeness where slug = 'acme'")
+            assert settled[0].any is False
+
+    @pytest.mark.parametrize("cost_type", ["tokens", "web_search", "code_execution"])
+    def test_a_credit_of_any_kind_is_a_credit_in_focus(self, made: Installation, cost_type: str) -> None:
+        change(made, COST, on(FIRST, lambda rows: [*rows, CREDIT | {"cost_type": cost_type}]))
+        assert sync(made).failures == {}
+        told = query(
+            made,
+            """select "ChargeCategory", "BilledCost" from stax.focus_cost_and_usage
+               where "BilledCost" < 0 or "ChargeCategory" = 'Credit'""",
+        )
+        assert [tuple(row) for row in told] == [("Credit", -60)]
+        assert broken(made) == set()
+
+    def test_no_rule_and_no_alert_compares_dollars_net_of_credits(self, stax_home: Path) -> None:
+        """Credits take almost all off earlier Saturdays and off the first day, of which web searches are not billed."""
+        weeks = [LAST - timedelta(weeks=n) for n in range(1, 5)]
+
+        def edit(page: Row, _: str) -> None:
+            for bucket in page["data"]:
+                day = date.fromisoformat(bucket["starting_at"][:10])
+                if day == FIRST:
+                    bucket["results"] = [row for row in bucket["results"] if row["cost_type"] != "web_search"]
+                if day in (*weeks, FIRST):
+                    charged = sum(Decimal(row["amount"]) for row in bucket["results"])
+                    bucket["results"].append(CREDIT | {"amount": str(1 - charged)})
+
+        with two_tenants(stax_home) as made:
+            made.clock.now += timedelta(days=2)  # the first day is settled
+            change(made, COST, Fault(change=edit))
+            assert sync(made, Window(weeks[-1], DAYS.end)).failures == {}
+            assert usd_by_day(made, "acme", "unbilled").keys() == {FIRST}
+            assert "every_usage_billed" not in broken(made)
+            told = {row.kind for row in causes(made)}
+            assert told.isdisjoint({Kind.SPEND_SPIKE, Kind.DAY_RESTATED})
 
     def test_half_of_the_charges_gone_is_shrunk_whatever_was_credited(self, stax_home: Path) -> None:
         with two_tenants(stax_home) as made:

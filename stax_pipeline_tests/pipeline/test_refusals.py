@@ -113,6 +113,14 @@ class TestOneScope:
         assert asked(made, f"/v1/organizations/{path}") <= times + (path == "workspaces") * (times - 1)
         assert [why] == errors(made, "acme")
 
+    def test_a_list_that_an_organization_does_not_offer_makes_it_no_individual_account(
+        self, made: Installation
+    ) -> None:
+        fault = faults.error_envelope("invalid_request_error", 400, "organization_type_not_supported")
+        refuse(made, fault, "organizations/users")
+        [why] = sync(made).failures["acme"]
+        assert "organization_type_not_supported" in why and "ndividual account" not in why
+
     def test_a_key_of_the_default_workspace_is_known_without_the_list_of_workspaces(self, made: Installation) -> None:
         sync(made)
         before = content(made, "acme")["api_keys"]

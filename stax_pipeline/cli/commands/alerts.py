@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -148,12 +147,11 @@ def _has_run(settings: Settings) -> bool:
 @contextmanager
 def _dagster(settings: Settings) -> Iterator[DagsterInstance]:
     """Dagster's storage; the database must run."""
-    from stax_pipeline.cli.environment import dagster_environment
-
-    os.environ.update(dagster_environment(settings))
     from dagster import DagsterInstance
 
-    with DagsterInstance.get() as instance:
+    from stax_pipeline.cli.environment import one_of_dagsters_processes
+
+    with one_of_dagsters_processes(settings), DagsterInstance.get() as instance:
         yield instance
 
 

@@ -75,6 +75,7 @@ def demo(leave: bool, days: int, port: int) -> None:
     from stax_pipeline.cli.dagster_ui import serve
     from stax_pipeline.cli.database import database
     from stax_pipeline.cli.pid_file import single_instance
+    from stax_pipeline.cli.runs import backfill_window
 
     given = read_settings()
     home = given.home / DEMO
@@ -85,6 +86,7 @@ def demo(leave: bool, days: int, port: int) -> None:
         click.echo(f"Simulator of Anthropic's Admin API: {simulated.base_url}")
         with database(settings, make=True):
             click.echo("Embedded Postgres is up, schema up to date.")
+            backfill_window(settings, days)  # a run knows the days from the first one that this process asks for
             _connect(settings, simulated)
             _commit(settings)
             _let_a_day_be_corrected(settings, simulated, days)
@@ -100,16 +102,15 @@ def demo(leave: bool, days: int, port: int) -> None:
 @contextmanager
 def _simulator(home: Path, days: int) -> Iterator[Simulated]:
     """The simulator as a child process; its made-up keys come through a pipe, its papers through files."""
-    from stax_pipeline.cli import processes
+    from stax_pipeline.cli import children, processes
     from stax_pipeline.domain.errors import CannotStart
 
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("STAX_")}
     today = datetime.now(UTC).date()
     command = [
         sys.executable, "-m", "stax_pipeline.simulator", "--with-parent", "--story", str(home / PAPERS),
         "--today", f"{today}", "--days", f"{days}",
     ]  # fmt: skip
-    with processes.session(command, environment, subprocess.PIPE, home) as child:
+    with processes.session(command, children.of_a_program(os.environ), subprocess.PIPE, home) as child:
         assert child.stdout is not None
         lines = [child.stdout.readline().decode().strip() for _ in range(1 + len(TENANTS))]
         if not all(lines):

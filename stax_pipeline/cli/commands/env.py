@@ -7,6 +7,7 @@ import shlex
 
 import click
 
+from stax_pipeline.installation import process_secrets
 from stax_pipeline.installation.settings import Settings, read_settings
 
 
@@ -14,7 +15,7 @@ from stax_pipeline.installation.settings import Settings, read_settings
 def env() -> None:
     """Print exports, starting the embedded server to stay: eval "$(stax env)", then plain dagster dev works."""
     from stax_pipeline.cli.database import database
-    from stax_pipeline.cli.environment import dagster_environment, settings_that_are_set
+    from stax_pipeline.cli.environment import shells_environment
     from stax_pipeline.cli.pid_file import running
 
     settings = read_settings()
@@ -25,7 +26,15 @@ def env() -> None:
         click.echo(
             f"`stax up` runs (process {pid}): stop it before `dagster dev`, or two daemons share a queue.", err=True
         )
-    for name, value in {**settings_that_are_set(), **dagster_environment(settings)}.items():
+    exports, forgotten = shells_environment(settings)
+    if forgotten:
+        click.echo(f"unset {' '.join(forgotten)}")
+        click.echo(
+            f"{', '.join(forgotten)}: in {exports[process_secrets.VARIABLE]} (mode 0600) from now on and no longer in "
+            "this shell; `stax down` removes the file.",
+            err=True,
+        )
+    for name, value in exports.items():
         click.echo(os.fsencode(f"export {name}={shlex.quote(value)}"))  # for a shell: to the byte
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from stax_pipeline.domain.plurals import count_of
+from stax_pipeline.installation import process_secrets
 from stax_pipeline.installation.homes import DEMO
 from stax_pipeline.installation.settings import Settings, read_settings
 
@@ -68,6 +69,7 @@ def _stop(given: Settings) -> bool:
     from dataclasses import replace
 
     from stax_pipeline import embedded_postgres
+    from stax_pipeline.cli.environment import shells_secrets_file
     from stax_pipeline.cli.pid_file import stop_left_running
 
     found = False
@@ -75,6 +77,10 @@ def _stop(given: Settings) -> bool:
         ended = stop_left_running(settings.home)
         if ended:
             click.echo(f"Stopped {count_of(ended, 'process', 'processes')} of {settings.home}.")
+        of_shells = shells_secrets_file(settings.home)
+        if process_secrets.is_left(of_shells):
+            process_secrets.remove(of_shells)
+            click.echo(f"Removed {of_shells}: shells that evaluated `stax env` no longer have these secrets.")
         stopped = settings.embedded and embedded_postgres.stop(settings.postgres_home)
         if stopped:
             click.echo(f"Stopped the embedded Postgres of {settings.home}.")

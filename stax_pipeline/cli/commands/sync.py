@@ -54,10 +54,12 @@ def report(settings: Settings, ran: object, slugs: Sequence[str]) -> bool:
     from stax_pipeline.domain.next_step import next_step
     from stax_pipeline.domain.plain_text import plain
     from stax_pipeline.domain.reasons import shared_reasons
+    from stax_pipeline.warehouse.engine import plain_faults
 
     assert isinstance(ran, Ran)
     incomplete = set(ran.failures) if ran.success else set(slugs)
-    with loader(settings) as engine, engine.connect() as connection:  # readers may hold all of the analyst's
+    reading = plain_faults("summing up")
+    with reading, loader(settings) as engine, engine.connect() as connection:  # readers may hold the analyst's
         click.echo(summary_table(summarize(connection, ran.window, slugs), incomplete))
         rejected = set(connection.execute(sa.text(_REJECTED)).scalars())
     for warning in ran.warnings:

@@ -36,6 +36,12 @@ def tenants(context: click.Context) -> None:
     click.echo(table(("tenant", "name", "status", "since", "key", "source"), rows))
 
 
+FROM_NOW_ON = "Days that are read from now on come from there."
+COMPARED = (
+    "Its figures come from the reports; complete days that are read from now on are compared with the newer source."
+)
+
+
 @tenants.command("set", epilog="Example: stax tenants set acme --source both")
 @click.argument("slug")
 @click.option(
@@ -57,4 +63,5 @@ def set_(slug: str, source: str) -> None:
         tenant = get_tenant(connection, slug)
         set_source(connection, tenant.tenant_id, None if source == DEFAULT else DataSource(source))
     where = f"{settings.source}, as STAX_SOURCE says" if source == DEFAULT else source
-    click.echo(f"Tenant {tenant.slug} is read from: {where}. Days that are read from now on come from there.")
+    reads = settings.source if source == DEFAULT else DataSource(source)
+    click.echo(f"Tenant {tenant.slug} is read from: {where}. {COMPARED if reads is DataSource.BOTH else FROM_NOW_ON}")

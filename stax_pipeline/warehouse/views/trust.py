@@ -153,7 +153,10 @@ COMPLETENESS = View(
         cross join lateral generate_series(0, span.last - span.first) as n
     )
     select d.tenant, d.tenant_id, d.usage_date, c.state as cost_state, u.state as usage_state,
-           coalesce(c.old_enough_to_settle and (c.rows > 0 or not exists (
+           coalesce(c.old_enough_to_settle and (exists (
+               select 1 from stax.cost_lines l
+               where l.tenant_id = d.tenant_id and l.usage_date = d.usage_date and l.amount_usd >= 0
+               offset 0) or not exists (
                select 1 from stax.usage_lines l
                where l.tenant_id = d.tenant_id and l.usage_date = d.usage_date
                  and l.service_tier in ('', 'standard', 'batch')
