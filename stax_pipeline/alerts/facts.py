@@ -127,7 +127,7 @@ select t.tenant_id, t.slug, r.usage_date, r.kind, r.seen_on, r.added, r.taken,
             where l.tenant_id = r.tenant_id and l.usage_date = r.usage_date)
        end - r.net as before,
        (select coalesce(sum(amount_usd), 0) from stax.cost_lines l
-        where r.subject = 'cost' and l.tenant_id = r.tenant_id and l.usage_date = r.usage_date and l.amount_usd > 0)
+        where r.kind = 'cost' and l.tenant_id = r.tenant_id and l.usage_date = r.usage_date and l.amount_usd > 0)
 from (
     select tenant_id, usage_date, kind, seen_on, coalesce(sum(change) filter (where change > 0), 0) as added,
            coalesce(-sum(change) filter (where change < 0), 0) as taken,

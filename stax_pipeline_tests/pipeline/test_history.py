@@ -257,7 +257,7 @@ class TestRestatements:
 
 THERE_AND_BACK = """
 select distinct sum(difference_usd), count(*) from stax.restatements
-group by tenant_id, usage_date, subject, workspace_id, description, cost_type, token_type, model, service_tier,
+group by tenant_id, usage_date, kind, workspace_id, description, cost_type, token_type, model, service_tier,
          context_window, inference_geo, speed
 """
 RESTATED = (

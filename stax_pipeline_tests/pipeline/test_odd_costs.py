@@ -152,7 +152,7 @@ class TestCredits:
             assert usd_by_day(made, "acme", "reported") == dict.fromkeys(DAYS.days[:-1], Decimal(-60))
             assert usd_by_day(made, "acme", "usage-estimated")[FIRST] > 0
             assert usd_by_day(made, "acme", "unbilled") == {}
-            settled = query(made, "select bool_or(settled) as any from stax.completeness where slug = 'acme'")
+            settled = query(made, "select bool_or(settled) as any from stax.completeness where tenant = 'acme'")
             assert settled[0].any is False
 
     @pytest.mark.parametrize("cost_type", ["tokens", "web_search", "code_execution"])
