@@ -6,7 +6,9 @@ Belongs here: how a step is named, described, partitioned and told about in the 
 
 import warnings
 
-from dagster import BetaWarning, PreviewWarning
+from dagster import BetaWarning
 
-for announced in (BetaWarning, PreviewWarning):  # pinned: what a minor release may change is changed with the pin
-    warnings.filterwarnings("ignore", category=announced)
+# Pinned: what a minor release may change is changed with the pin. What else Dagster announces is shown.
+warnings.filterwarnings(
+    "ignore", message=r"Parameter `(backfill_policy|execution_type)` .* is currently in beta", category=BetaWarning
+)

@@ -8,13 +8,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
-from dagster._core.scheduler.instigation import (
-    InstigatorState,
-    InstigatorStatus,
-    InstigatorType,
-    SensorInstigatorData,
-)
 from pytest_httpserver import HTTPServer
 
 from stax_pipeline.alerts.facts import EVERY, QUICK
@@ -23,6 +16,15 @@ from stax_pipeline.assets.alerts import alerts, failed_checks, last_looked
 from stax_pipeline.assets.partitions import range_tags
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline_tests.conftest import Installation
+from stax_pipeline_tests.instance.internals import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+    SensorInstigatorData,
+)
 from stax_pipeline_tests.pipeline.support import execute, two_tenants
 
 CANARY = "s3cr3t-canary"

@@ -22,8 +22,6 @@ import dagster as dg
 import psutil
 import pytest
 import sqlalchemy as sa
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.testclient import TestClient
 
@@ -37,6 +35,7 @@ from stax_pipeline.simulator import Simulator, realistic_organization
 from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.warehouse.roles import logins
 from stax_pipeline_tests.canary import Canary, shown
+from stax_pipeline_tests.instance.internals import EmptyWorkspaceTarget, WorkspaceProcessContext
 from stax_pipeline_tests.tenants.support import settings as settings_fixture
 
 ME, COST, USAGE = "organizations/me", "cost_report", "usage_report/messages"

@@ -12,7 +12,6 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from dagster._utils.error import serializable_error_info_from_exc_info
 
 from stax_pipeline.domain.errors import CannotStart, StaxError
 from stax_pipeline.installation.settings import read_settings
@@ -21,6 +20,7 @@ from stax_pipeline.warehouse.engine import connect_engine, plain_faults
 from stax_pipeline.warehouse.roles import logins
 from stax_pipeline.warehouse.tables import admin_keys
 from stax_pipeline_tests.canary import Canary
+from stax_pipeline_tests.instance.internals import serializable_error_info_from_exc_info
 
 CANARY = Canary(admin_key("canary of the database's errors"))
 SECRET = CANARY.secret
