@@ -4,7 +4,7 @@ Belongs here: validation of the envelope and of what names a row, and the rules 
 dollars and tokens (`derive.analytics_rows`), requests (`anthropic.analytics_queries`).
 
 Nothing proves that a walk is whole: a day that is missing and a day without use look the same. What guards is the
-shrink guard over settled days, the two readings of usage that must agree, and `data_refreshed_at`.
+shrink guard over settled days, the two queries of usage that must agree, and `data_refreshed_at`.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _digest(value: object) -> str:
 
 
 class RowCheck:
-    """Which rows of one reading have come so far. Holds two digests a row, not the rows."""
+    """Which rows of one query have come so far. Holds two digests a row, not the rows."""
 
     def __init__(self) -> None:
         self._digests: dict[str, str] = {}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 
 from stax_pipeline.anthropic.queries import ANALYTICS_ROOT, USAGE_DIMENSIONS, workspace_queries
-from stax_pipeline.domain.extraction import Query, Reading, Report, Window, rfc3339
+from stax_pipeline.domain.extraction import Query, QueryName, Report, Window, rfc3339
 
 ANALYTICS_BETA = "analytics-usage-cost-2026-08-24"
 FIRST_DAY = date(2026, 1, 1)  # "no earlier than 2026-01-01T00:00:00Z"
@@ -40,32 +40,32 @@ def out_of_reach(window: Window, server_now: datetime) -> str:
 
 def analytics_cost_queries(window: Window, report: Report = Report.COST) -> Iterator[Query]:
     """Cost by the dimensions in which usage is read. `window.end` must not be later than the last UTC midnight."""
-    yield from _split(report, Reading.ANALYTICS_ORGANIZATIONS, COST_PATH, ("organization_id",), window)
+    yield from _split(report, QueryName.ANALYTICS_ORGANIZATIONS, COST_PATH, ("organization_id",), window)
     yield from workspace_queries(report)
-    yield from _split(report, Reading.ANALYTICS_COST, COST_PATH, (*USAGE_DIMENSIONS, *_FREE_DIMENSIONS), window)
+    yield from _split(report, QueryName.ANALYTICS_COST, COST_PATH, (*USAGE_DIMENSIONS, *_FREE_DIMENSIONS), window)
 
 
 def analytics_usage_queries(window: Window) -> Iterator[Query]:
-    """The readings `analytics_all`, `analytics_fast` and `analytics_by_key`, each with the reports' counterpart."""
+    """The queries `analytics_all`, `analytics_fast` and `analytics_by_key`, each with the reports' counterpart."""
     report = Report.USAGE
-    yield from _split(report, Reading.ANALYTICS_ORGANIZATIONS, USAGE_PATH, ("organization_id",), window)
+    yield from _split(report, QueryName.ANALYTICS_ORGANIZATIONS, USAGE_PATH, ("organization_id",), window)
     yield from workspace_queries(report)
-    yield from _split(report, Reading.ANALYTICS_ALL, USAGE_PATH, USAGE_DIMENSIONS, window)
-    yield from _split(report, Reading.ANALYTICS_FAST, USAGE_PATH, USAGE_DIMENSIONS, window, (("speeds[]", "fast"),))
-    yield from _split(report, Reading.ANALYTICS_BY_KEY, USAGE_PATH, ACTOR_DIMENSIONS, window)
+    yield from _split(report, QueryName.ANALYTICS_ALL, USAGE_PATH, USAGE_DIMENSIONS, window)
+    yield from _split(report, QueryName.ANALYTICS_FAST, USAGE_PATH, USAGE_DIMENSIONS, window, (("speeds[]", "fast"),))
+    yield from _split(report, QueryName.ANALYTICS_BY_KEY, USAGE_PATH, ACTOR_DIMENSIONS, window)
 
 
 def comparison_queries(window: Window) -> Iterator[Query]:
     """Cost and usage for a comparison with the reports, which needs neither speed nor keys."""
     yield from analytics_cost_queries(window, Report.ANALYTICS)
-    yield from _split(Report.ANALYTICS, Reading.ANALYTICS_ALL, USAGE_PATH, USAGE_DIMENSIONS, window)
+    yield from _split(Report.ANALYTICS, QueryName.ANALYTICS_ALL, USAGE_PATH, USAGE_DIMENSIONS, window)
 
 
 def _split(
-    report: Report, reading: Reading, path: str, group_by: tuple[str, ...], window: Window,
+    report: Report, name: QueryName, path: str, group_by: tuple[str, ...], window: Window,
     filters: tuple[tuple[str, str], ...] = (),
 ) -> Iterator[Query]:  # fmt: skip
-    """One reading as queries of at most 31 days each; a page token belongs to its query."""
+    """One query in parts of at most 31 days each; a page token belongs to its part."""
     start = window.start
     while start < window.end:
         part = Window(start, min(start + MAX_DAYS, window.end))
@@ -76,8 +76,8 @@ def _split(
             ("limit", str(MAX_ROWS)),
             ("order_by", "time"),
             ("order", "asc"),
-            *(("group_by[]", name) for name in group_by),
+            *(("group_by[]", dimension) for dimension in group_by),
             *filters,
         )
-        yield Query(report, reading, path, params, part, (ANALYTICS_BETA,))
+        yield Query(report, name, path, params, part, (ANALYTICS_BETA,))
         start = part.end

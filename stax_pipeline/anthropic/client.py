@@ -160,7 +160,7 @@ class OrganizationSession:
         return _raw(query, 1, request, await self._read(request, pager.parse))
 
     def walk(self, query: Query) -> AsyncIterator[RawPage]:
-        """The pages of one reading as they arrive; an empty window makes no request.
+        """The pages of one query as they arrive; an empty window makes no request.
 
         The walk counts only when it ends by itself. PageTokenExpired and RestatedWhileReading mean that its pages are
         to be dropped and the window read once more; any other error stops the tenant.
@@ -241,7 +241,7 @@ def _headers(betas: tuple[str, ...]) -> dict[str, str]:
 def _raw(query: Query, number: int, request: _Request, read: _Read[P]) -> RawPage:
     page = read.page
     return RawPage(
-        reading=query.reading,
+        query=query.name,
         page_number=number,
         path=request.path,
         params=request.params,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from stax_pipeline.anthropic.envelope import parse_list_page
 from stax_pipeline.anthropic.fields import DEFAULT_WORKSPACE, Row, extras, text
 from stax_pipeline.domain.errors import ContractBroken
-from stax_pipeline.domain.extraction import RawPage, Reading
+from stax_pipeline.domain.extraction import QueryName, RawPage
 
 
 class Workspace(NamedTuple):
@@ -57,18 +57,18 @@ def read_organization(pages: Iterable[RawPage]) -> Organization:
 
     Raises ContractBroken.
     """
-    found: dict[Reading, dict[str, Row]] = {reading: {} for reading in Reading}
+    found: dict[QueryName, dict[str, Row]] = {name: {} for name in QueryName}
     for page in pages:
-        found[page.reading].update((row["id"], row) for row in parse_list_page(page.body).items)  # type: ignore[misc]
-    named = found[Reading.NAMED_WORKSPACES]
-    workspaces = [_workspace(row, id_ not in named) for id_, row in found[Reading.WORKSPACES].items()]
+        found[page.query].update((row["id"], row) for row in parse_list_page(page.body).items)  # type: ignore[misc]
+    named = found[QueryName.NAMED_WORKSPACES]
+    workspaces = [_workspace(row, id_ not in named) for id_, row in found[QueryName.WORKSPACES].items()]
     if sum(space.is_default for space in workspaces) > 1:
         raise ContractBroken("more than one workspace is left out of the list without the default one")
     default = next((space.anthropic_id for space in workspaces if space.is_default), "")
     return Organization(
         sorted(workspaces),
-        sorted(_api_key(row, default) for row in found[Reading.API_KEYS].values()),
-        sorted(_member(row) for row in found[Reading.MEMBERS].values()),
+        sorted(_api_key(row, default) for row in found[QueryName.API_KEYS].values()),
+        sorted(_member(row) for row in found[QueryName.MEMBERS].values()),
     )
 
 

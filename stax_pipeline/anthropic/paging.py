@@ -161,6 +161,6 @@ def pager_of(query: Query) -> Pager[Any]:
     """The guard that fits the query's walk."""
     if query.window is None:
         return ListPager()
-    if query.reading.is_analytics:
+    if query.name.is_analytics:
         return RowPager(query.window, dimensions_of(query.params))
     return ReportPager(query.window)

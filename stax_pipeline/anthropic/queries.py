@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stax_pipeline.domain.extraction import Query, Reading, Report, Window, rfc3339
+from stax_pipeline.domain.extraction import Query, QueryName, Report, Window, rfc3339
 
 ROOT = "/v1/organizations"
 
@@ -63,18 +63,18 @@ BY_KEY_DIMENSIONS = (
 def cost_query(window: Window) -> Query:
     """The cost report over complete days. `window.end` must not be later than the last UTC midnight."""
     params = _windowed(window, ("workspace_id", "description"))
-    return Query(Report.COST, Reading.COST, COST_PATH, params, window)
+    return Query(Report.COST, QueryName.COST, COST_PATH, params, window)
 
 
 def usage_queries(window: Window) -> tuple[Query, Query, Query]:
-    """The readings `all`, `fast` and `by_key`: five `group_by[]` at most, so speed is a filter of its own walk."""
+    """The queries `all`, `fast` and `by_key`: five `group_by[]` at most, so speed is a filter of its own walk."""
     every = _windowed(window, USAGE_DIMENSIONS)
     fast = (*every, ("speeds[]", "fast"))
     by_key = _windowed(window, BY_KEY_DIMENSIONS)
     return (
-        Query(Report.USAGE, Reading.ALL, USAGE_PATH, every, window),
-        Query(Report.USAGE, Reading.FAST, USAGE_PATH, fast, window, (FAST_MODE_BETA,)),
-        Query(Report.USAGE, Reading.BY_KEY, USAGE_PATH, by_key, window),
+        Query(Report.USAGE, QueryName.ALL, USAGE_PATH, every, window),
+        Query(Report.USAGE, QueryName.FAST, USAGE_PATH, fast, window, (FAST_MODE_BETA,)),
+        Query(Report.USAGE, QueryName.BY_KEY, USAGE_PATH, by_key, window),
     )
 
 
@@ -82,13 +82,13 @@ def workspace_queries(report: Report = Report.ORGANIZATION) -> Iterator[Query]:
     """Workspaces with and without the default one: nothing else tells which of them it is."""
     path = f"{ROOT}/workspaces"
     named = (("limit", "1000"), ("include_archived", "true"))
-    yield Query(report, Reading.NAMED_WORKSPACES, path, named)
-    yield Query(report, Reading.WORKSPACES, path, (*named, ("include_default", "true")))
+    yield Query(report, QueryName.NAMED_WORKSPACES, path, named)
+    yield Query(report, QueryName.WORKSPACES, path, (*named, ("include_default", "true")))
 
 
 def organization_queries() -> Iterator[Query]:
     """Workspaces, API keys and members, in full pages."""
     everything = (("limit", "1000"),)
     yield from workspace_queries()
-    yield Query(Report.ORGANIZATION, Reading.API_KEYS, f"{ROOT}/api_keys", everything)
-    yield Query(Report.ORGANIZATION, Reading.MEMBERS, f"{ROOT}/users", everything)
+    yield Query(Report.ORGANIZATION, QueryName.API_KEYS, f"{ROOT}/api_keys", everything)
+    yield Query(Report.ORGANIZATION, QueryName.MEMBERS, f"{ROOT}/users", everything)

@@ -40,7 +40,7 @@ def raw_usage_report(
     context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake, secrets: TenantSecrets,
     anthropic: AnthropicAdminApi,
 ) -> dg.MaterializeResult:  # fmt: skip
-    """Token usage of every tenant in its three readings, page by page as `usage_report/messages` sent them."""
+    """Token usage of every tenant in its three queries, page by page as `usage_report/messages` sent them."""
     window = window_of(list(context.partition_keys))
     outcome = _fetch(context, Report.USAGE, window, scope, warehouse, lake, secrets, anthropic)
     return dg.MaterializeResult(metadata=outcome_metadata(outcome, scope))

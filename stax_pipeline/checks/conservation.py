@@ -10,18 +10,18 @@ _COUNTS = (
     "cache_creation_1h_input_tokens", "output_tokens", "web_search_requests",
 )  # fmt: skip
 _SUMS = ", ".join(f"sum({name}) as {name}" for name in _COUNTS)
-_READING = "tenant_id, usage_date, workspace_id, model, service_tier"
+_SHARED = "tenant_id, usage_date, workspace_id, model, service_tier"
 
 USAGE_READINGS_AGREE = Rule(
     "usage_readings_agree",
     "usage_by_key",
-    "Both usage readings hold the same counts on every day that has both and is not open.",
+    "Both usage queries hold the same counts on every day that has both and is not open.",
     ("tenant", "usage_date", "workspace_id", "model", "service_tier", "output_tokens", "output_tokens_by_key"),
     f"""
-    with a as (select {_READING}, {_SUMS} from stax.usage_lines where {WINDOW} group by {_READING}),
-         k as (select {_READING}, {_SUMS} from stax.usage_by_key where {WINDOW} group by {_READING})
+    with a as (select {_SHARED}, {_SUMS} from stax.usage_lines where {WINDOW} group by {_SHARED}),
+         k as (select {_SHARED}, {_SUMS} from stax.usage_by_key where {WINDOW} group by {_SHARED})
     select t.slug, usage_date, workspace_id, model, service_tier, a.output_tokens, k.output_tokens
-    from a full join k using ({_READING})
+    from a full join k using ({_SHARED})
     join stax.tenants t using (tenant_id)
     join stax.coverage c using (tenant_id, usage_date)
     where c.report = 'usage_report' and c.state <> 'open'

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from stax_pipeline.domain.extraction import RawPage, Reading, Report, Window
+from stax_pipeline.domain.extraction import QueryName, RawPage, Report, Window
 from stax_pipeline.domain.money import EXACT, sum_usd
 from stax_pipeline.lake.raw import read_raw
 from stax_pipeline.lake.store import Lake
@@ -23,8 +23,8 @@ from stax_pipeline.warehouse.tenants import Tenant
 
 Sums = dict[date, Decimal]
 Figure = Callable[[dict[str, Any], bool], Decimal]  # of one row, and whether it is the newer source's
-_COST = frozenset({Reading.COST, Reading.ANALYTICS_COST})
-_USAGE = frozenset({Reading.ALL, Reading.ANALYTICS_ALL})
+_COST = frozenset({QueryName.COST, QueryName.ANALYTICS_COST})
+_USAGE = frozenset({QueryName.ALL, QueryName.ANALYTICS_ALL})
 
 
 class Gap(NamedTuple):
@@ -38,8 +38,8 @@ class Gap(NamedTuple):
 
 def cost_gaps(connection: sa.Connection, lake: Lake, tenants: Sequence[Tenant], window: Window) -> list[Gap]:
     """Days on which `cost_lines` differ from the raw pages, in USD."""
-    query = "select usage_date, sum(amount_usd) from stax.cost_lines"
-    return _gaps(connection, lake, tenants, window, Report.COST, _COST, query, _dollars)
+    sql = "select usage_date, sum(amount_usd) from stax.cost_lines"
+    return _gaps(connection, lake, tenants, window, Report.COST, _COST, sql, _dollars)
 
 
 def set_aside_gaps(connection: sa.Connection, lake: Lake, tenants: Sequence[Tenant], window: Window) -> list[Gap]:
@@ -47,33 +47,33 @@ def set_aside_gaps(connection: sa.Connection, lake: Lake, tenants: Sequence[Tena
 
     With `cost_gaps` this proves the whole: pages = cost lines + set aside.
     """
-    query = (
+    sql = (
         "select usage_date, sum(analytics_set_aside_usd) from stax.source_comparison"
         " join (select tenant_id, usage_date, extraction_id as analytics_extraction_id from stax.coverage"
         " where report = 'cost_report') as current using (tenant_id, usage_date, analytics_extraction_id)"
     )
-    return _gaps(connection, lake, tenants, window, Report.COST, _COST, query, _dollars_apart)
+    return _gaps(connection, lake, tenants, window, Report.COST, _COST, sql, _dollars_apart)
 
 
 def usage_gaps(connection: sa.Connection, lake: Lake, tenants: Sequence[Tenant], window: Window) -> list[Gap]:
     """Days on which `usage_lines` differ from the raw pages, in tokens of all types."""
-    query = (
+    sql = (
         "select usage_date, sum(uncached_input_tokens + cache_read_input_tokens + cache_creation_5m_input_tokens"
         " + cache_creation_1h_input_tokens + output_tokens) from stax.usage_lines"
     )
-    return _gaps(connection, lake, tenants, window, Report.USAGE, _USAGE, query, _tokens)
+    return _gaps(connection, lake, tenants, window, Report.USAGE, _USAGE, sql, _tokens)
 
 
 def _gaps(
     connection: sa.Connection, lake: Lake, tenants: Sequence[Tenant], window: Window, report: Report,
-    readings: frozenset[Reading], query: str, figure: Figure,
+    queries: frozenset[QueryName], sql: str, figure: Figure,
 ) -> list[Gap]:  # fmt: skip
     where = " where tenant_id = :tenant and usage_date >= :start and usage_date < :end group by usage_date"
     gaps: list[Gap] = []
     for tenant in tenants:
         values = {"tenant": tenant.tenant_id, "start": window.start, "end": window.end}
-        held: Sums = {row[0]: row[1] for row in connection.execute(sa.text(query + where), values)}
-        sent = _sent(connection, lake, tenant, report, readings, window, figure)
+        held: Sums = {row[0]: row[1] for row in connection.execute(sa.text(sql + where), values)}
+        sent = _sent(connection, lake, tenant, report, queries, window, figure)
         for day in sorted(held.keys() | sent.keys()):
             pages, table = sent.get(day, Decimal(0)), held.get(day, Decimal(0))
             if pages != table:
@@ -82,7 +82,7 @@ def _gaps(
 
 
 def _sent(
-    connection: sa.Connection, lake: Lake, tenant: Tenant, report: Report, readings: frozenset[Reading],
+    connection: sa.Connection, lake: Lake, tenant: Tenant, report: Report, queries: frozenset[QueryName],
     window: Window, figure: Figure,
 ) -> Sums:  # fmt: skip
     """The sums by day on the raw pages of the extractions that are current."""
@@ -92,7 +92,7 @@ def _sent(
         by_extraction[row.extraction_id].add(day)
     sums: Sums = {}
     for extraction_id, days in by_extraction.items():
-        found = _add_up(_pages(lake, get_extraction(connection, extraction_id)), readings, figure)
+        found = _add_up(_pages(lake, get_extraction(connection, extraction_id)), queries, figure)
         sums.update({day: found.get(day, Decimal(0)) for day in days})
     return sums
 
@@ -101,15 +101,15 @@ def _pages(lake: Lake, extraction: Extraction) -> Iterable[RawPage]:
     return read_raw(lake, extraction.raw_uri or "", extraction.sha256)[1]
 
 
-def _add_up(pages: Iterable[RawPage], readings: frozenset[Reading], figure: Figure) -> Sums:
+def _add_up(pages: Iterable[RawPage], queries: frozenset[QueryName], figure: Figure) -> Sums:
     sums: Sums = {}
     rows_seen: set[str] = set()
     for page in pages:
-        if page.reading not in readings:
+        if page.query not in queries:
             continue
         for entry in json.loads(page.body)["data"]:
             day = date.fromisoformat(entry["starting_at"][:10])
-            if not page.reading.is_analytics:  # one entry is a whole day; a repeated one says the same again
+            if not page.query.is_analytics:  # one entry is a whole day; a repeated one says the same again
                 sums[day] = sum_usd(figure(row, False) for row in entry["results"])
                 continue
             text = json.dumps(entry, sort_keys=True)

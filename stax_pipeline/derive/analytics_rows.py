@@ -22,7 +22,7 @@ from stax_pipeline.anthropic.envelope import parse_list_page
 from stax_pipeline.anthropic.fields import DEFAULT_WORKSPACE, Row, nested, text
 from stax_pipeline.derive.cost_lines import CostLine
 from stax_pipeline.domain.errors import ContractBroken
-from stax_pipeline.domain.extraction import RawPage, Reading
+from stax_pipeline.domain.extraction import QueryName, RawPage
 from stax_pipeline.domain.money import cents_to_usd, token_count
 
 METERED_TIERS = frozenset({"", "standard", "batch"})  # the only ones the cost report knows
@@ -113,7 +113,7 @@ class WorkspaceNames:
     def add(self, page: RawPage) -> None:
         """Read a page of either list. Raises ContractBroken."""
         ids = {str(item["id"]) for item in parse_list_page(page.body).items}
-        (self._every if page.reading is Reading.WORKSPACES else self._named).update(ids)
+        (self._every if page.query is QueryName.WORKSPACES else self._named).update(ids)
 
     def note(self, rows: Iterable[Row]) -> None:
         """Remember the workspaces of rows, whose names will be asked for."""

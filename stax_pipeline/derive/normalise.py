@@ -1,6 +1,6 @@
 """From raw pages back to rows, page by page: a page's rows are counted or kept as lines, then the page is let go.
 
-A page's reading says which source it came from; the lines are the same from both.
+A page's query says which source it came from; the lines are the same from both.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from stax_pipeline.derive.usage_lines import (
     usage_lines,
 )
 from stax_pipeline.domain.errors import ContractBroken
-from stax_pipeline.domain.extraction import RawPage, Reading, Window, window_of
+from stax_pipeline.domain.extraction import QueryName, RawPage, Window, window_of
 
 Buckets = list[tuple[date, list[Row]]]
-COSTS = frozenset({Reading.COST, Reading.ANALYTICS_COST})
-BUCKETED = frozenset({Reading.COST, Reading.ALL, Reading.FAST, Reading.BY_KEY})
-_WORKSPACES = frozenset({Reading.WORKSPACES, Reading.NAMED_WORKSPACES})
-_USAGE = {  # the newer source's readings of usage, each with the reports' reading it stands for
-    Reading.ALL: Reading.ALL,
-    Reading.FAST: Reading.FAST,
-    Reading.BY_KEY: Reading.BY_KEY,
-    Reading.ANALYTICS_ALL: Reading.ALL,
-    Reading.ANALYTICS_FAST: Reading.FAST,
-    Reading.ANALYTICS_BY_KEY: Reading.BY_KEY,
+COSTS = frozenset({QueryName.COST, QueryName.ANALYTICS_COST})
+BUCKETED = frozenset({QueryName.COST, QueryName.ALL, QueryName.FAST, QueryName.BY_KEY})
+_WORKSPACES = frozenset({QueryName.WORKSPACES, QueryName.NAMED_WORKSPACES})
+_USAGE = {  # the newer source's queries of usage, each with the reports' query it stands for
+    QueryName.ALL: QueryName.ALL,
+    QueryName.FAST: QueryName.FAST,
+    QueryName.BY_KEY: QueryName.BY_KEY,
+    QueryName.ANALYTICS_ALL: QueryName.ALL,
+    QueryName.ANALYTICS_FAST: QueryName.FAST,
+    QueryName.ANALYTICS_BY_KEY: QueryName.BY_KEY,
 }
 
 
@@ -61,42 +61,42 @@ class PageReader:
     window: Window
     refreshed_at: datetime | None = None
     names: WorkspaceNames = field(default_factory=WorkspaceNames)
-    _seen: dict[Reading, set[date]] = field(default_factory=lambda: defaultdict(set))
-    _rows: dict[Reading, RowCheck] = field(default_factory=lambda: defaultdict(RowCheck))
-    _unknown: dict[Reading, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    _seen: dict[QueryName, set[date]] = field(default_factory=lambda: defaultdict(set))
+    _rows: dict[QueryName, RowCheck] = field(default_factory=lambda: defaultdict(RowCheck))
+    _unknown: dict[QueryName, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     @property
     def unknown(self) -> Counter[str]:
-        """Fields and enum values that no documentation lists: how often each came in the reading that has most."""
+        """Fields and enum values that no documentation lists: how often each came in the query that has most."""
         return reduce(or_, self._unknown.values(), Counter[str]())
 
-    def answered_until(self, readings: Iterable[Reading]) -> date:
-        """The day after the last one that each of these readings has a bucket of: an answer may end early.
+    def answered_until(self, queries: Iterable[QueryName]) -> date:
+        """The day after the last one that each of these queries has a bucket of: an answer may end early.
 
-        Readings without buckets (of the newer source, of lists) answer for the whole window.
+        Queries without buckets (of the newer source, of lists) answer for the whole window.
         """
-        last = [max(self._seen[reading], default=None) for reading in readings if reading in BUCKETED]
+        last = [max(self._seen[query], default=None) for query in queries if query in BUCKETED]
         ends = [self.window.start if day is None else day + timedelta(days=1) for day in last]
         return min([*ends, self.window.end])
 
     def buckets(self, page: RawPage) -> Buckets:
-        """The page's rows by day, in the reports' shape. Raises ContractBroken of its kind, reading and page named."""
+        """The page's rows by day, in the reports' shape. Raises ContractBroken of its kind, query and page named."""
         try:
-            return self._by_row(page) if page.reading.is_analytics else self._by_bucket(page)
+            return self._by_row(page) if page.query.is_analytics else self._by_bucket(page)
         except ContractBroken as fault:
-            raise type(fault)(f"reading {page.reading}, page {page.page_number}: {fault}") from None
+            raise type(fault)(f"query {page.query}, page {page.page_number}: {fault}") from None
 
     def cost(self, page: RawPage) -> list[CostLine]:
         """The page's cost lines, none where it has no cost. Raises ContractBroken naming bucket and row."""
-        if page.reading in _WORKSPACES:
+        if page.query in _WORKSPACES:
             self.names.add(page)
-        return cost_lines(self.buckets(page), self._unknown[page.reading]) if page.reading in COSTS else []
+        return cost_lines(self.buckets(page), self._unknown[page.query]) if page.query in COSTS else []
 
     def _by_bucket(self, page: RawPage) -> Buckets:
-        seen = self._seen[page.reading]
+        seen = self._seen[page.query]
         fresh: Buckets = []
         envelope = parse_report_page(page.body, self.window)
-        count_new_fields(envelope.new_fields, self._unknown[page.reading])
+        count_new_fields(envelope.new_fields, self._unknown[page.query])
         for bucket in envelope.buckets:
             if bucket.day not in seen:
                 seen.add(bucket.day)
@@ -108,59 +108,61 @@ class PageReader:
         moments = [moment for moment in (self.refreshed_at, found.refreshed_at) if moment]
         self.refreshed_at = min(moments, default=None)
         by_day: dict[date, list[Row]] = defaultdict(list)
-        for row in self._rows[page.reading].fresh(found.rows):
-            translated = _translated(row, page.reading)
-            if page.reading in COSTS or counts(translated) != NOTHING:  # code execution counts requests, no tokens
+        for row in self._rows[page.query].fresh(found.rows):
+            translated = _translated(row, page.query)
+            if page.query in COSTS or counts(translated) != NOTHING:  # code execution counts requests, no tokens
                 by_day[row.day].append(translated)
         for rows in by_day.values():
             self.names.note(rows)
         return list(by_day.items())
 
 
-def _translated(row: AnalyticsRow, reading: Reading) -> Row:
+def _translated(row: AnalyticsRow, query: QueryName) -> Row:
     try:
-        if reading in COSTS:
+        if query in COSTS:
             return cost_row(row)
-        return usage_row(row, by_key=reading is Reading.ANALYTICS_BY_KEY)
+        return usage_row(row, by_key=query is QueryName.ANALYTICS_BY_KEY)
     except ContractBroken as fault:
         raise ContractBroken(f"a row of {row.day}: {fault}") from None
 
 
 @dataclass(slots=True)
 class UsageReader(PageReader):
-    """Counts the three readings of usage, each over the days that its requests asked for."""
+    """Counts the three queries of usage, each over the days that its requests asked for."""
 
-    _found: dict[Reading, Counted] = field(default_factory=lambda: defaultdict(dict))
-    _asked: dict[Reading, set[date]] = field(default_factory=lambda: defaultdict(set))
+    _found: dict[QueryName, Counted] = field(default_factory=lambda: defaultdict(dict))
+    _asked: dict[QueryName, set[date]] = field(default_factory=lambda: defaultdict(set))
 
     @property
     def key_days(self) -> frozenset[date]:
         """The days for which usage by key was read."""
-        return frozenset(self._asked[Reading.BY_KEY])
+        return frozenset(self._asked[QueryName.BY_KEY])
 
     def add(self, page: RawPage) -> None:
         """Count one page, or learn the workspaces from it. Raises ContractBroken naming bucket and row."""
-        if page.reading in _WORKSPACES:
+        if page.query in _WORKSPACES:
             self.names.add(page)
-        reading = _USAGE.get(page.reading)
-        if reading is None:
+        query = _USAGE.get(page.query)
+        if query is None:
             return
-        self._asked[reading].update((window_of(page.params) or self.window).days)
-        dimensions = BY_KEY_DIMENSIONS if reading is Reading.BY_KEY else USAGE_DIMENSIONS
-        count_rows(self._found[reading], self.buckets(page), dimensions, self._unknown[page.reading], page.reading)
+        self._asked[query].update((window_of(page.params) or self.window).days)
+        dimensions = BY_KEY_DIMENSIONS if query is QueryName.BY_KEY else USAGE_DIMENSIONS
+        count_rows(self._found[query], self.buckets(page), dimensions, self._unknown[page.query], page.query)
 
     def lines(self) -> list[UsageLine]:
-        """Raises NegativeSpeedDifference. Speed is '' where the `fast` reading was refused or not made."""
-        lines = usage_lines(self._found.get(Reading.ALL, {}), self._found.get(Reading.FAST), self._asked[Reading.FAST])
+        """Raises NegativeSpeedDifference. Speed is '' where the `fast` query was refused or not made."""
+        lines = usage_lines(
+            self._found.get(QueryName.ALL, {}), self._found.get(QueryName.FAST), self._asked[QueryName.FAST]
+        )
         return sorted(line._replace(workspace_id=self.names.of(line.workspace_id)) for line in lines)
 
     def by_key(self) -> list[KeyUsageLine]:
-        lines = key_usage_lines(self._found.get(Reading.BY_KEY, {}))
+        lines = key_usage_lines(self._found.get(QueryName.BY_KEY, {}))
         return sorted(line._replace(workspace_id=self.names.of(line.workspace_id)) for line in lines)
 
     def disagreements(self) -> dict[Key, tuple[Counts, Counts]]:
-        """Where the readings `all` and `by_key` differ, on the days that have both."""
-        both = self._asked[Reading.ALL] & self.key_days
+        """Where the queries `all` and `by_key` differ, on the days that have both."""
+        both = self._asked[QueryName.ALL] & self.key_days
         return {key: found for key, found in disagreements(self.lines(), self.by_key()).items() if key[0] in both}
 
 
@@ -178,7 +180,7 @@ def read_costs(pages: Iterable[RawPage], window: Window) -> Costs:
     apart: list[CostLine] = []
     for page in pages:
         for line in reader.cost(page):
-            (apart if page.reading.is_analytics and is_set_aside(line) else lines).append(line)
+            (apart if page.query.is_analytics and is_set_aside(line) else lines).append(line)
     return Costs(_final(reader, lines), _final(reader, apart))
 
 
@@ -192,7 +194,7 @@ def read_cost(pages: Iterable[RawPage], window: Window) -> list[CostLine]:
 
 
 def read_usage(pages: Iterable[RawPage], window: Window) -> UsageReader:
-    """The usage of one extraction, all its readings counted."""
+    """The usage of one extraction, all its queries counted."""
     reader = UsageReader(window)
     for page in pages:
         reader.add(page)

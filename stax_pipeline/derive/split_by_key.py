@@ -1,7 +1,7 @@
 """Dollars per API key: spend lines split by the tokens each key used, tied to `spend` to the last digit.
 
-The cost report knows no keys. The split is by the by-key reading's own counts and the largest remainder, so that the
-parts always sum to the whole; what the reading cannot tell stays in one row of its own.
+The cost report knows no keys. The split is by the by-key query's own counts and the largest remainder, so that the
+parts always sum to the whole; what the query cannot tell stays in one row of its own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class KeySpend(NamedTuple):
 
 
 class _Pool(NamedTuple):
-    """What spend and the by-key reading have in common; web searches meet by day and workspace alone."""
+    """What spend and the by-key query have in common; web searches meet by day and workspace alone."""
 
     usage_date: date
     workspace_id: str
@@ -49,7 +49,7 @@ class _Pool(NamedTuple):
 def spend_by_key(lines: Iterable[SpendLine], by_key: Iterable[KeyUsageLine]) -> list[KeySpend]:
     """All spend lines of the rest of the key, summed, then split over keys and accounts.
 
-    A key's quantity is its own in the by-key reading; where lines of several sources share it, it is split among them.
+    A key's quantity is its own in the by-key query; where lines of several sources share it, it is split among them.
     """
     used = _quantities(by_key)
     pools: dict[_Pool, dict[str, list[SpendLine]]] = defaultdict(lambda: defaultdict(list))

@@ -1,4 +1,4 @@
-"""Usage report rows to usage lines: tokens, cache writes apart, speed told by the difference of two readings."""
+"""Usage report rows to usage lines: tokens, cache writes apart, speed told by the difference of two queries."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class KeyUsageLine(NamedTuple):
 
 
 class NegativeSpeedDifference(ContractBroken):
-    """The `fast` reading holds more than `all`: they were read around a change. Read once more, then stop."""
+    """The `fast` query holds more than `all`: they were read around a change. Read once more, then stop."""
 
 
 def counts(row: Row) -> Counts:
@@ -164,13 +164,13 @@ def usage_lines(every: Counted, quick: Counted | None, fast_days: Collection[dat
 
     `quick` is None where it was refused altogether; `fast_days` are the days it was read for, all of them when None.
 
-    Raises NegativeSpeedDifference when the two readings contradict each other.
+    Raises NegativeSpeedDifference when the two queries contradict each other.
     """
     fast = quick or {}
     for key in fast:
         whole = every.get(key, (NOTHING, {}))[0]
         if min(whole.minus(fast[key][0])) < 0:
-            raise NegativeSpeedDifference(f"usage of {key[0]}: the fast reading exceeds the whole for {key[1]}")
+            raise NegativeSpeedDifference(f"usage of {key[0]}: the fast query exceeds the whole for {key[1]}")
     lines = []
     for (day, values), (whole, more) in every.items():
         part = fast.get((day, values), (NOTHING, {}))[0]
@@ -192,7 +192,7 @@ def key_usage_lines(found: Counted) -> list[KeyUsageLine]:
 
 
 def disagreements(lines: Iterable[UsageLine], by_key: Iterable[KeyUsageLine]) -> dict[Key, tuple[Counts, Counts]]:
-    """Where the readings `all` and `by_key` differ, by day, workspace, model and tier: (all, by_key)."""
+    """Where the queries `all` and `by_key` differ, by day, workspace, model and tier: (all, by_key)."""
     left: dict[Key, Counts] = {}
     right: dict[Key, Counts] = {}
     for line in lines:

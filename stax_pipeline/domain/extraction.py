@@ -1,6 +1,6 @@
-"""What is asked of the source and what comes back: windows, readings, queries, raw pages.
+"""What is asked of the source and what comes back: windows, queries, raw pages.
 
-The three readings of the usage report and the reason for each are in `docs/understand/concepts.md`; parameter names
+The three queries of the usage report and the reason for each are in `docs/understand/concepts.md`; parameter names
 and limits are those of Anthropic's reference for `cost_report` and `usage_report/messages`.
 """
 
@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class Report(StrEnum):
-    """What an extraction is of. Cost and usage keep their names whichever source answers: their readings tell which.
+    """What an extraction is of. Cost and usage keep their names whichever source answers: their queries tell which.
 
     `analytics` is the newer source read beside the reports, for comparison alone.
     """
@@ -31,8 +31,8 @@ class DataSource(StrEnum):
     BOTH = "both"
 
 
-class Reading(StrEnum):
-    """One walk of a report with one grouping and filter."""
+class QueryName(StrEnum):
+    """Which query of a report: one walk with one grouping and filter."""
 
     COST = "cost"
     ALL = "all"
@@ -85,14 +85,14 @@ def rfc3339(day: date) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One reading's request without its page token: what a token is bound to.
+    """The request of a query, or of part of its days, without its page token: what a token is bound to.
 
     `params` keep their order and may repeat a name (`group_by[]`); `betas` go into `anthropic-beta`.
     `window` is None for the list endpoints, which have no usage date.
     """
 
     report: Report
-    reading: Reading
+    name: QueryName
     path: str
     params: tuple[tuple[str, str], ...]
     window: Window | None = None
@@ -114,7 +114,7 @@ class RawPage:
     `server_date` is the response's `Date` header; all instants are UTC.
     """
 
-    reading: Reading
+    query: QueryName
     page_number: int
     path: str
     params: tuple[tuple[str, str], ...]

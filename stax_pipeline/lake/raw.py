@@ -20,7 +20,7 @@ from uuid import UUID
 import zstandard
 
 from stax_pipeline.domain.errors import StaxError
-from stax_pipeline.domain.extraction import RawPage, Reading, Report, Window
+from stax_pipeline.domain.extraction import QueryName, RawPage, Report, Window
 from stax_pipeline.lake.store import Lake, ObjectMissing
 
 FORMAT = 1
@@ -33,7 +33,7 @@ class RawDamaged(StaxError):
 
 @dataclass(frozen=True, slots=True)
 class RawHeader:
-    """What an extraction was. `error` is None when it counts; `readings` are those that ended.
+    """What an extraction was. `error` is None when it counts; `queries` are those that ended.
 
     `window` was asked for; `answered_end` is the day from which on the source had nothing yet, None without one.
     `excerpt` is the beginning of the answer that was no page, without the key; '' where every answer was one.
@@ -45,7 +45,7 @@ class RawHeader:
     report: Report
     window: Window
     extracted_at: datetime
-    readings: tuple[Reading, ...]
+    queries: tuple[QueryName, ...]
     run_id: str
     product: str
     error: str | None
@@ -102,11 +102,11 @@ def refusal_of(lake: Lake, path: str) -> str | None:
 
 
 def prove_whole(path: str, header: RawHeader, pages: list[RawPage]) -> None:
-    """Every reading that ended has its last page: tells a cut object where no hash was recorded. Raises RawDamaged."""
-    last = {page.reading: page for page in pages}
-    for reading in header.readings:
-        if reading not in last or json.loads(last[reading].body).get("has_more") is not False:
-            raise RawDamaged(f"{path} is cut: reading {reading} does not end.")
+    """Every query that ended has its last page: tells a cut object where no hash was recorded. Raises RawDamaged."""
+    last = {page.query: page for page in pages}
+    for query in header.queries:
+        if query not in last or json.loads(last[query].body).get("has_more") is not False:
+            raise RawDamaged(f"{path} is cut: query {query} does not end.")
 
 
 def read_raw(lake: Lake, path: str, sha256: str) -> tuple[RawHeader, Iterator[RawPage]]:
@@ -144,7 +144,7 @@ def _header_to_json(header: RawHeader) -> dict[str, Any]:
         "window_start": header.window.start.isoformat(),
         "window_end": header.window.end.isoformat(),
         "extracted_at": header.extracted_at.isoformat(),
-        "readings": list(header.readings),
+        "queries": list(header.queries),
         "run_id": header.run_id,
         "product": header.product,
         "error": header.error,
@@ -161,7 +161,7 @@ def _header_from_json(found: dict[str, Any]) -> RawHeader:
         report=Report(found["report"]),
         window=Window(date.fromisoformat(found["window_start"]), date.fromisoformat(found["window_end"])),
         extracted_at=datetime.fromisoformat(found["extracted_at"]),
-        readings=tuple(Reading(name) for name in found["readings"]),
+        queries=tuple(QueryName(name) for name in found["queries"]),
         run_id=found["run_id"],
         product=found["product"],
         error=found["error"],
@@ -172,7 +172,7 @@ def _header_from_json(found: dict[str, Any]) -> RawHeader:
 
 def _page_to_json(page: RawPage) -> dict[str, Any]:
     return {
-        "reading": page.reading,
+        "query": page.query,
         "page_number": page.page_number,
         "request": {"path": page.path, "params": page.params, "headers": page.request_headers},
         "status": page.status,
@@ -188,7 +188,7 @@ def _page_to_json(page: RawPage) -> dict[str, Any]:
 
 def _page_from_json(found: dict[str, Any], path: str) -> RawPage:
     page = RawPage(
-        reading=Reading(found["reading"]),
+        query=QueryName(found["query"]),
         page_number=found["page_number"],
         path=found["request"]["path"],
         params=tuple((name, value) for name, value in found["request"]["params"]),
@@ -203,5 +203,5 @@ def _page_from_json(found: dict[str, Any], path: str) -> RawPage:
         body=found["body"],
     )
     if hashlib.sha256(page.body.encode()).hexdigest() != page.sha256:
-        raise RawDamaged(f"{path}: page {page.page_number} of {page.reading} does not have its recorded hash.")
+        raise RawDamaged(f"{path}: page {page.page_number} of {page.query} does not have its recorded hash.")
     return page

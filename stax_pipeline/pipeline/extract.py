@@ -1,6 +1,6 @@
 """Fetch one report for many tenants: concurrently, bounded, each tenant's pages kept and recorded whatever happens.
 
-An extraction counts only when all its readings ended. What arrived before a fault is kept raw all the same, with the
+An extraction counts only when all its queries ended. What arrived before a fault is kept raw all the same, with the
 fault's reason, so that it can be looked at.
 """
 
@@ -90,7 +90,7 @@ async def extract(
 
 
 def _pages_to_expect(source: Source, report: Report, tenant: Tenant, window: Window) -> int:
-    """Full pages over the window, every reading: what progress is measured against."""
+    """Full pages over the window, every query: what progress is measured against."""
     is_newer = source.is_newer(report, tenant)
     is_one_page = report is Report.ORGANIZATION or is_newer
     each = 1 if is_one_page else ceil(len(window.days) / MAX_BUCKETS)

@@ -14,7 +14,7 @@ from stax_pipeline import __version__
 from stax_pipeline.anthropic import NoNewerSource
 from stax_pipeline.derive.normalise import COSTS, UsageReader
 from stax_pipeline.domain.errors import CannotStart, KeyRejected
-from stax_pipeline.domain.extraction import RawPage, Reading, Report, Window
+from stax_pipeline.domain.extraction import QueryName, RawPage, Report, Window
 from stax_pipeline.domain.time import day_end
 from stax_pipeline.lake.raw import RawHeader, RawWriter, store_raw
 from stax_pipeline.lake.store import Lake
@@ -28,7 +28,7 @@ from stax_pipeline.warehouse.tenants import Tenant, note_accepted, note_no_newer
 class RunningExtraction:
     """The pages of one extraction while it runs.
 
-    `found` counts rows by reading. `children` are organizations of a parent's, whose use is left out; `has_own_use`
+    `found` counts rows by query. `children` are organizations of a parent's, whose use is left out; `has_own_use`
     says whether the parent was seen beside them. `refused` has the reasons of lists, by path, that are missing;
     `excerpt` is the beginning of the answer that ended the extraction as no page; `read` are the days read, where they
     are not those of the window.
@@ -38,10 +38,10 @@ class RunningExtraction:
     organization_id: str = ""
     moment: datetime | None = None
     raw: RawWriter = field(default_factory=RawWriter)
-    readings: list[Reading] = field(default_factory=list)
+    queries: list[QueryName] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
-    found: Counter[Reading] = field(default_factory=Counter)
+    found: Counter[QueryName] = field(default_factory=Counter)
     children: frozenset[str] = frozenset()
     has_own_use: bool = False
     rounded: int = 0
@@ -61,7 +61,7 @@ class RunningExtraction:
     @property
     def answered_end(self) -> date:
         """The day from which on the source has nothing yet; the window's end where it answered for all of it."""
-        return max(self.proof.answered_until(self.readings), self.window.start)
+        return max(self.proof.answered_until(self.queries), self.window.start)
 
     @property
     def _now(self) -> datetime:
@@ -73,8 +73,8 @@ class RunningExtraction:
             self.tally.step()
         self.moment = min(self.moment or page.server_date, page.server_date)
         self.raw.add(page)
-        self.found[page.reading] += page.rows
-        if page.reading in COSTS:
+        self.found[page.query] += page.rows
+        if page.query in COSTS:
             self.rounded += sum(line.is_rounded for line in self.proof.cost(page))
         else:
             self.proof.add(page)
@@ -96,7 +96,7 @@ class RunningExtraction:
         apart = {day for day, _ in self.proof.disagreements() if day_end(day) <= self._now}
         if apart:
             days = ", ".join(day.isoformat() for day in sorted(apart))
-            self.findings.append(f"readings all and by_key disagree on {days}")
+            self.findings.append(f"queries all and by_key disagree on {days}")
 
 
 def _count_of_amounts(number: int) -> str:
@@ -171,7 +171,7 @@ def _store(
             report=report,
             window=extraction.window,
             extracted_at=moment,
-            readings=tuple(extraction.readings),
+            queries=tuple(extraction.queries),
             run_id=run_id,
             product=f"stax-pipeline {__version__}",
             error=fault,

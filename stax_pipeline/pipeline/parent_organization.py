@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from stax_pipeline.anthropic import OrganizationSession
 from stax_pipeline.anthropic.analytics_page import organizations_on
 from stax_pipeline.domain.errors import ContractBroken, RequestRejected
-from stax_pipeline.domain.extraction import Query, Reading
+from stax_pipeline.domain.extraction import Query, QueryName
 from stax_pipeline.pipeline.extraction_record import RunningExtraction
 from stax_pipeline.warehouse.tables import tenants
 from stax_pipeline.warehouse.tenants import DISCONNECTED
@@ -26,11 +26,11 @@ async def own_alone(
     session: OrganizationSession, queries: Sequence[Query], extraction: RunningExtraction
 ) -> Sequence[Query]:
     """The queries but the one that asks for organizations; narrowed to the own one where there are others."""
-    rest = [query for query in queries if query.reading is not Reading.ANALYTICS_ORGANIZATIONS]
+    rest = [query for query in queries if query.name is not QueryName.ANALYTICS_ORGANIZATIONS]
     found: set[str] = set()
     try:
         for query in queries:
-            if query.reading is Reading.ANALYTICS_ORGANIZATIONS:
+            if query.name is QueryName.ANALYTICS_ORGANIZATIONS:
                 async for page in session.walk(query):
                     extraction.add(page)
                     found |= organizations_on(page.body, extraction.window)
@@ -48,7 +48,7 @@ async def own_alone(
 
 def require_own(extraction: RunningExtraction) -> None:
     """Raise ContractBroken where an organization beside children has use of its own, and asking for it brought none."""
-    brought = extraction.found[Reading.ANALYTICS_COST] + extraction.found[Reading.ANALYTICS_ALL]
+    brought = extraction.found[QueryName.ANALYTICS_COST] + extraction.found[QueryName.ANALYTICS_ALL]
     if extraction.children and extraction.has_own_use and not brought:
         raise ContractBroken(
             "the newer source does not tell this parent organization's own use from its children's; "

@@ -48,7 +48,7 @@ class Archive:
     def is_of_the_newer_source(self, extraction: Extraction) -> bool:
         """As the raw object says of itself."""
         header, _ = read_raw(self.lake, extraction.raw_uri or "", extraction.sha256)
-        return any(reading.is_analytics for reading in header.readings)
+        return any(query.is_analytics for query in header.queries)
 
 
 def publish_comparison(

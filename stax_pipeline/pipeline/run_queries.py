@@ -20,7 +20,7 @@ from stax_pipeline.anthropic import (
 from stax_pipeline.derive.normalise import BUCKETED
 from stax_pipeline.derive.usage_lines import NegativeSpeedDifference
 from stax_pipeline.domain.errors import RequestRejected, TenantStopped
-from stax_pipeline.domain.extraction import Query, Reading, Report, Window
+from stax_pipeline.domain.extraction import Query, QueryName, Report, Window
 from stax_pipeline.domain.time import may_be_late
 from stax_pipeline.pipeline.extraction_record import RunningExtraction
 from stax_pipeline.pipeline.isolation import reason
@@ -28,10 +28,10 @@ from stax_pipeline.pipeline.parent_organization import own_alone, require_own
 
 READ_AGAIN = (PageTokenExpired, RestatedWhileReading, NegativeSpeedDifference)
 MAY_END_EARLIER = {
-    Reading.FAST: "speed",
-    Reading.ANALYTICS_FAST: "speed",
-    Reading.BY_KEY: "usage by key",
-    Reading.ANALYTICS_BY_KEY: "usage by key",
+    QueryName.FAST: "speed",
+    QueryName.ANALYTICS_FAST: "speed",
+    QueryName.BY_KEY: "usage by key",
+    QueryName.ANALYTICS_BY_KEY: "usage by key",
 }
 _DAY = timedelta(days=1)
 
@@ -78,7 +78,7 @@ async def read_available_days(
 async def read_with_one_restart(
     session: OrganizationSession, queries: Sequence[Query], empty: RunningExtraction
 ) -> RunningExtraction:
-    """Read the window; once more from the start when the source changed under the reading. Raises Partial."""
+    """Read the window; once more from the start when the source changed while it was read. Raises Partial."""
     try:
         return await _read_window(session, queries, empty, READ_AGAIN)
     except READ_AGAIN as fault:
@@ -95,14 +95,14 @@ async def _read_window(
     extraction: RunningExtraction,
     passed_on: tuple[type[TenantStopped], ...],
 ) -> RunningExtraction:
-    """All readings of the window, parsed once to prove them readable; faults other than `passed_on` keep the pages."""
+    """All queries of the window, parsed once to prove them readable; faults other than `passed_on` keep the pages."""
     fault: str
     kind: type[Exception]
     try:
         queries = await own_alone(session, queries, extraction)
-        for reading, parts in groupby(queries, key=lambda query: query.reading):
+        for name, parts in groupby(queries, key=lambda query: query.name):
             if any([await _read_query(session, query, extraction) for query in parts]):
-                extraction.readings.append(reading)
+                extraction.queries.append(name)
         require_own(extraction)
         extraction.finish()
     except passed_on:
@@ -112,7 +112,7 @@ async def _read_window(
         refused = _is_of_the_window(error, queries[0], extraction)
         extraction.excerpt = excerpt_of(error)
     else:
-        if extraction.readings:
+        if extraction.queries:
             return extraction
         fault, kind, refused = extraction.missing, RequestRejected, False
     raise Partial(fault, extraction, kind, refused)
@@ -120,7 +120,7 @@ async def _read_window(
 
 def _is_of_the_window(error: TenantStopped, first: Query, extraction: RunningExtraction) -> bool:
     """Whether a report refused its first request, which differs from a good one in nothing but its days."""
-    is_first = first.reading in BUCKETED and not extraction.raw.pages
+    is_first = first.name in BUCKETED and not extraction.raw.pages
     return is_first and isinstance(error, RequestRejected) and error.status == 400
 
 
@@ -134,10 +134,10 @@ async def _read_query(session: OrganizationSession, query: Query, extraction: Ru
     if query.report is Report.ORGANIZATION and not isinstance(refused, EdgeRefusal):
         extraction.refused[query.path] = str(refused)
         return False
-    if query.window is None or query.reading not in MAY_END_EARLIER or refused.status != 400:
+    if query.window is None or query.name not in MAY_END_EARLIER or refused.status != 400:
         raise refused
     first = await _first_answered(session, query, query.window, extraction)
-    _note_unanswered(extraction, MAY_END_EARLIER[query.reading], query.window, first, refused)
+    _note_unanswered(extraction, MAY_END_EARLIER[query.name], query.window, first, refused)
     return first < query.window.end
 
 

@@ -64,7 +64,7 @@ _Filters = tuple[tuple[str, frozenset[str | None]], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _Query:
     """What one query makes of the rows of a bucket."""
 
     group_by: tuple[str, ...]
@@ -80,7 +80,7 @@ def usage_report(
 ) -> bytes:
     """One page of the report as JSON. The open bucket is included, with what is visible at `now`."""
     parameters = Parameters(items, SCALARS, LISTS)
-    reading = _reading(organization, parameters, betas)
+    query = _query(organization, parameters, betas)
     width, default, maximum = _WIDTHS[parameters.choice("bucket_width", _WIDTHS, "1d")]
     limit = parameters.limit(default, maximum)
     request = Request(organization.id, PATH, parameters, now)
@@ -90,12 +90,12 @@ def usage_report(
         midnight = datetime.combine(day, time.min, tzinfo=UTC)
         visible = minutes_visible(day, now)
         begin, end = ((edge - midnight) // timedelta(minutes=1) for edge in (first, last))
-        return _results(organization, day, min(begin, visible), min(end, visible), reading)
+        return _results(organization, day, min(begin, visible), min(end, visible), query)
 
     return report_page(request, width, limit, floor(now, width) + width, results)
 
 
-def _reading(organization: Organization, parameters: Parameters, betas: Collection[str]) -> _Reading:
+def _query(organization: Organization, parameters: Parameters, betas: Collection[str]) -> _Query:
     group_by = tuple(sorted(set(parameters.choices("group_by[]", DIMENSIONS))))
     if len(group_by) > _MOST_GROUPS:
         raise bad_request("Cannot specify more than 5 group_by[] dimensions.")
@@ -111,25 +111,25 @@ def _reading(organization: Organization, parameters: Parameters, betas: Collecti
     for name, (dimension, allowed) in _CHOICE_FILTERS.items():
         if values := parameters.choices(name, allowed):
             filters.append((dimension, frozenset(values)))
-    return _Reading(group_by, tuple(filters), with_speed)
+    return _Query(group_by, tuple(filters), with_speed)
 
 
 @lru_cache(maxsize=2048)
-def _results(organization: Organization, day: date, first: int, last: int, reading: _Reading) -> bytes:
+def _results(organization: Organization, day: date, first: int, last: int, query: _Query) -> bytes:
     if first >= last:
         return b"[]"
-    dimensions = [attrgetter(dimension) for dimension in reading.group_by]
-    wanted = [(attrgetter(dimension), values) for dimension, values in reading.filters]
+    dimensions = [attrgetter(dimension) for dimension in query.group_by]
+    wanted = [(attrgetter(dimension), values) for dimension, values in query.filters]
     sums: dict[tuple[str | None, ...], tuple[int, ...]] = {}
     for row in usage_between(organization, day, first, last):
         if all(value_of(row) in values for value_of, values in wanted):
             key = tuple(value_of(row) for value_of in dimensions)
             sums[key] = tuple(map(add, sums[key], row.counts)) if key in sums else row.counts
-    rows = [_shape(dict(zip(reading.group_by, key, strict=True)), counts, reading) for key, counts in sums.items()]
+    rows = [_shape(dict(zip(query.group_by, key, strict=True)), counts, query) for key, counts in sums.items()]
     return json.dumps(rows, separators=(",", ":")).encode()
 
 
-def _shape(group: dict[str, str | None], counts: tuple[int, ...], reading: _Reading) -> dict[str, object]:
+def _shape(group: dict[str, str | None], counts: tuple[int, ...], query: _Query) -> dict[str, object]:
     uncached, write_5m, write_1h, read, output, searches = counts
     row: dict[str, object] = {
         "uncached_input_tokens": uncached,
@@ -142,6 +142,6 @@ def _shape(group: dict[str, str | None], counts: tuple[int, ...], reading: _Read
         "server_tool_use": {"web_search_requests": searches},
     }
     for dimension in DIMENSIONS:
-        if dimension != "speed" or reading.with_speed:
+        if dimension != "speed" or query.with_speed:
             row[dimension] = group.get(dimension)
     return row

@@ -9,7 +9,7 @@ from typing import Any
 
 from stax_pipeline.anthropic.analytics_queries import ACTOR_DIMENSIONS
 from stax_pipeline.anthropic.queries import USAGE_DIMENSIONS
-from stax_pipeline.domain.extraction import RawPage, Reading, Window
+from stax_pipeline.domain.extraction import QueryName, RawPage, Window
 from stax_pipeline_tests.derive.builders import DAY, INPUT, OPUS, list_body, raw_page, usage_row
 
 Row = dict[str, Any]
@@ -47,14 +47,14 @@ def body(*rows: Row, **changes: Any) -> str:
     return json.dumps({"data": rows, "has_more": False, "next_page": None, "data_refreshed_at": None} | changes)
 
 
-def page(reading: Reading, *rows: Row, number: int = 1, **changes: Any) -> RawPage:
-    asked = {Reading.ANALYTICS_COST: COST_DIMENSIONS, Reading.ANALYTICS_BY_KEY: ACTOR_DIMENSIONS}
-    params = tuple(("group_by[]", name) for name in asked.get(reading, USAGE_DIMENSIONS))
-    return replace(raw_page(reading, body(*rows, **changes), number), params=params)
+def page(query: QueryName, *rows: Row, number: int = 1, **changes: Any) -> RawPage:
+    asked = {QueryName.ANALYTICS_COST: COST_DIMENSIONS, QueryName.ANALYTICS_BY_KEY: ACTOR_DIMENSIONS}
+    params = tuple(("group_by[]", name) for name in asked.get(query, USAGE_DIMENSIONS))
+    return replace(raw_page(query, body(*rows, **changes), number), params=params)
 
 
 def spaces(named: tuple[str, ...] = (SPACE,), every: tuple[str, ...] = (SPACE, DEFAULT)) -> list[RawPage]:
     return [
-        raw_page(Reading.NAMED_WORKSPACES, list_body(*({"id": each} for each in named))),
-        raw_page(Reading.WORKSPACES, list_body(*({"id": each} for each in every))),
+        raw_page(QueryName.NAMED_WORKSPACES, list_body(*({"id": each} for each in named))),
+        raw_page(QueryName.WORKSPACES, list_body(*({"id": each} for each in every))),
     ]

@@ -17,7 +17,7 @@ from stax_pipeline.anthropic.analytics_queries import (
     out_of_reach,
 )
 from stax_pipeline.anthropic.queries import USAGE_DIMENSIONS
-from stax_pipeline.domain.extraction import Reading, Report, Window
+from stax_pipeline.domain.extraction import QueryName, Report, Window
 from stax_pipeline_tests.anthropic.analytics_builders import NEXT, NOW, WINDOW
 from stax_pipeline_tests.derive.builders import DAY
 
@@ -34,27 +34,27 @@ class TestQueries:
         assert dimensions_of(query.params)[-2:] == ("cost_type", "token_type")
 
     def test_every_extraction_learns_which_workspace_is_the_default_one(self) -> None:
-        both = {Reading.ANALYTICS_ORGANIZATIONS, Reading.WORKSPACES, Reading.NAMED_WORKSPACES}
-        readings = {
-            Report.COST: {*both, Reading.ANALYTICS_COST},
-            Report.USAGE: {*both, Reading.ANALYTICS_ALL, Reading.ANALYTICS_FAST, Reading.ANALYTICS_BY_KEY},
-            Report.ANALYTICS: {*both, Reading.ANALYTICS_COST, Reading.ANALYTICS_ALL},
+        both = {QueryName.ANALYTICS_ORGANIZATIONS, QueryName.WORKSPACES, QueryName.NAMED_WORKSPACES}
+        expected = {
+            Report.COST: {*both, QueryName.ANALYTICS_COST},
+            Report.USAGE: {*both, QueryName.ANALYTICS_ALL, QueryName.ANALYTICS_FAST, QueryName.ANALYTICS_BY_KEY},
+            Report.ANALYTICS: {*both, QueryName.ANALYTICS_COST, QueryName.ANALYTICS_ALL},
         }
         for queries in (analytics_cost_queries, analytics_usage_queries, comparison_queries):
             found = list(queries(WINDOW))
             [report] = {query.report for query in found}
-            assert {query.reading for query in found} == readings[report]
+            assert {query.name for query in found} == expected[report]
 
     @given(st.integers(1, 200))
     def test_a_window_is_covered_once_by_queries_of_31_days_at_most(self, days: int) -> None:
         window = Window(DAY, DAY + timedelta(days=days))
-        asked = [q for q in analytics_cost_queries(window) if q.reading is Reading.ANALYTICS_COST]
+        asked = [q for q in analytics_cost_queries(window) if q.name is QueryName.ANALYTICS_COST]
         parts = [q.window for q in asked if q.window]
         assert all(0 < len(part.days) <= 31 for part in parts)
         assert (parts[0].start, parts[-1].end) == (window.start, window.end)
         assert all(left.end == right.start for left, right in pairwise(parts))
 
-    def test_no_reading_groups_by_more_than_five(self) -> None:
+    def test_no_query_groups_by_more_than_five(self) -> None:
         for query in analytics_usage_queries(WINDOW):
             assert len(dimensions_of(query.params)) <= 5
 

@@ -12,7 +12,7 @@ import pytest
 
 from stax_pipeline.anthropic.organization import Organization, read_organization
 from stax_pipeline.domain.errors import ContractBroken
-from stax_pipeline.domain.extraction import RawPage, Reading
+from stax_pipeline.domain.extraction import QueryName, RawPage
 from stax_pipeline_tests.derive.builders import list_body, raw_page
 
 CREATED = "2026-01-02T03:04:05Z"
@@ -48,19 +48,19 @@ def member(**changes: Any) -> dict[str, Any]:
 
 def workspaces(every: list[str], named: list[str]) -> list[RawPage]:
     return [
-        raw_page(Reading.NAMED_WORKSPACES, list_body(*map(space, named))),
-        raw_page(Reading.WORKSPACES, list_body(*map(space, every))),
+        raw_page(QueryName.NAMED_WORKSPACES, list_body(*map(space, named))),
+        raw_page(QueryName.WORKSPACES, list_body(*map(space, every))),
     ]
 
 
 def read_keys(*rows: dict[str, Any]) -> Organization:
-    return read_organization([*workspaces(["w_0", "w_1"], ["w_1"]), raw_page(Reading.API_KEYS, list_body(*rows))])
+    return read_organization([*workspaces(["w_0", "w_1"], ["w_1"]), raw_page(QueryName.API_KEYS, list_body(*rows))])
 
 
 def test_who_is_listed_twice_counts_once_as_listed_last() -> None:
     """Found by fuzzing: a list that changes between its pages repeats an entry; equal names, then a time and none."""
-    pages = [raw_page(Reading.MEMBERS, list_body(member(), member(added_at=None)))]
-    pages += [raw_page(Reading.API_KEYS, list_body(key(), key(status="archived"))), *workspaces(["w_1", "w_1"], [])]
+    pages = [raw_page(QueryName.MEMBERS, list_body(member(), member(added_at=None)))]
+    pages += [raw_page(QueryName.API_KEYS, list_body(key(), key(status="archived"))), *workspaces(["w_1", "w_1"], [])]
     found = read_organization(pages)
     assert [one.added_at for one in found.members] == [None]
     assert [one.status for one in found.api_keys] == ["archived"]
@@ -76,7 +76,7 @@ def test_the_default_workspace_is_the_one_left_out_of_the_other_list() -> None:
 
 def test_the_two_lists_may_come_in_any_order_and_several_pages() -> None:
     named, every = workspaces(["w_0", "w_1"], ["w_1", "w_2"])
-    more = raw_page(Reading.WORKSPACES, list_body(space("w_2")), 2)
+    more = raw_page(QueryName.WORKSPACES, list_body(space("w_2")), 2)
     found = read_organization([every, more, named])
     assert [w.workspace_id for w in found.workspaces] == ["default", "w_1", "w_2"]
 
@@ -92,7 +92,7 @@ def test_an_organization_that_shows_no_default_workspace_has_none() -> None:
 
 def test_a_workspace_keeps_its_times_and_unknown_fields() -> None:
     row = space("w_0", archived_at="2026-02-03T00:00:00+01:00", tags={"team": "x"})
-    (found,) = read_organization([raw_page(Reading.WORKSPACES, list_body(row))]).workspaces
+    (found,) = read_organization([raw_page(QueryName.WORKSPACES, list_body(row))]).workspaces
     assert found.created_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert found.archived_at == datetime(2026, 2, 2, 23, tzinfo=UTC)
     assert found.archived_at.utcoffset() == datetime.now(UTC).utcoffset()
@@ -136,7 +136,7 @@ def test_a_key_keeps_name_status_and_hint() -> None:
 
 def test_members_are_read_unknown_roles_too() -> None:
     body = list_body(member(), member(id="user_0", role="wizard"))
-    found = read_organization([raw_page(Reading.MEMBERS, body)]).members
+    found = read_organization([raw_page(QueryName.MEMBERS, body)]).members
     assert [(m.member_id, m.role) for m in found] == [("user_0", "wizard"), ("user_1", "developer")]
     assert (found[1].name, found[1].email, found[1].added_at) == (
         "Ada", "ada@example.org", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
@@ -148,17 +148,17 @@ def test_a_member_without_a_required_field_is_a_fault(field: str) -> None:
     row = member()
     del row[field]
     with pytest.raises(ContractBroken, match=field):
-        read_organization([raw_page(Reading.MEMBERS, list_body(row))])
+        read_organization([raw_page(QueryName.MEMBERS, list_body(row))])
 
 
 @pytest.mark.parametrize("value", ["yesterday", "", 20260101, "2026-01-02T03:04:05", "0001-01-01T00:00:00+14:00"])
 def test_a_time_that_is_no_instant_is_a_fault(value: object) -> None:
     with pytest.raises(ContractBroken, match="added_at is not an instant"):
-        read_organization([raw_page(Reading.MEMBERS, list_body(member(added_at=value)))])
+        read_organization([raw_page(QueryName.MEMBERS, list_body(member(added_at=value)))])
 
 
 def test_the_zone_of_this_machine_has_no_say(far_away: None) -> None:
-    (found,) = read_organization([raw_page(Reading.MEMBERS, list_body(member()))]).members
+    (found,) = read_organization([raw_page(QueryName.MEMBERS, list_body(member()))]).members
     assert found.added_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 

@@ -14,7 +14,7 @@ from stax_pipeline.anthropic import paging as paging_module
 from stax_pipeline.anthropic.queries import cost_query, usage_queries
 from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import ContractBroken, KeyRejected, RequestRejected
-from stax_pipeline.domain.extraction import Query, Reading, Report, Window
+from stax_pipeline.domain.extraction import Query, QueryName, Report, Window
 from stax_pipeline_tests.anthropic.support import (
     CANARY,
     NOW,
@@ -34,7 +34,7 @@ from stax_pipeline_tests.anthropic.support import (
     walk,
 )
 
-LIST = Query(Report.ORGANIZATION, Reading.WORKSPACES, "/v1/organizations/workspaces", (("limit", "1000"),))
+LIST = Query(Report.ORGANIZATION, QueryName.WORKSPACES, "/v1/organizations/workspaces", (("limit", "1000"),))
 
 
 def empty(token: str | None) -> bytes:
@@ -48,7 +48,7 @@ def test_a_walk_follows_its_tokens_and_keeps_what_it_needs() -> None:
     assert [each.params[-1] for each in outcome.pages[1:]] == [("page", "a"), ("page", "b")]
     first = outcome.pages[0]
     assert first.params == QUERY.params
-    assert (first.reading, first.path, first.status, first.request_id) == (Reading.COST, QUERY.path, 200, "req_1")
+    assert (first.query, first.path, first.status, first.request_id) == (QueryName.COST, QUERY.path, 200, "req_1")
     assert (first.server_date, first.sent_at, first.received_at) == (NOW, NOW, NOW)
     assert [each.rows for each in outcome.pages] == [1, 0, 2]
     assert first.sha256 == sha256(first.body.encode()).hexdigest()
@@ -64,7 +64,7 @@ def test_a_torn_page_is_asked_for_again_and_no_other() -> None:
     assert "page=a" in again
 
 
-def test_the_fast_reading_sends_its_beta_header() -> None:
+def test_the_fast_query_sends_its_beta_header() -> None:
     async def run() -> str:
         async with source(WHOLE) as where, session(where) as opened:
             page_read = await opened.first_page(usage_queries(WINDOW)[1])

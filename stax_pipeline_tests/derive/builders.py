@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from stax_pipeline.derive.cost_lines import CostLine
 from stax_pipeline.derive.terms import Terms
 from stax_pipeline.derive.usage_lines import TOKEN_TYPES, KeyUsageLine, UsageLine
-from stax_pipeline.domain.extraction import RawPage, Reading
+from stax_pipeline.domain.extraction import QueryName, RawPage
 from stax_pipeline.pricing.prices import ListPrice, PriceBook, shipped_prices
 
 DAY = date(2026, 11, 1)
@@ -119,9 +119,9 @@ def list_body(*items: dict[str, Any]) -> str:
     return json.dumps({"data": items, "has_more": False, "first_id": None, "last_id": None})
 
 
-def raw_page(reading: Reading, body: str, page_number: int = 1) -> RawPage:
+def raw_page(query: QueryName, body: str, page_number: int = 1) -> RawPage:
     moment = datetime(2026, 11, 9, 12, tzinfo=UTC)
-    return RawPage(reading, page_number, "/", (), {}, 200, "req_1", moment, moment, moment, 0, "", body)
+    return RawPage(query, page_number, "/", (), {}, 200, "req_1", moment, moment, moment, 0, "", body)
 
 
 DAYS = st.sampled_from([DAY, DAY + timedelta(days=1)])

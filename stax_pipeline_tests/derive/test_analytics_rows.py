@@ -10,20 +10,20 @@ import pytest
 
 from stax_pipeline.derive.normalise import read_cost, read_costs, read_usage
 from stax_pipeline.domain.errors import ContractBroken
-from stax_pipeline.domain.extraction import RawPage, Reading
+from stax_pipeline.domain.extraction import QueryName, RawPage
 from stax_pipeline_tests.anthropic.analytics_builders import DEFAULT, SPACE, WINDOW, Row, cost, page, spaces, usage
 from stax_pipeline_tests.derive.builders import DAY, cost_row, raw_page, report_body, usage_row
 
 
 class TestCost:
     def test_a_row_is_the_cost_line_that_the_report_would_give(self) -> None:
-        report = read_cost([raw_page(Reading.COST, report_body((DAY, [cost_row(description=None)])))], WINDOW)
-        [line] = read_cost([*spaces(), page(Reading.ANALYTICS_COST, cost())], WINDOW)
+        report = read_cost([raw_page(QueryName.COST, report_body((DAY, [cost_row(description=None)])))], WINDOW)
+        [line] = read_cost([*spaces(), page(QueryName.ANALYTICS_COST, cost())], WINDOW)
         assert [line._replace(extras="{}")] == report
         assert json.loads(line.extras) == {"list_amount": "150", "requests": None}
 
     def test_the_default_workspace_is_told_by_its_pages_wherever_they_stand(self) -> None:
-        pages = [page(Reading.ANALYTICS_COST, cost(workspace_id=DEFAULT), cost("1", workspace_id=SPACE)), *spaces()]
+        pages = [page(QueryName.ANALYTICS_COST, cost(workspace_id=DEFAULT), cost("1", workspace_id=SPACE)), *spaces()]
         for order in (pages, pages[::-1]):
             assert {line.workspace_id for line in read_cost(order, WINDOW)} == {"default", SPACE}
 
@@ -32,15 +32,15 @@ class TestCost:
     )
     def test_a_default_workspace_that_cannot_be_told_is_a_fault(self, known: list[RawPage]) -> None:
         with pytest.raises(ContractBroken, match="the default workspace cannot be told"):
-            read_cost([*known, page(Reading.ANALYTICS_COST, cost())], WINDOW)
+            read_cost([*known, page(QueryName.ANALYTICS_COST, cost())], WINDOW)
 
     def test_without_a_workspace_there_is_nothing_to_tell(self) -> None:
-        [line] = read_cost([page(Reading.ANALYTICS_COST, cost(workspace_id=None))], WINDOW)
+        [line] = read_cost([page(QueryName.ANALYTICS_COST, cost(workspace_id=None))], WINDOW)
         assert line.workspace_id == ""
 
     def test_unknown_geography_of_tokens_is_named_as_in_the_report_and_of_the_rest_stays_empty(self) -> None:
         rows = [cost(inference_geo=None), cost(inference_geo=None, cost_type="code_execution", token_type=None)]
-        found = read_cost([*spaces(), page(Reading.ANALYTICS_COST, *rows)], WINDOW)
+        found = read_cost([*spaces(), page(QueryName.ANALYTICS_COST, *rows)], WINDOW)
         assert {line.cost_type: line.inference_geo for line in found} == {
             "tokens": "not_available",
             "code_execution": "",
@@ -50,18 +50,18 @@ class TestCost:
     def test_tokens_of_a_tier_the_report_never_has_are_set_aside(self, tier: str) -> None:
         rows = [cost("100"), cost("900", service_tier=tier), cost("7", service_tier=tier, cost_type="web_search",
                 token_type=None)]  # fmt: skip
-        found = read_costs([*spaces(), page(Reading.ANALYTICS_COST, *rows)], WINDOW)
+        found = read_costs([*spaces(), page(QueryName.ANALYTICS_COST, *rows)], WINDOW)
         assert sorted(line.amount_usd for line in found.lines) == [Decimal("0.07"), Decimal(1)]
         assert [(line.service_tier, line.amount_usd) for line in found.set_aside] == [(tier, Decimal(9))]
 
     def test_the_cost_report_sets_nothing_aside(self) -> None:
-        pages = [raw_page(Reading.COST, report_body((DAY, [cost_row(service_tier="priority")])))]
+        pages = [raw_page(QueryName.COST, report_body((DAY, [cost_row(service_tier="priority")])))]
         assert (len(read_costs(pages, WINDOW).lines), read_costs(pages, WINDOW).set_aside) == (1, [])
 
     def test_equal_lines_on_two_pages_are_numbered_through(self) -> None:
         pages = [
-            page(Reading.ANALYTICS_COST, cost("1", inference_geo=None)),
-            page(Reading.ANALYTICS_COST, cost("2", inference_geo="not_available"), number=2),
+            page(QueryName.ANALYTICS_COST, cost("1", inference_geo=None)),
+            page(QueryName.ANALYTICS_COST, cost("2", inference_geo="not_available"), number=2),
         ]
         found = read_cost([*spaces(), *pages], WINDOW)
         assert [(line.occurrence, line.amount_usd) for line in found] == [(1, Decimal("0.01")), (2, Decimal("0.02"))]
@@ -69,11 +69,11 @@ class TestCost:
     @pytest.mark.parametrize("changes", [{"amount": "NaN"}, {"amount": "1_0"}, {"list_amount": "1e400"}])
     def test_amounts_have_one_strict_grammar(self, changes: dict[str, str]) -> None:
         with pytest.raises(ContractBroken, match="amount .* is not a decimal string in cents"):
-            read_cost([*spaces(), page(Reading.ANALYTICS_COST, cost(**changes))], WINDOW)
+            read_cost([*spaces(), page(QueryName.ANALYTICS_COST, cost(**changes))], WINDOW)
 
 
 class TestUsage:
-    def test_the_readings_give_the_lines_of_the_reports(self) -> None:
+    def test_the_queries_give_the_lines_of_the_reports(self) -> None:
         user = {
             "type": "user_actor",
             "user_id": "user_1",
@@ -84,17 +84,17 @@ class TestUsage:
         newer = read_usage(
             [
                 *spaces(),
-                page(Reading.ANALYTICS_ALL, usage(10, searches=2)),
-                page(Reading.ANALYTICS_FAST, usage(4)),
-                page(Reading.ANALYTICS_BY_KEY, usage(10, actor=user, searches=2)),
+                page(QueryName.ANALYTICS_ALL, usage(10, searches=2)),
+                page(QueryName.ANALYTICS_FAST, usage(4)),
+                page(QueryName.ANALYTICS_BY_KEY, usage(10, actor=user, searches=2)),
             ],
             WINDOW,
         )
         older = read_usage(
             [
-                raw_page(Reading.ALL, report_body((DAY, [usage_row(10, searches=2)]))),
-                raw_page(Reading.FAST, report_body((DAY, [usage_row(4)]))),
-                raw_page(Reading.BY_KEY, report_body((DAY, [usage_row(10, account_id="user_1", searches=2)]))),
+                raw_page(QueryName.ALL, report_body((DAY, [usage_row(10, searches=2)]))),
+                raw_page(QueryName.FAST, report_body((DAY, [usage_row(4)]))),
+                raw_page(QueryName.BY_KEY, report_body((DAY, [usage_row(10, account_id="user_1", searches=2)]))),
             ],
             WINDOW,
         )
@@ -108,38 +108,38 @@ class TestUsage:
          "service_account_id": "svac_1"}, {"type": "federated_actor"}],
     )  # fmt: skip
     def test_only_a_user_is_an_account(self, actor: Row | None) -> None:
-        [line] = read_usage([*spaces(), page(Reading.ANALYTICS_BY_KEY, usage(actor=actor))], WINDOW).by_key()
+        [line] = read_usage([*spaces(), page(QueryName.ANALYTICS_BY_KEY, usage(actor=actor))], WINDOW).by_key()
         assert (line.api_key_id, line.account_id) == ("apikey_1", "")
 
     def test_actors_of_one_key_add_up(self) -> None:
         rows = [usage(1, actor={"type": "api_actor", "api_key_id": "apikey_1"}), usage(2), usage(2)]
-        [line] = read_usage([*spaces(), page(Reading.ANALYTICS_BY_KEY, *rows)], WINDOW).by_key()
+        [line] = read_usage([*spaces(), page(QueryName.ANALYTICS_BY_KEY, *rows)], WINDOW).by_key()
         assert line.uncached_input_tokens == 5
 
-    def test_without_a_fast_reading_speed_is_not_told_and_without_keys_nothing_disagrees(self) -> None:
-        found = read_usage([*spaces(), page(Reading.ANALYTICS_ALL, usage(10))], WINDOW)
+    def test_without_a_fast_query_speed_is_not_told_and_without_keys_nothing_disagrees(self) -> None:
+        found = read_usage([*spaces(), page(QueryName.ANALYTICS_ALL, usage(10))], WINDOW)
         assert [line.speed for line in found.lines()] == [""]
         assert found.by_key() == []
         assert found.disagreements() == {}
 
-    def test_readings_that_disagree_are_found(self) -> None:
-        pages = [page(Reading.ANALYTICS_ALL, usage(10)), page(Reading.ANALYTICS_BY_KEY, usage(9))]
+    def test_queries_that_disagree_are_found(self) -> None:
+        pages = [page(QueryName.ANALYTICS_ALL, usage(10)), page(QueryName.ANALYTICS_BY_KEY, usage(9))]
         assert len(read_usage([*spaces(), *pages], WINDOW).disagreements()) == 1
 
     def test_spans_of_code_execution_are_no_usage_line(self) -> None:
         idle = usage(0, model=None, service_tier=None, context_window=None)
-        assert read_usage([*spaces(), page(Reading.ANALYTICS_ALL, idle)], WINDOW).lines() == []
+        assert read_usage([*spaces(), page(QueryName.ANALYTICS_ALL, idle)], WINDOW).lines() == []
 
     def test_a_token_in_no_token_type_is_never_lost(self) -> None:
         short = usage(10)
         short["usage"]["total_tokens"] = 11
         with pytest.raises(ContractBroken, match="total_tokens is 11, its token types add up to 10"):
-            read_usage([*spaces(), page(Reading.ANALYTICS_ALL, short)], WINDOW)
+            read_usage([*spaces(), page(QueryName.ANALYTICS_ALL, short)], WINDOW)
 
     def test_the_earliest_refresh_counts(self) -> None:
         moments = ["2026-11-08T09:00:00Z", None, "2026-11-08T08:00:00Z"]
         pages = [
-            page(Reading.ANALYTICS_ALL, usage(day=DAY + timedelta(days=n)), number=n + 1, data_refreshed_at=moment)
+            page(QueryName.ANALYTICS_ALL, usage(day=DAY + timedelta(days=n)), number=n + 1, data_refreshed_at=moment)
             for n, moment in enumerate(moments)
         ]
         assert read_usage([*spaces(), *pages], WINDOW).refreshed_at == datetime(2026, 11, 8, 8, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""From raw pages back to lines: pages sorted into their readings, a bucket that came twice counted once."""
+"""From raw pages back to lines: pages sorted into their queries, a bucket that came twice counted once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from stax_pipeline.derive.normalise import PageReader, UsageReader, read_cost, read_usage
 from stax_pipeline.domain.errors import ContractBroken
-from stax_pipeline.domain.extraction import Reading, Window
+from stax_pipeline.domain.extraction import QueryName, Window
 from stax_pipeline_tests.derive.builders import DAY, cost_row, raw_page, report_body, usage_row
 
 NEXT = date(2026, 11, 2)
@@ -19,8 +19,8 @@ WINDOW = Window(DAY, date(2026, 11, 8))
 
 def test_cost_pages_become_cost_lines() -> None:
     pages = [
-        raw_page(Reading.COST, report_body((DAY, [cost_row(amount="100")]))),
-        raw_page(Reading.COST, report_body((NEXT, [cost_row(amount="200", service_tier="turbo")])), 2),
+        raw_page(QueryName.COST, report_body((DAY, [cost_row(amount="100")]))),
+        raw_page(QueryName.COST, report_body((NEXT, [cost_row(amount="200", service_tier="turbo")])), 2),
     ]
     found = read_cost(pages, WINDOW)
     assert [(line.usage_date, line.amount_usd) for line in found] == [(DAY, Decimal(1)), (NEXT, Decimal(2))]
@@ -28,42 +28,42 @@ def test_cost_pages_become_cost_lines() -> None:
 
 def test_unknown_values_are_counted() -> None:
     reader = PageReader(WINDOW)
-    reader.cost(raw_page(Reading.COST, report_body((DAY, [cost_row(service_tier="turbo")]))))
+    reader.cost(raw_page(QueryName.COST, report_body((DAY, [cost_row(service_tier="turbo")]))))
     assert reader.unknown == {"value service_tier=turbo": 1}
 
 
-def test_new_fields_of_page_bucket_and_row_are_counted_once_not_per_reading() -> None:
+def test_new_fields_of_page_bucket_and_row_are_counted_once_not_per_query() -> None:
     body = json.loads(report_body((DAY, [usage_row(1, tomorrow=1)])))
     body["of_the_page"] = body["data"][0]["of_the_bucket"] = 1
     reader = UsageReader(WINDOW)
-    for reading in (Reading.ALL, Reading.FAST, Reading.BY_KEY):
-        reader.add(raw_page(reading, json.dumps(body)))
+    for query in (QueryName.ALL, QueryName.FAST, QueryName.BY_KEY):
+        reader.add(raw_page(query, json.dumps(body)))
     assert reader.unknown == {"field of_the_page": 1, "field of_the_bucket": 1, "field tomorrow": 1}
 
 
 def test_a_bucket_that_came_twice_counts_once() -> None:
-    pages = [raw_page(Reading.COST, report_body((DAY, [cost_row()]), (NEXT, []))) for _ in range(2)]
+    pages = [raw_page(QueryName.COST, report_body((DAY, [cost_row()]), (NEXT, []))) for _ in range(2)]
     assert len(read_cost(pages, WINDOW)) == 1
 
 
 def test_equal_rows_inside_one_bucket_both_count() -> None:
-    lines = read_cost([raw_page(Reading.COST, report_body((DAY, [cost_row(), cost_row()])))], WINDOW)
+    lines = read_cost([raw_page(QueryName.COST, report_body((DAY, [cost_row(), cost_row()])))], WINDOW)
     assert [(line.occurrence, line.amount_usd) for line in lines] == [(1, Decimal("1.2345")), (2, Decimal("1.2345"))]
 
 
 def test_page_order_does_not_matter() -> None:
     pages = [
-        raw_page(Reading.COST, report_body((DAY, [cost_row()]))),
-        raw_page(Reading.COST, report_body((NEXT, [cost_row()])), 2),
+        raw_page(QueryName.COST, report_body((DAY, [cost_row()]))),
+        raw_page(QueryName.COST, report_body((NEXT, [cost_row()])), 2),
     ]
     assert read_cost(pages[::-1], WINDOW) == read_cost(pages, WINDOW)
 
 
-def test_the_three_usage_readings_are_joined() -> None:
+def test_the_three_usage_queries_are_joined() -> None:
     pages = [
-        raw_page(Reading.ALL, report_body((DAY, [usage_row(10)]))),
-        raw_page(Reading.FAST, report_body((DAY, [usage_row(4)]))),
-        raw_page(Reading.BY_KEY, report_body((DAY, [usage_row(10)]))),
+        raw_page(QueryName.ALL, report_body((DAY, [usage_row(10)]))),
+        raw_page(QueryName.FAST, report_body((DAY, [usage_row(4)]))),
+        raw_page(QueryName.BY_KEY, report_body((DAY, [usage_row(10)]))),
     ]
     found = read_usage(pages, WINDOW)
     assert [(line.speed, line.uncached_input_tokens) for line in found.lines()] == [("fast", 4), ("standard", 6)]
@@ -71,41 +71,41 @@ def test_the_three_usage_readings_are_joined() -> None:
     assert read_usage(pages[::-1], WINDOW).lines() == found.lines()
 
 
-def test_an_empty_fast_reading_is_not_a_refused_one() -> None:
-    every = raw_page(Reading.ALL, report_body((DAY, [usage_row(10)])))
-    empty = raw_page(Reading.FAST, report_body((DAY, [])))
+def test_an_empty_fast_query_is_not_a_refused_one() -> None:
+    every = raw_page(QueryName.ALL, report_body((DAY, [usage_row(10)])))
+    empty = raw_page(QueryName.FAST, report_body((DAY, [])))
     known, refused = read_usage([every, empty], WINDOW), read_usage([every], WINDOW)
     assert (known.lines()[0].speed, refused.lines()[0].speed) == ("standard", "")
 
 
-def test_readings_are_kept_apart() -> None:
+def test_queries_are_kept_apart() -> None:
     reader = PageReader(WINDOW)
-    pages = [raw_page(reading, report_body((DAY, []))) for reading in (Reading.ALL, Reading.BY_KEY)]
+    pages = [raw_page(query, report_body((DAY, []))) for query in (QueryName.ALL, QueryName.BY_KEY)]
     assert [reader.buckets(page) for page in (*pages, *pages)] == [[(DAY, [])], [(DAY, [])], [], []]
 
 
 def test_a_bad_page_is_named() -> None:
     pages = [
-        raw_page(Reading.COST, report_body((DAY, []))),
-        raw_page(Reading.COST, '{"data": [], "has_more": false}', 2),
+        raw_page(QueryName.COST, report_body((DAY, []))),
+        raw_page(QueryName.COST, '{"data": [], "has_more": false}', 2),
     ]
-    with pytest.raises(ContractBroken, match="reading cost, page 2: next_page is missing"):
+    with pytest.raises(ContractBroken, match="query cost, page 2: next_page is missing"):
         read_cost(pages, WINDOW)
 
 
 def test_a_day_outside_the_window_is_a_fault() -> None:
     with pytest.raises(ContractBroken, match="outside the window"):
-        read_cost([raw_page(Reading.COST, report_body((date(2026, 11, 8), [])))], WINDOW)
+        read_cost([raw_page(QueryName.COST, report_body((date(2026, 11, 8), [])))], WINDOW)
 
 
 @pytest.mark.parametrize("amount", ["NaN", "1E400", "1_0"])
 def test_an_amount_is_checked_from_the_text_itself(amount: str) -> None:
     body = report_body((DAY, [cost_row(amount=amount)]))
     with pytest.raises(ContractBroken, match="bucket 2026-11-01, row 1"):
-        read_cost([raw_page(Reading.COST, body)], WINDOW)
+        read_cost([raw_page(QueryName.COST, body)], WINDOW)
 
 
 def test_a_json_number_for_an_amount_is_refused_never_guessed() -> None:
     body = report_body((DAY, [cost_row(amount=123.45)]))
     with pytest.raises(ContractBroken, match="not a decimal string"):
-        read_cost([raw_page(Reading.COST, body)], WINDOW)
+        read_cost([raw_page(QueryName.COST, body)], WINDOW)

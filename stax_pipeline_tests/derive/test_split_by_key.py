@@ -93,7 +93,7 @@ def test_accounts_and_use_without_a_key_have_rows_of_their_own() -> None:
     assert shares(rows) == {("", "user_1"): (500_000, 2), ("", ""): (250_000, 1), ("a", ""): (250_000, 1)}
 
 
-def test_lines_that_the_by_key_reading_cannot_tell_apart_are_summed_first() -> None:
+def test_lines_that_the_by_key_query_cannot_tell_apart_are_summed_first() -> None:
     lines = join(
         cost("4"), usage(MILLION),
         cost("8", context_window="200k-1M", inference_geo="us"),

@@ -1,4 +1,4 @@
-"""Usage rows to usage lines: no token lost, none twice; speed told by the difference of two readings."""
+"""Usage rows to usage lines: no token lost, none twice; speed told by the difference of two queries."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_dimensions_are_kept_and_the_null_workspace_is_the_default_one() -> None
 
 
 @pytest.mark.parametrize("field", ["workspace_id", "model", "service_tier", "context_window", "inference_geo"])
-def test_a_missing_dimension_names_reading_bucket_and_row(field: str) -> None:
+def test_a_missing_dimension_names_query_bucket_and_row(field: str) -> None:
     row = usage_row(1)
     del row[field]
     with pytest.raises(ContractBroken, match=rf"usage report \(all\), bucket 2026-11-01, row 2: field {field}"):
@@ -173,7 +173,7 @@ def test_unknown_fields_survive_where_all_usage_was_fast() -> None:
     assert json.loads(line.extras) == {"requests": 5}
 
 
-def test_unknown_values_are_counted_once_not_per_reading() -> None:
+def test_unknown_values_are_counted_once_not_per_query() -> None:
     unknown: Counter[str] = Counter()
     row = usage_row(1, service_tier="turbo")
     usage_lines([(DAY, [row])], [(DAY, [row])], unknown)
@@ -188,14 +188,14 @@ def test_usage_by_key_knows_who() -> None:
     assert (console.uncached_input_tokens, with_key.uncached_input_tokens) == (2, 4)
 
 
-def test_a_fault_by_key_names_its_reading() -> None:
+def test_a_fault_by_key_names_its_query() -> None:
     row = usage_row(1)
     del row["account_id"]
     with pytest.raises(ContractBroken, match=r"usage report \(by_key\), bucket 2026-11-01, row 1: field account_id"):
         key_usage_lines([(DAY, [row])])
 
 
-def test_readings_that_agree_have_no_disagreements() -> None:
+def test_queries_that_agree_have_no_disagreements() -> None:
     lines = [usage(6, speed="fast"), usage(4), usage(0, model="unused")]
     assert disagreements(lines, [key_usage("a", 7), key_usage("b", 3)]) == {}
 
@@ -222,7 +222,7 @@ PARTS = st.lists(
 
 
 @given(PARTS, st.randoms(use_true_random=False))
-def test_lines_sum_to_the_reading_and_row_order_does_not_matter(parts: list[Any], random: Any) -> None:
+def test_lines_sum_to_the_query_and_row_order_does_not_matter(parts: list[Any], random: Any) -> None:
     rows = [(day, usage_row(a, hour=b, service_tier=t, workspace_id=w), fast) for day, t, w, fast, a, b in parts]
     every = [(day, [row]) for day, row, _ in rows]
     quick = [(day, [row]) for day, row, fast in rows if fast]

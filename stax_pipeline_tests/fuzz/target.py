@@ -20,7 +20,7 @@ from stax_pipeline.anthropic.queries import BY_KEY_DIMENSIONS, USAGE_DIMENSIONS
 from stax_pipeline.derive.cost_lines import cost_lines
 from stax_pipeline.derive.usage_lines import Counted, count_rows, disagreements, key_usage_lines, usage_lines
 from stax_pipeline.domain.errors import TenantStopped
-from stax_pipeline.domain.extraction import RawPage, Reading, Window
+from stax_pipeline.domain.extraction import QueryName, RawPage, Window
 from stax_pipeline.domain.money import MAX_COUNT, SCALE, cents_to_usd
 
 WINDOW = Window(date(2026, 11, 1), date(2026, 11, 4))
@@ -40,9 +40,9 @@ def read(data: bytes) -> set[str]:
         "cost": lambda: _cost(_buckets(body)),
         "usage": lambda: _usage(_buckets(body)),
         "by_key": lambda: _by_key(_buckets(body)),
-        "workspaces": lambda: _names(body, Reading.WORKSPACES),
-        "api_keys": lambda: _names(body, Reading.API_KEYS),
-        "members": lambda: _names(body, Reading.MEMBERS),
+        "workspaces": lambda: _names(body, QueryName.WORKSPACES),
+        "api_keys": lambda: _names(body, QueryName.API_KEYS),
+        "members": lambda: _names(body, QueryName.MEMBERS),
     }
     found = set()
     for name, attempt in kinds.items():
@@ -100,9 +100,9 @@ def _tokens(buckets: Buckets) -> int:
     )  # fmt: skip
 
 
-def _names(body: str, reading: Reading) -> None:
+def _names(body: str, query: QueryName) -> None:
     digest = sha256(body.encode()).hexdigest()
-    page = RawPage(reading, 1, "/v1", (), {}, 200, "req", NOON, NOON, NOON, 0, digest, body)
+    page = RawPage(query, 1, "/v1", (), {}, 200, "req", NOON, NOON, NOON, 0, digest, body)
     read_organization([page])
 
 

@@ -14,7 +14,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stax_pipeline.domain.extraction import RawPage, Reading, Report, Window
+from stax_pipeline.domain.extraction import QueryName, RawPage, Report, Window
 from stax_pipeline.lake.raw import RawDamaged, RawHeader, RawWriter, read_raw, store_raw
 from stax_pipeline.lake.store import Lake
 
@@ -24,7 +24,7 @@ TENANT = UUID("00000000-0000-4000-8000-000000000002")
 
 def page(number: int = 1, body: str = '{"data": []}') -> RawPage:
     return RawPage(
-        reading=Reading.COST, page_number=number, path="/v1/organizations/cost_report",
+        query=QueryName.COST, page_number=number, path="/v1/organizations/cost_report",
         params=(("group_by[]", "workspace_id"), ("group_by[]", "description")),
         request_headers={"anthropic-version": "2023-06-01"}, status=200, request_id=f"req_{number}", server_date=NOW,
         sent_at=NOW, received_at=NOW, rows=0, sha256=hashlib.sha256(body.encode()).hexdigest(), body=body,
@@ -32,7 +32,7 @@ def page(number: int = 1, body: str = '{"data": []}') -> RawPage:
 
 
 HEADER = RawHeader(
-    UUID(int=1), TENANT, "org", Report.COST, Window(date(2026, 11, 20), date(2026, 11, 22)), NOW, (Reading.COST,),
+    UUID(int=1), TENANT, "org", Report.COST, Window(date(2026, 11, 20), date(2026, 11, 22)), NOW, (QueryName.COST,),
     "run", "stax-pipeline 0", None,
 )  # fmt: skip
 
@@ -52,7 +52,7 @@ def lake(tmp_path: Path) -> Lake:
 class TestRoundTrip:
     def test_header_and_pages_come_back(self, lake: Lake) -> None:
         pages = [page(1, '{"a": "é\\n\\u0000"}'), page(2, "line\none\r\ntwo")]
-        for header in (HEADER, replace(HEADER, error="stopped", readings=())):
+        for header in (HEADER, replace(HEADER, error="stopped", queries=())):
             path, digest = stored(lake, *pages, header=header)
             found, read = read_raw(lake, path, digest)
             assert found == header

@@ -1,7 +1,7 @@
 """How much of the others' time one tenant can cost, in pages and in seconds of a clock that is not real.
 
 With N slots (`STAX_CONCURRENCY`) a tenant holds one. Who has another slot does not wait for it at all; who is behind it
-in the same slot waits for at most `LONGEST_PAGE` seconds a page, `pages_at_most` pages a reading, and `LONGEST_REPORT`
+in the same slot waits for at most `LONGEST_PAGE` seconds a page, `pages_at_most` pages a query, and `LONGEST_REPORT`
 seconds a report, whatever the source does.
 """
 

@@ -1,4 +1,4 @@
-"""What is not published: a settled day that shrinks, a changed unit, readings that contradict each other."""
+"""What is not published: a settled day that shrinks, a changed unit, queries that contradict each other."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class TestShrinkGuard:
         }
 
     def test_a_settled_day_that_loses_its_keys_alone_waits_for_a_person(self, made: Installation) -> None:
-        """The reading by key is emptied while the one of all stays whole."""
+        """The query by key is emptied while the one of all stays whole."""
         before = content(made)
 
         def no_keys(page: Row, _: str) -> None:
@@ -124,7 +124,7 @@ class TestUnitGuard:
         assert content(made) == before
 
 
-class TestFastReading:
+class TestFastQuery:
     def test_a_refused_beta_leaves_speed_unknown_and_says_so(self, made: Installation) -> None:
         made.simulator.faults.add(
             faults.status(400), key=made.simulator.keys["acme"], path=USAGE, times=None,
@@ -158,10 +158,10 @@ class TestFastReading:
         ran = sync(made)
         assert list(ran.failures) == ["acme"]
         [error] = errors(made, "acme")
-        assert "fast reading exceeds" in error
+        assert "fast query exceeds" in error
         assert content(made) == before
 
-    def test_readings_that_disagree_on_a_past_day_are_a_finding(self, made: Installation) -> None:
+    def test_queries_that_disagree_on_a_past_day_are_a_finding(self, made: Installation) -> None:
         made.simulator.faults.add(on(LAST, times("0.9")), key=made.simulator.keys["acme"], path=USAGE, nth=3)
         ran = sync(made)
         assert any(f"disagree on {LAST}" in finding for finding in ran.findings)

@@ -191,7 +191,7 @@ class TestRawOfAFailure:
         assert row.pages == 1
         header, pages = read_raw(made.lake, row.raw_uri, row.sha256)
         assert header.error == row.error
-        assert [page.reading for page in pages] == ["all"]
+        assert [page.query for page in pages] == ["all"]
         assert query(made, "select 1 from stax.coverage where extraction_id = :id", id=row.extraction_id) == []
 
     def test_401_mid_walk_keeps_the_pages_that_came(self, made: Installation) -> None:
@@ -201,7 +201,7 @@ class TestRawOfAFailure:
             made, "select * from stax.extractions where error is not null and report = 'usage_report'"
         )  # fmt: skip
         assert row.pages == 2
-        assert [p.reading for p in read_raw(made.lake, row.raw_uri, row.sha256)[1]] == ["all", "fast"]
+        assert [p.query for p in read_raw(made.lake, row.raw_uri, row.sha256)[1]] == ["all", "fast"]
         assert len([r for r in made.simulator.requests if r.status == 401]) == 1, "a refused key was tried again"
         assert status(made, "acme") == "key_rejected"
 

@@ -59,7 +59,7 @@ def test_a_machine_two_days_behind_the_source_misses_days_and_marks_none_wrong(m
     made.clock.now -= 2 * DAY
     run(made)
     assert data_through(made) == reached, "data_through went back"
-    assert everything(made) == before, "an older reading replaced a later one"
+    assert everything(made) == before, "an older extraction replaced a later one"
 
 
 @pytest.fixture

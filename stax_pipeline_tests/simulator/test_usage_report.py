@@ -1,4 +1,4 @@
-"""The usage report's documented rules, and that all readings of it agree."""
+"""The usage report's documented rules, and that all queries of it agree."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_every_grouping_adds_up_to_the_ungrouped_total(client: Client, group_by:
     days=st.integers(1, 3),
     tiers=st.sets(st.sampled_from(["standard", "batch", "priority"])),
 )
-def test_any_reading_of_any_window_holds_the_same_tokens(
+def test_any_query_of_any_window_holds_the_same_tokens(
     client: Client, group_by: list[str], first: date, days: int, tiers: set[str]
 ) -> None:
     client.key = client.simulator.keys["globex"]

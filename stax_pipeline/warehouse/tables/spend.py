@@ -82,7 +82,7 @@ spend_by_key = table(
     text("cost_source", "As in spend", key=True),
     count(
         "quantity",
-        "Tokens or requests of this key, by the by-key reading; NULL where it tells none",
+        "Tokens or requests of this key, by the by-key query; NULL where it tells none",
         null=True,
     ),
     number("cost_usd", "This key's share in USD; NULL when unpriced", null=True),

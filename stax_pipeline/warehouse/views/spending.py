@@ -163,7 +163,7 @@ SPEND_BY_KEY_DAILY = View(
         "account_name": "The account's name; NULL without one",
         "account_email": "The account's e-mail address; NULL without one",
         "web_search_requests": "Web searches; NULL for other costs",
-        "tokens": "Tokens by the by-key reading; NULL for other costs and where it tells none",
+        "tokens": "Tokens by the by-key query; NULL for other costs and where it tells none",
         "cost_usd": "This key's share in USD; NULL when unpriced",
         "effective_cost_usd": "This key's share of the effective cost in USD",
         "workspace": "Workspace to show and to group by: its name, with its id where the tenant has several of that name; its "
