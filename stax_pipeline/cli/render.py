@@ -28,6 +28,16 @@ def whole(count: int | Decimal | None) -> str:
     return "-" if count is None else f"{int(count):,}"
 
 
+def in_usd(amount: Decimal | None) -> str:
+    """The same with its unit, for a sentence."""
+    return f"{usd(amount)} USD" if amount is not None and usd(amount)[-1].isdigit() else usd(amount)
+
+
+def counted(quantity: Decimal | None, unit: str) -> str:
+    """Such as `1 token` or `2,555,356,398 tokens`, in full; `unit` is a plural in s. Empty where nothing is counted."""
+    return "" if quantity is None else f"{quantity:,f} {unit.removesuffix('s') if quantity == 1 else unit}"
+
+
 def instant(moment: datetime | None, now: datetime | None = None) -> str:
     """A UTC instant with its age in words."""
     if moment is None:
