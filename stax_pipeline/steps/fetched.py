@@ -15,6 +15,7 @@ from stax_pipeline.domain.errors import CannotStart, KeyRejected
 from stax_pipeline.domain.extraction import RawPage, Reading, Report, Window
 from stax_pipeline.domain.readings import COSTS, UsageReader
 from stax_pipeline.domain.time import day_end
+from stax_pipeline.domain.words import count_of
 from stax_pipeline.resources.admin_api import NoNewerSource
 from stax_pipeline.resources.lake.raw import RawHeader, RawWriter, store_raw
 from stax_pipeline.resources.lake.store import Lake
@@ -104,7 +105,7 @@ def _count_of_amounts(number: int) -> str:
 
 
 def _unknown(unknown: Counter[str]) -> list[str]:
-    return [f"unknown {what}, {count} times" for what, count in sorted(unknown.items())]
+    return [f"unknown {what}, {count_of(count, 'time')}" for what, count in sorted(unknown.items())]
 
 
 class Verdict(NamedTuple):

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from stax_pipeline.domain.extraction import Report
 from stax_pipeline.domain.failures import Failure, add_failure
 from stax_pipeline.domain.next_step import next_step
+from stax_pipeline.domain.words import count_of
 from stax_pipeline.resources.warehouse.tables import extractions, tenants
 from stax_pipeline.resources.warehouse.tenants import KEY_REJECTED
 
@@ -34,7 +35,7 @@ class Verdict:
         return tuple(dict.fromkeys(row[0] for row in self.rows))
 
     def __str__(self) -> str:
-        return f"failed for {len(self.failed)} of {self.tenants} tenants: {', '.join(self.failed[:20])}"
+        return f"failed for {len(self.failed)} of {count_of(self.tenants, 'tenant')}: {', '.join(self.failed[:20])}"
 
 
 def judge(

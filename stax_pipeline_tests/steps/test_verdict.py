@@ -24,6 +24,7 @@ def test_a_reason_is_told_once_with_every_asset_that_met_it() -> None:
     ]
     assert all("`stax rotate-key acme`" in row[3] for row in verdict.rows)
     assert (str(verdict), verdict.is_nothing_arrived) == ("failed for 1 of 2 tenants: acme", False)
+    assert str(judge(["acme"], [], {"acme": found}, set(), set())) == "failed for 1 of 1 tenant: acme"
 
 
 def test_tenants_that_a_run_leaves_out_are_told_with_their_mend() -> None:

@@ -151,7 +151,7 @@ def _contradiction(slug: str, found: Contradiction) -> str:
     seen = f"{found.first} to {found.last}; {', '.join(found.models)}; {', '.join(found.tiers)}"
     return (
         f"{slug}: recorded {rate.model_pattern} {rate.service_tier} from {rate.effective_from} "
-        f"{_percent(rate.discount)}, billed {billed} on {found.days} days ({seen}; "
+        f"{_percent(rate.discount)}, billed {billed} on {count_of(found.days, 'day')} ({seen}; "
         f"list $ {usd(found.list_usd)}, reported $ {usd(found.reported_usd)}): "
         "withdraw or correct it"
     )

@@ -20,6 +20,7 @@ from stax_pipeline.domain.envelope import (
 )
 from stax_pipeline.domain.errors import ContractBroken
 from stax_pipeline.domain.extraction import Query, Window
+from stax_pipeline.domain.words import count_of
 
 MAX_EMPTY_PAGES = 10  # in a row; a page may be empty mid-way, but not for ever
 MAX_LIST_PAGES = 1000  # a million workspaces, keys or members
@@ -160,7 +161,7 @@ class RowPager(Pager[AnalyticsPage]):
 
     def notices(self) -> list[str]:
         count = self._check.repeated
-        return [f"{count} rows came twice, word for word; each counts once"] if count else []
+        return [f"{count_of(count, 'row')} came twice, word for word; each counts once"] if count else []
 
 
 def pager_of(query: Query) -> Pager[Any]:
