@@ -200,7 +200,7 @@ def _show_disagreements(book: PriceBook, today: date) -> None:
     if not found:
         return
     rows = [(*one[:3], _bounds(one.ours), f"{one.theirs:f}") for one in found]
-    click.echo("genai-prices differs from the book today (USD per 1M tokens; the book's are used):")
+    click.echo("genai-prices differs from the book (USD per 1M tokens; the book's are used):")
     click.echo(table(("model", "token type", "context", "book", "genai-prices"), rows, right=("book", "genai-prices")))
     click.echo()
 
