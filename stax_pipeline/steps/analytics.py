@@ -134,7 +134,9 @@ def _for_each(
                 tally.step(len(part.days))
         except Exception as fault:
             outcome.failures[tenant.slug] = reason(fault, doing)
-        tally.tenant_done(counted)
+            tally.tenant_failed(counted)
+        else:
+            tally.tenant_done(counted)
     return outcome
 
 

@@ -74,7 +74,7 @@ def publish_comparison(
                     outcome.rows += _write(connection, tenant, part)
         except Exception as fault:
             outcome.failures[tenant.slug] = reason(fault, "comparing sources")
-        progress(done, len(tenants))
+        progress(done - len(outcome.failures), len(tenants), len(outcome.failures))
     return outcome
 
 

@@ -92,16 +92,18 @@ def publish_cost(
     outcome = Outcome(tenants=len(tenants))
     tally = Tally(progress, len(tenants), len(window.days))
     for tenant in tenants:
+        work = _unpublished(stores, tenant, Report.COST, window)
         counted = 0
-        for extraction, days in _unpublished(stores, tenant, Report.COST, window):
+        for extraction, days in work:
             try:
                 outcome.rows += _publish_cost(stores, tenant, extraction, days, outcome)
             except Exception as fault:
                 _refuse(stores, tenant, extraction, fault, outcome)
-            counted += len(days)
-            tally.step(len(days))
+            else:
+                counted += len(days)
+                tally.step(len(days))
         _note_late_days(stores, tenant, Report.COST, window)
-        tally.tenant_done(counted)
+        _close(tally, tenant, outcome, counted, has_work=bool(work))
     return outcome
 
 
@@ -112,17 +114,28 @@ def publish_usage(
     outcome = Outcome(tenants=len(tenants))
     tally = Tally(progress, len(tenants), len(window.days))
     for tenant in tenants:
+        work = _unpublished(stores, tenant, Report.USAGE, window)
         counted = 0
-        for extraction, days in _unpublished(stores, tenant, Report.USAGE, window):
+        for extraction, days in work:
             try:
                 outcome.rows += _publish_usage(stores, tenant, extraction, days)
             except Exception as fault:
                 _refuse(stores, tenant, extraction, fault, outcome)
-            counted += len(days)
-            tally.step(len(days))
+            else:
+                counted += len(days)
+                tally.step(len(days))
         _note_late_days(stores, tenant, Report.USAGE, window)
-        tally.tenant_done(counted)
+        _close(tally, tenant, outcome, counted, has_work=bool(work))
     return outcome
+
+
+def _close(tally: Tally, tenant: Tenant, outcome: Outcome, counted: int, *, has_work: bool) -> None:
+    if tenant.slug in outcome.failures:
+        tally.tenant_failed(counted)
+    elif has_work:
+        tally.tenant_done(counted)
+    else:
+        tally.tenant_without_work()
 
 
 def _unpublished(stores: Stores, tenant: Tenant, report: Report, window: Window) -> list[tuple[Extraction, list[date]]]:

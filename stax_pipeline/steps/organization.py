@@ -71,7 +71,7 @@ def _for_each(
                 outcome.failures[tenant.slug] = done_here.refused[-1]
         except Exception as fault:
             outcome.failures[tenant.slug] = reason(fault, doing)
-        progress(done, len(tenants))
+        progress(done - len(outcome.failures), len(tenants), len(outcome.failures))
     return outcome
 
 

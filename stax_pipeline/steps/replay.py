@@ -125,7 +125,9 @@ def replay_lines(books: Books, tenants: Sequence[Tenant], window: Window, progre
                 tally.step(len(part.days))
         except Exception as fault:
             outcome.failures[tenant.slug] = reason(fault, "replaying")
-        tally.tenant_done(counted)
+            tally.tenant_failed(counted)
+        else:
+            tally.tenant_done(counted)
     return outcome
 
 

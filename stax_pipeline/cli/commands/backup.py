@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,7 @@ from stax_pipeline.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from stax_pipeline.resources.archive import Entry
-    from stax_pipeline.steps.isolation import Progress
 
-LOGGER = logging.getLogger("stax.progress")
 SHOWN = 5
 FILE = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 
@@ -29,14 +26,14 @@ def backup(file: Path, no_raw: bool) -> None:
     It holds the tenants, their sealed admin keys, every table, and the raw pages. Keep the master key elsewhere.
     """
     from stax_pipeline.cli.database import existing_database
-    from stax_pipeline.cli.progress import shown_progress
+    from stax_pipeline.cli.progress import shown_progress, told
     from stax_pipeline.resources.lake.store import Lake
     from stax_pipeline.steps.backup import Sources, back_up
 
     settings = read_settings()
     with existing_database(settings) as (loader, owner), shown_progress():
         sources = Sources(loader, owner, Lake(settings.lake, settings.home))
-        done = back_up(sources, file.absolute(), with_raw=not no_raw, progress=_told("backing up", "tenants"))
+        done = back_up(sources, file.absolute(), with_raw=not no_raw, progress=told("backing up", "tenants"))
     click.echo(
         f"Wrote {file}: {count_of(done.tenants, 'tenant')}, {count_of(done.rows, 'row')}, "
         f"{'no raw objects (--no-raw)' if no_raw else count_of(done.raw_objects, 'raw object')}, {done.bytes:,} bytes."
@@ -53,7 +50,7 @@ def restore(file: Path) -> None:
     The whole file is checked before anything is changed. The master key is not in it and must be put back by you.
     """
     from stax_pipeline.cli.database import database, existing_database
-    from stax_pipeline.cli.progress import shown_progress
+    from stax_pipeline.cli.progress import shown_progress, told
     from stax_pipeline.domain.errors import WrongUse
     from stax_pipeline.resources.archive import ArchiveReader
     from stax_pipeline.resources.first_day import move_first_day
@@ -79,7 +76,7 @@ def restore(file: Path) -> None:
             with plain_faults("looking for tenants"), loader.connect() as connection:
                 refuse_tenants(connection)
             done = recover.restore_rows_and_raw(reader, owner, logins(settings), lake)
-            recover.rebuild_parquet(loader, lake, _told("writing Parquet", "tables"))
+            recover.rebuild_parquet(loader, lake, told("writing Parquet", "tables"))
             with plain_faults("looking for logins"), loader.connect() as connection:
                 granted, held = slugs_by_role(connection), reach(connection)
             if held:
@@ -97,13 +94,6 @@ def restore(file: Path) -> None:
             err=True,
         )
     _fail_for(missing)
-
-
-def _told(stage: str, unit: str) -> Progress:
-    def shown(done: int, total: int) -> None:
-        LOGGER.info("", extra={"stage": stage, "done": done, "total": total, "unit": unit})
-
-    return shown
 
 
 def _tell_of_the_master_key(settings: Settings, ids: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from datetime import date
 from typing import TYPE_CHECKING
@@ -19,9 +18,7 @@ if TYPE_CHECKING:
     from stax_pipeline.domain.extraction import Window
     from stax_pipeline.resources.lake.store import Lake
     from stax_pipeline.resources.warehouse.tenants import Tenant
-    from stax_pipeline.steps.isolation import Outcome, Progress
-
-LOGGER = logging.getLogger("stax.progress")
+    from stax_pipeline.steps.isolation import Outcome
 
 
 @click.command()
@@ -49,6 +46,7 @@ def replay(first: date | None, last: date | None, from_lake: bool) -> None:
 def _replay(
     settings: Settings, engine: sa.Engine, lake: Lake, first: date | None, last: date | None, from_lake: bool
 ) -> set[tuple[str, str]]:
+    from stax_pipeline.cli.progress import told
     from stax_pipeline.resources.lake.parquet import rebuild
     from stax_pipeline.resources.warehouse import tables
     from stax_pipeline.resources.warehouse.engine import plain_faults
@@ -65,8 +63,8 @@ def _replay(
         return _failures(outcomes)
     _add_shipped_prices(engine)
     books = Books(engine, lake, settings.settle)
-    outcomes += rebuild_tables(books, settings.source, tenants, window, _tell)
-    shown = _tell("writing Parquet", "tables")
+    outcomes += rebuild_tables(books, settings.source, tenants, window, told)
+    shown = told("writing Parquet", "tables")
     for done, table in enumerate(tables.DAILY, start=1):
         rebuild(engine, lake, table, window)
         shown(done, len(tables.DAILY))
@@ -75,9 +73,10 @@ def _replay(
 
 
 def _restore(engine: sa.Engine, lake: Lake, tenants: list[Tenant]) -> Outcome:
+    from stax_pipeline.cli.progress import told
     from stax_pipeline.steps.restore import restore_extractions, strangers
 
-    outcome = restore_extractions(engine, lake, tenants, _tell("reading the lake", "tenants"))
+    outcome = restore_extractions(engine, lake, tenants, told("reading the lake", "tenants"))
     click.echo(f"Recorded {count_of(outcome.rows, 'extraction')} that only the lake knew.")
     for tenant_id in sorted(strangers(lake, tenants)):
         click.echo(f"Left out: raw pages of {tenant_id}, who is no tenant here.", err=True)
@@ -111,15 +110,6 @@ def _add_shipped_prices(engine: sa.Engine) -> None:
 
     with plain_faults("adding the shipped prices"), engine.begin() as connection:
         record_prices(connection, shipped_prices())
-
-
-def _tell(stage: str, unit: str = "tenant-days") -> Progress:
-    """Progress of a named step, as the terminal's bar takes it."""
-
-    def tell(done: int, total: int) -> None:
-        LOGGER.info("%s", stage, extra={"stage": stage, "done": done, "total": total, "unit": unit})
-
-    return tell
 
 
 def _failures(outcomes: Iterable[Outcome]) -> set[tuple[str, str]]:
