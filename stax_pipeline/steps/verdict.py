@@ -11,14 +11,13 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Report
-from stax_pipeline.domain.failures import Failure, add_failure
+from stax_pipeline.domain.failures import REJECTED_BEFORE, Failure, add_failure, counted
 from stax_pipeline.domain.next_step import next_step
-from stax_pipeline.domain.words import count_of
 from stax_pipeline.resources.warehouse.tables import extractions, tenants
 from stax_pipeline.resources.warehouse.tenants import KEY_REJECTED
 
 COLUMNS = ("tenant", "assets", "reason", "mend")
-REJECTED_BEFORE = "left out: Anthropic rejected the key in an earlier run"
+LEFT_OUT = f"left out: {REJECTED_BEFORE}"
 NO_FIGURES = frozenset({Report.ORGANIZATION, Report.ANALYTICS})  # names, and what is only compared
 
 
@@ -35,7 +34,7 @@ class Verdict:
         return tuple(dict.fromkeys(row[0] for row in self.rows))
 
     def __str__(self) -> str:
-        return f"failed for {len(self.failed)} of {count_of(self.tenants, 'tenant')}: {', '.join(self.failed[:20])}"
+        return f"{counted(len(self.failed), self.tenants)}: {', '.join(self.failed[:20])}"
 
 
 def judge(
@@ -50,7 +49,7 @@ def judge(
         for slug, found in failures.items()
         for one in _told_once(found)
     ]
-    rows += [(slug, "", REJECTED_BEFORE, next_step(slug, "", key_rejected=True)) for slug in left_out]
+    rows += [(slug, "", LEFT_OUT, next_step(slug, "", key_rejected=True)) for slug in left_out]
     everyone = [*chosen, *left_out]
     is_nothing = bool(everyone) and all(slug in failures and slug not in arrived for slug in chosen)
     return Verdict(sorted(rows), len(everyone), is_nothing)

@@ -147,6 +147,10 @@ def test_one_outage_is_one_line_for_all_tenants_and_names_the_host(
     assert "Admin API at 127.0.0.1:9 did not answer to GET /v1/organizations/me: no connection" in line
     assert line.endswith("The next sync tries again; `stax sync SLUG` does so now.")
     assert re.search(r"^Run \S+ failed for 2 of 2 tenants\.$", ended.err, re.MULTILINE)
+    done = dict(re.findall(r"^  (extracting \w+|publishing (?:cost|usage)): (.*)$", ended.err, re.MULTILINE))
+    assert {stage: re.sub(r" of \d+ pages", "", words) for stage, words in done.items()} == {
+        f"extracting {report}": "0, 2 tenants failed" for report in ("cost_report", "usage_report", "organization")
+    }, "nothing is done, and what has nothing to publish tells nothing"
     shown = stax("status").out
     assert len(re.findall(r"^last error of 2 tenants \(acme, globex\): .*127\.0\.0\.1:9", shown, re.MULTILINE)) == 1
     assert shown.count("did not answer") == 1
@@ -167,6 +171,8 @@ def test_a_failed_tenant_is_named_with_its_reason_and_the_others_go_on(
     assert "tries again" not in ended.err
     assert re.search(r"^acme \*", ended.out, re.MULTILINE) and re.search(r"^globex  ", ended.out, re.MULTILINE)
     assert "* not all of this run" in ended.out
+    assert re.search(r"^  extracting cost_report: 1 of 2 pages, 1 tenant failed$", ended.err, re.MULTILINE)
+    assert not re.search(r"^  .*: (\d+) of \1 .*failed", ended.err, re.MULTILINE)
     assert "failed: tenant globex" not in ended.err
     assert count(engine, "spend", "tenant_id = (select tenant_id from stax.tenants where slug = 'globex')") > 0
     assert re.search(
@@ -180,8 +186,29 @@ def test_a_failed_tenant_is_named_with_its_reason_and_the_others_go_on(
     assert stax("connect", "globex", "--no-sync", typed=simulator.keys["globex"]).code == 0
 
     left_out = stax("sync", "--days", "1")
-    assert left_out.code == 0
-    assert "Left out: tenant acme" in left_out.err
+    assert left_out.code == 1
+    [told] = re.findall(r"^Left out: tenant acme: .*$", left_out.err, re.MULTILINE)
+    assert "Anthropic rejected the key in an earlier run." in told and "`stax rotate-key acme`" in told
+    assert re.search(
+        r"^check: all_tenants_extracted \(ERROR\): failed for 1 of 2 tenants: acme$", left_out.err, re.MULTILINE
+    )
+    assert re.search(r"^Run \S+ failed for 1 of 2 tenants\.$", left_out.err, re.MULTILINE)
+    assert stax("sync", "globex", "--days", "1").code == 0, "a run of named tenants leaves nobody out"
+
+    simulator.revoke(simulator.keys["globex"])
+    both = stax("sync", "--days", "1")
+    assert both.code == 1
+    assert "all_tenants_extracted (ERROR): failed for 2 of 2 tenants: acme, globex" in both.err
+    assert re.search(r"^Run \S+ failed for 2 of 2 tenants\.$", both.err, re.MULTILINE)
+
+    asked = len(simulator.requests)
+    nobody = stax("sync")
+    assert nobody.code == 1
+    assert "Left out: 2 tenants (acme, globex): Anthropic rejected the key in an earlier run." in nobody.err
+    assert "`stax rotate-key SLUG`" in nobody.err
+    assert nobody.err.splitlines()[-1] == "stax: No sync was started: no tenant has a key that Anthropic accepts."
+    assert "stax connect" not in nobody.err
+    assert len(simulator.requests) == asked
     simulator.issue_key("acme")
     rotated = stax("rotate-key", "acme", "--key-file", "-", typed=simulator.keys["acme"])
     assert rotated.code == 0

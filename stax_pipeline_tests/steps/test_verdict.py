@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stax_pipeline.domain.next_step import next_step
-from stax_pipeline.steps.verdict import REJECTED_BEFORE, Verdict, judge
+from stax_pipeline.steps.verdict import LEFT_OUT, Verdict, judge
 
 REFUSED = "Anthropic answered 401 authentication_error to GET /v1/{}: invalid x-api-key (request req_{})"
 ACME = {"acme": [("raw_cost_report", "404")]}
@@ -29,9 +29,13 @@ def test_a_reason_is_told_once_with_every_asset_that_met_it() -> None:
 
 def test_tenants_that_a_run_leaves_out_are_told_with_their_mend() -> None:
     mend = next_step("globex", "", key_rejected=True)
-    assert judge(["acme"], ["globex"], {}, {"acme"}, {"globex"}) == Verdict(
-        [("globex", "", REJECTED_BEFORE, mend)], 2, False
-    )
+    verdict = judge(["acme"], ["globex"], {}, {"acme"}, {"globex"})
+    assert verdict == Verdict([("globex", "", LEFT_OUT, mend)], 2, False)
+    assert str(verdict) == "failed for 1 of 2 tenants: globex"
+
+
+def test_who_failed_and_who_was_left_out_are_one_count_of_all_tenants() -> None:
+    assert str(judge(["acme"], ["globex"], ACME, set(), {"globex"})) == "failed for 2 of 2 tenants: acme, globex"
 
 
 @pytest.mark.parametrize(
