@@ -15,10 +15,7 @@ from stax_pipeline.resources.scope import InScope, Scope
 from stax_pipeline.steps import verdict
 from stax_pipeline.steps.rules import ALL_TENANTS_EXTRACTED
 
-NOTHING_ARRIVED = (
-    "No tenant got any report in this run. What was fetched before stays. The check all_tenants_extracted says for "
-    "each tenant why, and what to do."
-)
+NOTHING_ARRIVED = "No tenant got any report in this run. What was fetched before stays."
 LAST = {"dagster/priority": "-1"}
 
 
@@ -45,10 +42,10 @@ def all_tenants_extracted(assets: Iterable[dg.AssetsDefinition]) -> dg.AssetChec
         )
         if found.is_nothing_arrived:
             raise dg.Failure(
-                description=NOTHING_ARRIVED,
+                description=f"{NOTHING_ARRIVED}\n{verdict.in_words(found.rows)}",
                 metadata=violations(verdict.COLUMNS, found.rows, found.failed),
                 allow_retries=False,
-            )
+            ) from None
 
     return last
 

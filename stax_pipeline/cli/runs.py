@@ -234,8 +234,9 @@ def _why_the_run_failed(events: Sequence[DagsterEvent]) -> str:
 
 
 def _why_the_step_failed(found: Any) -> str:
+    """The first line of ours; what follows it in Dagster's UI is told here by tenant."""
     if found.user_failure_data and found.user_failure_data.description:
-        return str(found.user_failure_data.description)
+        return str(found.user_failure_data.description).partition("\n")[0]
     return _innermost(found.error) if found.error else "no reason given"
 
 

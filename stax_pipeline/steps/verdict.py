@@ -13,12 +13,14 @@ import sqlalchemy as sa
 from stax_pipeline.domain.extraction import Report
 from stax_pipeline.domain.failures import REJECTED_BEFORE, Failure, add_failure, counted
 from stax_pipeline.domain.next_step import next_step
+from stax_pipeline.domain.told import without_figures
 from stax_pipeline.resources.warehouse.tables import extractions, tenants
 from stax_pipeline.resources.warehouse.tenants import KEY_REJECTED
 
 COLUMNS = ("tenant", "assets", "reason", "mend")
 LEFT_OUT = f"left out: {REJECTED_BEFORE}"
 NO_FIGURES = frozenset({Report.ORGANIZATION, Report.ANALYTICS})  # names, and what is only compared
+_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Verdict:
         return tuple(dict.fromkeys(row[0] for row in self.rows))
 
     def __str__(self) -> str:
-        return f"{counted(len(self.failed), self.tenants)}: {', '.join(self.failed[:20])}"
+        return f"{counted(len(self.failed), self.tenants)}: {', '.join(self.failed[:_TOLD])}"
 
 
 def judge(
@@ -60,6 +62,16 @@ def _told_once(found: Iterable[tuple[str, str]]) -> list[Failure]:
     for asset, reason in found:
         add_failure(told, reason, asset)
     return told
+
+
+def in_words(rows: Sequence[tuple[str, str, str, str]]) -> str:
+    """One line per row of a `Verdict`, for Dagster's events: tenant, reason and mend of the first 20."""
+    lines = [
+        f"{slug}: {without_figures(reason).rstrip('.')}. {mend}".rstrip() for slug, _, reason, mend in rows[:_TOLD]
+    ]
+    if len(rows) > _TOLD:
+        lines.append(f"and {len(rows) - _TOLD} more: `stax status` names each.")
+    return "\n".join(lines)
 
 
 def arrived(connection: sa.Connection, run_id: str, reports: Collection[Report]) -> set[str]:

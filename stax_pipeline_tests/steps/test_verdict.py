@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stax_pipeline.domain.next_step import next_step
-from stax_pipeline.steps.verdict import LEFT_OUT, Verdict, judge
+from stax_pipeline.steps.verdict import LEFT_OUT, Verdict, in_words, judge
 
 REFUSED = "Anthropic answered 401 authentication_error to GET /v1/{}: invalid x-api-key (request req_{})"
 ACME = {"acme": [("raw_cost_report", "404")]}
@@ -54,3 +54,15 @@ def test_nothing_arrived_when_every_tenant_failed_and_none_got_a_report(
     chosen: list[str], left_out: list[str], failures: dict[str, list[tuple[str, str]]], arrived: set[str], nothing: bool
 ) -> None:
     assert judge(chosen, left_out, failures, arrived, set()).is_nothing_arrived is nothing
+
+
+def test_in_words_each_tenant_has_its_reason_and_its_mend_and_no_dollars() -> None:
+    rows = [("acme", "spend", "shrunk from $12.50 to $3", "Run it."), ("globex", "", "named `stax sync globex`.", "")]
+    assert in_words(rows) == "acme: shrunk from $… to $…. Run it.\nglobex: named `stax sync globex`."
+
+
+@pytest.mark.parametrize(("rows", "end"), [(20, "t19: odd. mend 19"), (23, "and 3 more: `stax status` names each.")])
+def test_in_words_twenty_are_told_and_the_rest_are_counted(rows: int, end: str) -> None:
+    told = in_words([(f"t{n:02}", "spend", "odd", f"mend {n}") for n in range(rows)]).splitlines()
+    assert told[:20] == [f"t{n:02}: odd. mend {n}" for n in range(20)]
+    assert (len(told), told[-1]) == (min(rows, 21), end)
