@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from textwrap import wrap
+from functools import partial
+from textwrap import fill, wrap
 from typing import TextIO
 
 from stax_pipeline.domain.plain_text import plain
@@ -82,6 +83,17 @@ def table(
         return _GAP.join(fitted).rstrip()
 
     return "\n".join([line(headings), line(["-" * width for width in widths]), *map(line, rows)])
+
+
+def fitted(text: str) -> str:
+    """Sentences, their lines broken between words where they are wider than the terminal on standard output."""
+    most = _columns(sys.stdout)
+    return "\n".join(map(partial(_broken, most=most), text.split("\n"))) if most else text
+
+
+def _broken(line: str, most: int) -> str:
+    indent = line[: len(line) - len(line.lstrip(" |"))]
+    return fill(line, most, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _columns(out: TextIO) -> int | None:

@@ -1,4 +1,4 @@
-"""Tables at a terminal: as wide as it is at most, with every figure in full; anywhere else one line per row."""
+"""Tables and sentences at a terminal: no wider than it is, with every figure in full; anywhere else a line per row."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stax_pipeline.cli.render import table
+from stax_pipeline.cli.render import fitted, table
 from stax_pipeline.cli.summary import Dollars, Sum, summary_table
 from stax_pipeline.resources.warehouse.tenants import Tenant, add_tenant
 from stax_pipeline_tests.cli.support import Stax
@@ -53,6 +53,15 @@ def _read_to(end: str, shown: int) -> str:
     return text.decode().partition(end)[0]
 
 
+def _at_eighty_columns(stax: Stax, monkeypatch: pytest.MonkeyPatch, command: str) -> list[str]:
+    with terminal(80) as (stream, shown), ThreadPoolExecutor(1) as pool, monkeypatch.context() as patched:
+        read = pool.submit(_read_to, END, shown)
+        patched.setattr(sys, "stdout", stream)
+        stax(*command.split())
+        print(END, file=stream, flush=True)
+        return read.result().splitlines()
+
+
 def test_a_table_that_fits_the_terminal_stays_a_table() -> None:
     fits = "tenant  tokens\n------  ------\nacme         7"
     with terminal(14) as (stream, _):
@@ -78,6 +87,22 @@ def test_a_long_sentence_is_broken_between_words_and_a_long_word_is_kept() -> No
         shown = table(("day", "note"), [("2026-11-20", note), ("1" * 30, "")], out=stream)
     assert shown.splitlines()[1:4] == ["note: the cost of this", "      day has not", "      arrived"]
     assert "1" * 30 in shown
+
+
+def test_sentences_are_broken_between_words_below_their_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = "acme: late since yesterday\n  What to do: wait a day\n  | one two three four five"
+    assert fitted(told) == told
+    with terminal(20) as (stream, _), monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", stream)
+        shown = fitted(told).splitlines()
+    assert shown == [
+        "acme: late since",
+        "yesterday",
+        "  What to do: wait a",
+        "  day",
+        "  | one two three",
+        "  | four five",
+    ]
 
 
 @given(st.lists(st.decimals(allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
@@ -117,13 +142,17 @@ def test_commands_fit_eighty_columns(
             ends_on=first + timedelta(days=90),
         )  # fmt: skip
     piped = stax(*command.split()).out
-    with terminal(80) as (stream, shown), ThreadPoolExecutor(1) as pool, monkeypatch.context() as patched:
-        read = pool.submit(_read_to, END, shown)
-        patched.setattr(sys, "stdout", stream)
-        stax(*command.split())
-        print(END, file=stream, flush=True)
-        lines = read.result().splitlines()
+    lines = _at_eighty_columns(stax, monkeypatch, command)
     assert max(map(len, lines)) <= 80
     assert max(map(len, piped.splitlines())) > 80
     if command == "commitments":
         assert "fee $:       1,234,567.89" in lines
+
+
+def test_an_open_alert_fits_eighty_columns(stax: Stax, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with engine.begin() as connection:
+        add_tenant(connection, Tenant(uuid4(), "acme", "Acme", "org", "key_rejected", datetime.now(UTC), None))
+    lines = _at_eighty_columns(stax, monkeypatch, "alerts check")
+    assert lines[0].startswith("acme: key_rejected, open since")
+    assert max(map(len, lines)) <= 80
+    assert max(map(len, stax("alerts", "check").out.splitlines())) > 80
