@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
+from stax_pipeline.cli.commands import keys
 from stax_pipeline.domain.prices import Retirement, retirements
 from stax_pipeline.resources.warehouse.engine import connect_engine
 from stax_pipeline.resources.warehouse.roles import logins
@@ -298,7 +299,7 @@ def test_purge_removes_one_tenant_and_leaves_the_other_as_it_was(
 
     assert ended.code == 0, ended.err
     assert "no row, no raw object and no Parquet row of tenant acme is left" in ended.out
-    assert re.search(r"hold none of [1-9][\d,]* workspaces, keys, models and amounts", ended.out)
+    assert re.search(r"Looked for [1-9][\d,]* workspaces, keys, models and figures of it", ended.out)
     assert _content(engine, "globex") == globex
     assert not list(Path(settings.lake).glob(f"raw/*/tenant={tenant_id}*"))
     for file in Path(settings.lake).glob("spend/*/*.parquet"):
@@ -332,6 +333,28 @@ def test_a_purge_finds_what_dagster_s_history_and_logs_still_hold(
     assert ended.code == 1
     assert "failed: tenant acme: 1 in Dagster's event_logs name its data." in ended.err
     assert f"1 in {log} name its data." in ended.err
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_purge_that_is_run_again_after_a_kill_still_looks_for_the_same(
+    stax: Stax, settings: Settings, engine: sa.Engine
+) -> None:
+    """Killed when the tenant's rows were gone, and with them all that named it."""
+    with engine.connect() as connection:
+        mark = connection.exec_driver_sql(
+            "select workspace_id from stax.workspaces where length(workspace_id) > 8 limit 1"
+        ).scalar_one()
+    log = settings.home / "stax.log"
+    before = log.read_text() if log.exists() else ""
+    keys._purge(settings, engine, "acme")
+    assert count(engine, "tenants", "slug = 'acme'") == 0
+    log.write_text(f"{before}odd: {mark}")
+    assert stax("disconnect", "acme", "--purge", "--yes").code == 1
+    log.write_text(before)
+    again = stax("disconnect", "acme", "--purge", "--yes")
+    assert again.code == 0, again.err
+    assert re.search(r"Looked for [1-9][\d,]* workspaces", again.out)
+    assert not list((settings.home / "purges").iterdir())
 
 
 @pytest.mark.usefixtures("connected")

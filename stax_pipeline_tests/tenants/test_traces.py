@@ -1,0 +1,89 @@
+"""What names a tenant is found however it is written, and is still known when a purge is run again."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from stax_pipeline.resources.warehouse.engine import connect_engine
+from stax_pipeline.resources.warehouse.roles import logins
+from stax_pipeline.settings import Settings
+from stax_pipeline.tenants import traces
+from stax_pipeline.tenants.traces import Marks
+
+FIGURES = Marks(figures={"1234.5", "123450", "12345678"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1234.5",
+        "1,234.50",
+        "$1,234.50, so",
+        '{"usd": -1234.50}',
+        "1234.500.",
+        "odd\\n1234.5",
+        "123,450",
+        "12345678",
+    ],
+)
+def test_a_figure_is_found_in_every_formatting(text: str) -> None:
+    assert FIGURES.within(text) == 1
+
+
+@pytest.mark.parametrize("text", ["11234.5", "1234.56", "x1234.5", "1,1234.x", "pid 123450", "28T07:12:1234.5"])
+def test_what_only_resembles_a_figure_is_not_found(text: str) -> None:
+    assert FIGURES.within(text) == 0
+
+
+@pytest.mark.parametrize(("text", "found"), [("in Research.", 1), ("Researchers", 0), ("acme-Research", 0)])
+def test_names_are_found_as_whole_words(text: str, found: int) -> None:
+    assert Marks(names={"Research"}).within(text) == found
+
+
+def test_a_name_is_found_as_json_spells_it() -> None:
+    assert Marks(names={"Zürich AI"}).within(r'"name": "Z\u00fcrich AI"') == 1
+
+
+def test_marks_are_kept_for_another_purge_and_forgotten(tmp_path: Path) -> None:
+    marks = Marks({"wrkspc_1"}, {"Research"}, {"1234.5"})
+    traces.keep(tmp_path, "acme", marks)
+    assert traces.kept(tmp_path, "acme") == marks
+    assert stat.S_IMODE((tmp_path / "purges" / "acme.json").stat().st_mode) == 0o600
+    assert traces.kept(tmp_path, "globex") is None
+    traces.forget(tmp_path, "acme")
+    assert traces.kept(tmp_path, "acme") is None
+
+
+@pytest.mark.parametrize("place", ["dagster/x.log", "stax.log.1", "postgres/server.log", "postgres/server.log.1"])
+def test_every_log_of_the_home_is_searched(tmp_path: Path, place: str) -> None:
+    log = tmp_path / place
+    log.parent.mkdir(exist_ok=True)
+    log.write_text("odd: wrkspc_1")
+    assert traces.in_files(tmp_path, Marks(ids={"wrkspc_1"})) == {str(log): 1}
+
+
+def test_a_log_that_vanishes_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traces, "_logs", lambda home: iter([home / "gone.log"]))
+    assert traces.in_files(tmp_path, Marks(ids={"wrkspc_1"})) == {}
+
+
+@pytest.mark.parametrize("kind", ["text", "json", "jsonb", "bytea"])
+def test_every_kind_of_column_in_dagster_s_storage_is_searched(
+    settings: Settings, engine: sa.Engine, kind: str
+) -> None:
+    admin = connect_engine(logins(settings).admin)
+    value = """'{"odd": "wrkspc_1"}'"""
+    with admin.begin() as connection:
+        connection.exec_driver_sql(f"create table dagster.planted as select {value}::{kind} as held")
+        connection.exec_driver_sql("grant select on dagster.planted to public")
+    try:
+        found = traces.in_history(logins(settings).dagster, Marks(ids={"wrkspc_1"}))
+    finally:
+        with admin.begin() as connection:
+            connection.exec_driver_sql("drop table dagster.planted")
+        admin.dispose()
+    assert found == {"Dagster's planted": 1}
