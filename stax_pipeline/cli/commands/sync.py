@@ -59,7 +59,7 @@ def report(settings: Settings, ran: object, slugs: Sequence[str], left_out: Sequ
     from stax_pipeline.resources.warehouse.engine import plain_faults
 
     assert isinstance(ran, Ran)
-    stale = set(ran.failures) if ran.success else set(slugs)
+    stale = ran.lacking | set(ran.failures) if ran.success else {*slugs, *left_out}
     reading = plain_faults("summing up")
     with reading, loader(settings) as engine, engine.connect() as connection:  # readers may hold the analyst's
         click.echo(summary_table(summarize(connection, ran.window, slugs), stale))
@@ -80,11 +80,9 @@ def report(settings: Settings, ran: object, slugs: Sequence[str], left_out: Sequ
         click.echo(f"failed: step {step}: {reason}", err=True)
     if ran.reason:
         click.echo(f"failed: the run: {ran.reason}", err=True)
-    clean = ran.clean and not left_out
-    if not clean:
-        told = counted(len(stale) + len(left_out), len(slugs) + len(left_out))
-        click.echo(f"Run {ran.run_id} {told}.", err=True)
-    return clean
+    if not ran.clean:
+        click.echo(f"Run {ran.run_id} {counted(len(stale), len({*slugs, *left_out}))}.", err=True)
+    return ran.clean
 
 
 def _tell(what: str, found: Iterable[tuple[str, str, str]]) -> None:
