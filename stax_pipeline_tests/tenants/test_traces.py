@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import stat
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from stax_pipeline.cli.commands import keys
 from stax_pipeline.resources.warehouse.engine import connect_engine
 from stax_pipeline.resources.warehouse.roles import logins
 from stax_pipeline.settings import Settings
+from stax_pipeline.simulator import Simulator
 from stax_pipeline.tenants import traces
+from stax_pipeline.tenants.connect import connect
 from stax_pipeline.tenants.traces import Marks
+from stax_pipeline_tests.tenants.support import key_of
 
 FIGURES = Marks(figures={"1234.5", "123450", "12345678"})
 
@@ -87,3 +92,22 @@ def test_every_kind_of_column_in_dagster_s_storage_is_searched(
             connection.exec_driver_sql("drop table dagster.planted")
         admin.dispose()
     assert found == {"Dagster's planted": 1}
+
+
+def test_the_largest_figures_are_looked_for(
+    settings: Settings, engine: sa.Engine, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traces, "MOST", 2)
+    tenant = connect(settings, engine, "acme", None, key_of(simulator, "acme")).tenant
+    with engine.begin() as connection:
+        for month, amount in enumerate(["1234.50", "99999.99", "5000.00", "54321.10"], start=1):
+            connection.execute(
+                sa.text("insert into stax.invoices values (:id, make_date(2026, :month, 1), now(), :amount, '')"),
+                {"id": tenant.tenant_id, "month": month, "amount": Decimal(amount)},
+            )
+    assert traces.marks_of(engine, tenant).figures == {"99999.99", "54321.1"}
+
+
+def test_without_marks_nothing_is_claimed() -> None:
+    assert "were not searched" in keys._proven(Marks())
+    assert "Looked for 2 workspaces, keys, models and figures" in keys._proven(Marks(ids={"wrkspc_1", "wrkspc_2"}))
