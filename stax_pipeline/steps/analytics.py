@@ -129,14 +129,14 @@ def _for_each(
             for part in parts(window):
                 with plain_faults(f"tenant {tenant.slug}: {doing}"), books.engine.begin() as connection:
                     lock_tenant(connection, tenant.tenant_id)
-                    outcome.rows += build(connection, tenant, part)
-                counted += len(part.days)
-                tally.step(len(part.days))
+                    written = build(connection, tenant, part)
+                outcome.rows += written
+                if written:
+                    counted += len(part.days)
+                    tally.step(len(part.days))
         except Exception as fault:
             outcome.failures[tenant.slug] = reason(fault, doing)
-            tally.tenant_failed(counted)
-        else:
-            tally.tenant_done(counted)
+        tally.tenant_ended(counted, failed=tenant.slug in outcome.failures, worked=counted > 0)
     return outcome
 
 

@@ -34,7 +34,7 @@ from stax_pipeline.resources.warehouse.extractions import (
 )
 from stax_pipeline.resources.warehouse.publish import TableRows, lock_tenant, read_days, replace_days
 from stax_pipeline.resources.warehouse.tenants import Tenant
-from stax_pipeline.steps.isolation import Outcome, Progress, no_progress, reason
+from stax_pipeline.steps.isolation import Outcome, Progress, Tally, no_progress, reason
 
 T = TypeVar("T", CostLine, UsageLine)
 Part = tuple[Extraction, list[date], list[Compared]]
@@ -65,7 +65,9 @@ def publish_comparison(
     `reads` is the source of tenants that have no setting of their own.
     """
     outcome = Outcome(tenants=len(tenants))
-    for done, tenant in enumerate(tenants, start=1):
+    tally = Tally(progress, len(tenants), 1)
+    for tenant in tenants:
+        before = outcome.rows
         find = FINDERS[tenant.reads(reads)]
         try:
             with plain_faults(f"tenant {tenant.slug}: comparing sources"), engine.begin() as connection:
@@ -74,7 +76,7 @@ def publish_comparison(
                     outcome.rows += _write(connection, tenant, part)
         except Exception as fault:
             outcome.failures[tenant.slug] = reason(fault, "comparing sources")
-        progress(done - len(outcome.failures), len(tenants), len(outcome.failures))
+        tally.tenant_ended(0, failed=tenant.slug in outcome.failures, worked=outcome.rows > before)
     return outcome
 
 

@@ -57,6 +57,15 @@ class Tally:
         self._total -= self._share
         self._tell()
 
+    def tenant_ended(self, counted: int, *, failed: bool, worked: bool) -> None:
+        """A tenant's work ended in one of these three ways."""
+        if failed:
+            self.tenant_failed(counted)
+        elif worked:
+            self.tenant_done(counted)
+        else:
+            self.tenant_without_work()
+
     def _tell(self) -> None:
         done = min(self._finished * self._share + self._begun, self._total)
         now = done, self._total, self._failed

@@ -103,7 +103,7 @@ def publish_cost(
                 counted += len(days)
                 tally.step(len(days))
         _note_late_days(stores, tenant, Report.COST, window)
-        _close(tally, tenant, outcome, counted, has_work=bool(work))
+        tally.tenant_ended(counted, failed=tenant.slug in outcome.failures, worked=bool(work))
     return outcome
 
 
@@ -125,17 +125,8 @@ def publish_usage(
                 counted += len(days)
                 tally.step(len(days))
         _note_late_days(stores, tenant, Report.USAGE, window)
-        _close(tally, tenant, outcome, counted, has_work=bool(work))
+        tally.tenant_ended(counted, failed=tenant.slug in outcome.failures, worked=bool(work))
     return outcome
-
-
-def _close(tally: Tally, tenant: Tenant, outcome: Outcome, counted: int, *, has_work: bool) -> None:
-    if tenant.slug in outcome.failures:
-        tally.tenant_failed(counted)
-    elif has_work:
-        tally.tenant_done(counted)
-    else:
-        tally.tenant_without_work()
 
 
 def _unpublished(stores: Stores, tenant: Tenant, report: Report, window: Window) -> list[tuple[Extraction, list[date]]]:
