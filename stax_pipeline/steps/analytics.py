@@ -29,7 +29,7 @@ from stax_pipeline.resources.warehouse.engine import plain_faults
 from stax_pipeline.resources.warehouse.extractions import Covered
 from stax_pipeline.resources.warehouse.prices import LatestBook
 from stax_pipeline.resources.warehouse.publish import TableRows, lock_tenant, read_days, replace_days
-from stax_pipeline.resources.warehouse.restatements import add_restatements
+from stax_pipeline.resources.warehouse.restatements import add_restatements, drop_round_trips
 from stax_pipeline.resources.warehouse.shown import Build, add_builds, builds_of, now
 from stax_pipeline.resources.warehouse.tenants import Tenant, set_first_sync
 from stax_pipeline.steps.history import Archive, Held, dollar_restatements, held_now, spend_of, terms_now
@@ -176,6 +176,7 @@ def _note_builds(
     add_builds(connection, tenant.tenant_id, changed)
     repriced = [(last[build.usage_date], build) for build in changed if build.usage_date in last]
     add_restatements(connection, tenant.tenant_id, dollar_restatements(archive, tenant, part, repriced))
+    drop_round_trips(connection, tenant.tenant_id, part.days)
 
 
 def _id(coverage: dict[date, Covered], day: date) -> UUID | None:

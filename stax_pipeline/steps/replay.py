@@ -24,7 +24,7 @@ from stax_pipeline.resources.warehouse import tables
 from stax_pipeline.resources.warehouse.engine import plain_faults
 from stax_pipeline.resources.warehouse.extractions import Covered, Extraction, get_extractions
 from stax_pipeline.resources.warehouse.publish import TableRows, cover, lock_tenant, replace_days
-from stax_pipeline.resources.warehouse.restatements import replace_restatements
+from stax_pipeline.resources.warehouse.restatements import drop_round_trips, replace_restatements
 from stax_pipeline.resources.warehouse.shown import Publication, builds_of, published
 from stax_pipeline.resources.warehouse.tenants import Tenant
 from stax_pipeline.steps.analytics import (
@@ -155,6 +155,7 @@ def _replay_dollars(connection: sa.Connection, books: Books, tenant: Tenant, par
     for subject in (Subject.USAGE_DOLLARS, Subject.PRICE):
         of_subject = [row for row in found if row.subject == subject]
         replace_restatements(connection, tenant.tenant_id, part.days, subject, of_subject)
+    drop_round_trips(connection, tenant.tenant_id, part.days)
 
 
 def _go_through(
