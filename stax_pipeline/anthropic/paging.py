@@ -14,6 +14,7 @@ from stax_pipeline.anthropic.analytics_page import AnalyticsPage, RowCheck, dime
 from stax_pipeline.anthropic.envelope import Envelope, ListPage, WalkCheck, parse_list_page, parse_report_page
 from stax_pipeline.domain.errors import ContractBroken
 from stax_pipeline.domain.extraction import Query, Window
+from stax_pipeline.domain.plurals import count_of
 
 MAX_EMPTY_PAGES = 10  # in a row; a page may be empty mid-way, but not for ever
 MAX_LIST_PAGES = 1000  # a million workspaces, keys or members
@@ -154,7 +155,7 @@ class RowPager(Pager[AnalyticsPage]):
 
     def notices(self) -> list[str]:
         count = self._check.repeated
-        return [f"{count} rows came twice, word for word; each counts once"] if count else []
+        return [f"{count_of(count, 'row')} came twice, word for word; each counts once"] if count else []
 
 
 def pager_of(query: Query) -> Pager[Any]:

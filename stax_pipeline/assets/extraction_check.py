@@ -15,10 +15,7 @@ from stax_pipeline.pipeline import run_result
 from stax_pipeline.resources.dagster import Warehouse
 from stax_pipeline.resources.scope import InScope, Scope
 
-NOTHING_ARRIVED = (
-    "No tenant got any report in this run. What was fetched before stays. The check all_tenants_extracted says for "
-    "each tenant why, and what to do."
-)
+NOTHING_ARRIVED = "No tenant got any report in this run. What was fetched before stays."
 LAST = {"dagster/priority": "-1"}
 
 
@@ -45,10 +42,10 @@ def all_tenants_extracted(assets: Iterable[dg.AssetsDefinition]) -> dg.AssetChec
         )
         if found.is_nothing_arrived:
             raise dg.Failure(
-                description=NOTHING_ARRIVED,
+                description=f"{NOTHING_ARRIVED}\n{run_result.in_words(found.rows)}",
                 metadata=violations(run_result.COLUMNS, found.rows, found.failed),
                 allow_retries=False,
-            )
+            ) from None
 
     return last
 

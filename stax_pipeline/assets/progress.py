@@ -5,6 +5,7 @@ import time
 
 import dagster as dg
 
+from stax_pipeline.domain.plurals import progress_of
 from stax_pipeline.pipeline.isolation import Progress
 
 LOGGER = logging.getLogger("stax.progress")
@@ -15,12 +16,13 @@ def progress(context: dg.AssetExecutionContext, stage: str, unit: str = "tenant-
     """A callback that says how much of `stage` is done, counted in `unit`."""
     said = time.monotonic()
 
-    def report_progress(done: int, total: int) -> None:
+    def report_progress(done: int, total: int, failed: int = 0, /) -> None:
         nonlocal said
-        counted = {"stage": stage, "done": done, "total": total, "unit": unit}
-        LOGGER.info("%s: %d of %d %s", stage, done, total, unit, extra=counted)
+        counted = {"stage": stage, "done": done, "total": total, "unit": unit, "failed": failed}
+        words = progress_of(stage, done, total, unit, failed)
+        LOGGER.info("%s", words, extra=counted)
         if done == total or time.monotonic() - said >= SECONDS_BETWEEN_LINES:
             said = time.monotonic()
-            context.log.info(f"{stage}: {done} of {total} {unit}")
+            context.log.info(words)
 
     return report_progress

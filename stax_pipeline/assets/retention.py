@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.resources.dagster import Lake
 
 KEEP = timedelta(days=90)
@@ -21,7 +22,7 @@ def purge_old_runs(context: dg.OpExecutionContext) -> None:
     deleted = old_runs(context.instance, needed)
     for run_id in deleted:
         context.instance.delete_run(run_id)
-    context.log.info(f"deleted {len(deleted)} runs older than {KEEP.days} days")
+    context.log.info(f"deleted {count_of(len(deleted), 'run')} older than {KEEP.days} days")
 
 
 def old_runs(instance: dg.DagsterInstance, needed: set[str]) -> list[str]:

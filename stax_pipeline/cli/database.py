@@ -39,7 +39,7 @@ def reading(settings: Settings) -> Iterator[None]:
 
     with _existing(settings):
         _warn(settings)
-        with plain_faults("opening the database"):
+        with plain_faults("cannot start"):
             require_current(settings)
         require_readers(settings)
         yield
@@ -57,7 +57,7 @@ def _existing(settings: Settings) -> Iterator[None]:
     if settings.embedded and not embedded_postgres.exists(settings.postgres_home):
         raise no_installation(settings)
     with _server(settings):
-        with plain_faults("opening the database"):
+        with plain_faults("cannot start"):
             refuse_transaction_pooler(settings)
             found = found_revision(settings)
         if found is None:
@@ -97,7 +97,7 @@ def migrate(settings: Settings) -> None:
     from stax_pipeline.warehouse.engine import plain_faults
     from stax_pipeline.warehouse.migrate import upgrade
 
-    with plain_faults("opening the database"):
+    with plain_faults("cannot start"):
         excess_privileges = upgrade(settings)
     note_first_day(settings)
     for what in excess_privileges:

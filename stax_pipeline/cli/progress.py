@@ -1,7 +1,7 @@
 """Progress of a run in this process: a bar on a terminal, counting lines elsewhere, both on standard error.
 
-It arrives as records of the logger `stax.progress` with `stage`, `done`, `total` and `unit`. Dagster redirects the
-standard streams while a step runs, so this writes to a copy of standard error made before.
+It arrives as records of the logger `stax.progress` with `stage`, `done`, `total`, `unit` and `failed`. Dagster
+redirects the standard streams while a step runs, so this writes to a copy of standard error made before.
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
+from stax_pipeline.domain.plurals import count_of, progress_of
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+    from stax_pipeline.pipeline.isolation import Progress as SharedReason
 
 LOGGER = logging.getLogger("stax.progress")
 SECONDS_BETWEEN_LINES = 2.0
@@ -28,10 +32,10 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         stage, done, total = (getattr(record, name, None) for name in ("stage", "done", "total"))
         if isinstance(stage, str) and isinstance(done, int) and isinstance(total, int):
-            self.show(stage, done, total, str(getattr(record, "unit", "")))
+            self.show(stage, done, total, str(getattr(record, "unit", "")), getattr(record, "failed", 0))
 
     @abstractmethod
-    def show(self, stage: str, done: int, total: int, unit: str) -> None: ...
+    def show(self, stage: str, done: int, total: int, unit: str, failed: int) -> None: ...
 
 
 class _Lines(_Handler):
@@ -39,13 +43,23 @@ class _Lines(_Handler):
         super().__init__()
         self._out = out
         self._said: dict[str, float] = {}
+        self._unsaid: dict[str, str] = {}
 
-    def show(self, stage: str, done: int, total: int, unit: str) -> None:
+    def show(self, stage: str, done: int, total: int, unit: str, failed: int) -> None:
         now = time.monotonic()
+        line = f"  {progress_of(stage, done, total, unit, failed)}"
+        self.say_rest(but=stage)
         if done < total and now - self._said.setdefault(stage, now) < SECONDS_BETWEEN_LINES:
+            self._unsaid[stage] = line
             return
         self._said[stage] = now
-        print(f"  {stage}: {done} of {total} {unit}", file=self._out, flush=True)
+        self._unsaid.pop(stage, None)
+        print(line, file=self._out, flush=True)
+
+    def say_rest(self, but: str = "") -> None:
+        """How far the stages came that ended before the whole: all of them, or those before the stage `but`."""
+        for stage in [stage for stage in self._unsaid if stage != but]:
+            print(self._unsaid.pop(stage), file=self._out, flush=True)
 
 
 class _Bar(_Handler):
@@ -54,10 +68,20 @@ class _Bar(_Handler):
         self._bar = bar
         self._tasks: dict[str, TaskID] = {}
 
-    def show(self, stage: str, done: int, total: int, unit: str) -> None:
+    def show(self, stage: str, done: int, total: int, unit: str, failed: int) -> None:
+        words = f"{stage} ({unit}" + (f", {count_of(failed, 'tenant')} failed)" if failed else ")")
         if stage not in self._tasks:
-            self._tasks[stage] = self._bar.add_task(f"{stage} ({unit})", total=total)
-        self._bar.update(self._tasks[stage], completed=done, total=total)
+            self._tasks[stage] = self._bar.add_task(words, total=total)
+        self._bar.update(self._tasks[stage], description=words, completed=done, total=total)
+
+
+def told(stage: str, unit: str = "tenant-days") -> SharedReason:
+    """A callback of a step that runs outside of Dagster."""
+
+    def tell(done: int, total: int, failed: int = 0, /) -> None:
+        LOGGER.info("%s", stage, extra={"stage": stage, "done": done, "total": total, "unit": unit, "failed": failed})
+
+    return tell
 
 
 @contextmanager
@@ -87,7 +111,9 @@ def _standard_error() -> int:
 @contextmanager
 def _handler(out: IO[str]) -> Iterator[_Handler]:
     if not out.isatty():
-        yield _Lines(out)
+        lines = _Lines(out)
+        yield lines
+        lines.say_rest()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

@@ -14,7 +14,7 @@ from stax_pipeline.installation.homes import DEMO, PAPERS, SIMULATOR
 from stax_pipeline.installation.settings import Settings
 
 OURS = frozenset(
-    ("postgres", "lake", "dagster", "passwords", "master.key", "first_day", "stax.log")
+    ("postgres", "lake", "dagster", "passwords", "master.key", "first_day", "stax.log", "purges")
     + ("up.json", "up.json.new", "login_suffix", ".tmp")
 )
 HALF_WRITTEN = (".master.key.", ".first_day.", ".simulator.")  # how files begin that a kill left behind

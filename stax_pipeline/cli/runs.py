@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Ran:
-    """How a run ended: failed tenants with their reasons, failed steps, failed checks, and what else ended it."""
+    """How a run ended: failed tenants with their reasons, failed steps, failed checks, and what else ended it.
+
+    `lacking` are all tenants that its last check names: of many failures an asset tells the first reasons only.
+    """
 
     run_id: str
     window: Window
@@ -46,10 +49,11 @@ class Ran:
     broken: dict[str, str] = field(default_factory=dict)
     reason: str = ""
     warnings: list[str] = field(default_factory=list)
+    lacking: set[str] = field(default_factory=set)
 
     @property
     def clean(self) -> bool:
-        return self.success and not self.failures
+        return self.success and not self.failures and not self.lacking
 
     def add_failure(self, slug: str, reason: str, asset: str) -> None:
         """One failure per tenant and reason, however many assets tell it."""
@@ -207,6 +211,8 @@ def _is_named(record: logging.LogRecord) -> bool:
 
 
 def _read(run_id: str, events: Sequence[DagsterEvent], window: Window) -> Ran:
+    from stax_pipeline.checks.rules import ALL_TENANTS_EXTRACTED
+
     ran = Ran(run_id, window, any(event.is_job_success for event in events))
     for event in events:
         if event.is_step_failure:
@@ -219,6 +225,8 @@ def _read(run_id: str, events: Sequence[DagsterEvent], window: Window) -> Ran:
                 ran.warnings.append(
                     f"{found.check_name} ({found.severity.value}): {found.description or 'did not pass'}"
                 )
+                if found.check_name == ALL_TENANTS_EXTRACTED.name:
+                    ran.lacking.update(str(found.metadata["tenants"].value).split(", "))
     if not ran.success and not ran.broken:
         ran.reason = _why_the_run_failed(events)
     return ran
@@ -234,8 +242,9 @@ def _why_the_run_failed(events: Sequence[DagsterEvent]) -> str:
 
 
 def _why_the_step_failed(found: Any) -> str:
+    """The first line of ours; what follows it in Dagster's UI is told here by tenant."""
     if found.user_failure_data and found.user_failure_data.description:
-        return str(found.user_failure_data.description)
+        return str(found.user_failure_data.description).partition("\n")[0]
     return _innermost(found.error) if found.error else "no reason given"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 _DOLLARS = re.compile(r"-?\$-?[\d,.]*\d")
-_UNKNOWN = re.compile(r"^unknown (\w+).*?(, \d+ times)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"^unknown (\w+).*?(, [\d,]+ times?)?$", re.DOTALL)
 _COLUMNS = frozenset(
     {"tenant", "assets", "asset", "report", "usage_date", "day", "month", "state", "reason", "mend", "view", "login"}
 )

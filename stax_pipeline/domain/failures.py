@@ -1,10 +1,15 @@
-"""One failure of a tenant is told once, however many reports and assets met it."""
+"""One failure of a tenant is told once, however many reports and assets met it; who failed is counted once for all
+screens.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.domain.reasons import gist
+
+REJECTED_BEFORE = "Anthropic rejected the key in an earlier run"
 
 
 @dataclass(slots=True)
@@ -22,3 +27,8 @@ def add_failure(known: list[Failure], reason: str, where: str) -> None:
         known.append(Failure(reason, [where]))
     elif where not in same.where:
         same.where.append(where)
+
+
+def counted(failed: int, tenants: int) -> str:
+    """Such as `failed for 1 of 3 tenants`. A tenant that a run of all left out is one of them, and failed."""
+    return f"failed for {failed:,} of {count_of(tenants, 'tenant')}"

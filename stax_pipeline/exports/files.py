@@ -15,7 +15,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -32,7 +32,7 @@ from stax_pipeline.domain.money import SCALE
 from stax_pipeline.installation.ownership import is_ours
 
 BATCH = 10_000
-PRIVATE = 0o600
+PRIVATE, PERMISSIONS = 0o600, 0o777
 
 
 class Format(StrEnum):
@@ -78,26 +78,51 @@ def write_file(target: Path, form: Format, columns: Sequence[Column], rows: Iter
         raise WrongUse(f"--out {target} is a folder; name a file in it.")
     if not target.parent.is_dir():
         raise WrongUse(f"--out {target}: there is no folder {target.parent}.")
-    mode = _mode_for(target)
-    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}"
-    try:
-        with _plain(target), _private(temporary) as out:
-            count = _write(out, form, columns, rows)
-            os.fchmod(out.fileno(), mode)
-            out.flush()
-            os.fsync(out.fileno())
-        with _plain(target):
-            temporary.replace(target)
-            _sync_folder(target.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    name, temporary = target.name, f".{target.name}.{uuid.uuid4().hex}"
+    with _folder(target) as folder:
+        _mode_for(target, folder)
+        try:
+            with _plain(target), _private(temporary, folder) as out:
+                count = _write(out, form, columns, rows)
+                out.flush()
+                os.fsync(out.fileno())
+                _same_folder(target, folder)
+                os.fchmod(out.fileno(), _mode_for(target, folder))
+                os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+                os.fsync(folder)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
     return count
 
 
-def _mode_for(target: Path) -> int:
-    """That of a file of our own; private for a new one, and in the place of another account's file or of a link."""
+@contextmanager
+def _folder(target: Path) -> Iterator[int]:
+    """The folder itself, whatever becomes of its name meanwhile."""
+    with _plain(target):
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        found = target.lstat()
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _same_folder(target: Path, folder: int) -> None:
+    try:
+        same = os.path.samestat(target.parent.stat(), os.fstat(folder))
+    except FileNotFoundError:
+        same = False
+    if not same:
+        raise StaxError(f"{target} was not written: its folder was moved or replaced meanwhile. Run it again.")
+
+
+def _mode_for(target: Path, folder: int) -> int:
+    """That of a file of our own, without setuid and its like; private for a new one, another account's or a link.
+
+    Raises WrongUse for what is no file.
+    """
+    try:
+        found = os.stat(target.name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return PRIVATE
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
@@ -105,11 +130,12 @@ def _mode_for(target: Path) -> int:
             f"--out {target} is a device or a pipe, which a file would replace; without --out, or with "
             "--out -, CSV goes to standard output."
         )
-    return stat.S_IMODE(found.st_mode) if stat.S_ISREG(found.st_mode) and is_ours(found) else PRIVATE
+    return found.st_mode & PERMISSIONS if stat.S_ISREG(found.st_mode) and is_ours(found) else PRIVATE
 
 
-def _private(path: Path) -> IO[bytes]:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE), "wb")
+def _private(name: str, folder: int) -> IO[bytes]:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    return os.fdopen(os.open(name, flags, PRIVATE, dir_fd=folder), "wb")
 
 
 def write_standard_output(columns: Sequence[Column], rows: Iterable[Row]) -> int:
@@ -193,11 +219,3 @@ def _plain(target: Path) -> Iterator[None]:
         yield
     except OSError as fault:
         raise StaxError(f"{target} cannot be written: {fault.strerror or fault}.") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

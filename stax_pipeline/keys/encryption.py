@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import CannotStart, TenantStopped, WrongUse
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.domain.sealed_key import SealedKey, StoredKeyDamaged
 from stax_pipeline.installation.ownership import OTHERS_USE, why_not_ours
 
@@ -211,7 +212,8 @@ def _decode(word: str, source: str) -> bytes:
     if key is None:
         raise CannotStart(f"{source}: neither base64 nor hex. {_HOW_TO_SET}")
     if len(key) != KEY_BYTES:
-        raise CannotStart(f"{source}: {len(key)} bytes, but AES-256 needs exactly {KEY_BYTES}. {_HOW_TO_SET}")
+        length = count_of(len(key), "byte")
+        raise CannotStart(f"{source}: {length}, but AES-256 needs exactly {KEY_BYTES}. {_HOW_TO_SET}")
     return key
 
 

@@ -23,6 +23,7 @@ import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.money import SCALE
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.lake.store import Lake, ObjectMissing, ObjectUnreadable
 from stax_pipeline.warehouse.copy import copy_out
 
@@ -65,7 +66,7 @@ def difference(connection: sa.Connection, lake: Lake, table: sa.Table, day: date
     try:
         file = pq.ParquetFile(pa.BufferReader(lake.get(path_of(table, day))), page_checksum_verification=True)
         if file.metadata.num_rows != count:
-            return f"the file holds {file.metadata.num_rows} rows, Postgres {count}"
+            return f"the file holds {count_of(file.metadata.num_rows, 'row')}, Postgres {count:,}"
         if not file.schema_arrow.equals(schema):
             return "the file's columns are not those of the table"
         with tempfile.TemporaryFile() as rows:
@@ -74,7 +75,7 @@ def difference(connection: sa.Connection, lake: Lake, table: sa.Table, day: date
             held = (batch for _, batch in _by_day(rows, table, schema))
             return None if _are_equal(held, file.iter_batches(ROW_GROUP)) else "the file does not hold Postgres' values"
     except ObjectMissing:
-        return f"there is no file, Postgres holds {count} rows" if count else None
+        return f"there is no file, Postgres holds {count_of(count, 'row')}" if count else None
     except (ObjectUnreadable, pa.ArrowException, OSError) as fault:
         return f"the file cannot be read ({type(fault).__name__})"
 

@@ -78,7 +78,10 @@ async def extract(
     async def work() -> None:
         for tenant in waiting:
             pages = await _extract_one(source, report, tenant, window, outcome, tally)
-            tally.tenant_done(pages)
+            if tenant.slug in outcome.failures:
+                tally.tenant_failed(pages)
+            else:
+                tally.tenant_done(pages)
 
     try:
         async with asyncio.TaskGroup() as group:

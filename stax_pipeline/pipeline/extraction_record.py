@@ -15,6 +15,7 @@ from stax_pipeline.anthropic import NoNewerSource
 from stax_pipeline.derive.normalise import COSTS, UsageReader
 from stax_pipeline.domain.errors import CannotStart, KeyRejected
 from stax_pipeline.domain.extraction import QueryName, RawPage, Report, Window
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.domain.time import day_end
 from stax_pipeline.lake.raw import RawHeader, RawWriter, store_raw
 from stax_pipeline.lake.store import Lake
@@ -104,7 +105,7 @@ def _count_of_amounts(number: int) -> str:
 
 
 def _unknown(unknown: Counter[str]) -> list[str]:
-    return [f"unknown {what}, {count} times" for what, count in sorted(unknown.items())]
+    return [f"unknown {what}, {count_of(count, 'time')}" for what, count in sorted(unknown.items())]
 
 
 class ExtractionResult(NamedTuple):

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from stax_pipeline.domain.errors import CannotStart, Interrupted, StaxError
 from stax_pipeline.domain.plain_text import plain
 
-LOGGER = logging.getLogger("stax.pipeline")
-Progress = Callable[[int, int], None]
+LOGGER = logging.getLogger("stax.steps")
 
 
-def no_progress(_done: int, _total: int) -> None:
+class Progress(Protocol):
+    """Told how much of the whole is done, and for how many tenants work has failed, which is not done."""
+
+    def __call__(self, done: int, total: int, failed: int = 0, /) -> None: ...
+
+
+def no_progress(_done: int, _total: int, _failed: int = 0) -> None:
     """For callers that show none."""
 
 
@@ -27,7 +32,8 @@ class Tally:
         self._total = tenants * share
         self._finished = 0
         self._begun = 0
-        self._reported = -1
+        self._failed = 0
+        self._reported = -1, -1, -1
 
     def step(self, amount: int = 1) -> None:
         """Part of a tenant's share is done."""
@@ -40,11 +46,32 @@ class Tally:
         self._finished += 1
         self._report()
 
+    def tenant_failed(self, counted: int) -> None:
+        """No more of a tenant's share will be done than was counted of it, and never all of it."""
+        self._failed += 1
+        self._begun -= max(counted - (self._share - 1), 0)
+        self._report()
+
+    def tenant_without_work(self) -> None:
+        """A tenant has nothing to do in this step."""
+        self._total -= self._share
+        self._report()
+
+    def tenant_ended(self, counted: int, *, failed: bool, worked: bool) -> None:
+        """A tenant's work ended in one of these three ways."""
+        if failed:
+            self.tenant_failed(counted)
+        elif worked:
+            self.tenant_done(counted)
+        else:
+            self.tenant_without_work()
+
     def _report(self) -> None:
         done = min(self._finished * self._share + self._begun, self._total)
-        if done != self._reported:
-            self._reported = done
-            self._progress(done, self._total)
+        now = done, self._total, self._failed
+        if (done or self._failed) and now != self._reported:
+            self._reported = now
+            self._progress(*now)
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ from stax_pipeline.domain.extraction import DataSource, RawPage, Report, Window
 from stax_pipeline.domain.time import State, day_state
 from stax_pipeline.lake.raw import read_raw
 from stax_pipeline.lake.store import Lake
-from stax_pipeline.pipeline.isolation import Outcome, Progress, no_progress, reason
+from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, no_progress, reason
 from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.extractions import Extraction, covered, get_extraction, newest_by_day
@@ -60,7 +60,9 @@ def publish_comparison(
     `reads` is the source of tenants that have no setting of their own.
     """
     outcome = Outcome(tenants=len(tenants))
-    for done, tenant in enumerate(tenants, start=1):
+    tally = Tally(progress, len(tenants), 1)
+    for tenant in tenants:
+        before = outcome.rows
         find = FINDERS[tenant.reads(reads)]
         try:
             with plain_faults(f"tenant {tenant.slug}: comparing sources"), engine.begin() as connection:
@@ -69,7 +71,7 @@ def publish_comparison(
                     outcome.rows += _write(connection, tenant, part)
         except Exception as fault:
             outcome.failures[tenant.slug] = reason(fault, "comparing sources")
-        progress(done, len(tenants))
+        tally.tenant_ended(0, failed=tenant.slug in outcome.failures, worked=outcome.rows > before)
     return outcome
 
 

@@ -15,7 +15,7 @@ from stax_pipeline.domain.errors import TenantStopped
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.lake.raw import read_raw
 from stax_pipeline.lake.store import Lake
-from stax_pipeline.pipeline.isolation import Outcome, Progress, no_progress, reason
+from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, no_progress, reason
 from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.extractions import in_order, set_error
@@ -61,7 +61,9 @@ def _for_each(
     work: Callable[[sa.Connection, Tenant], Published],
 ) -> Outcome:  # fmt: skip
     outcome = Outcome(tenants=len(tenants))
-    for done, tenant in enumerate(tenants, start=1):
+    tally = Tally(progress, len(tenants), 1)
+    for tenant in tenants:
+        before = outcome.rows
         try:
             with plain_faults(f"tenant {tenant.slug}: {doing}"), engine.begin() as connection:
                 lock_tenant(connection, tenant.tenant_id)
@@ -71,7 +73,7 @@ def _for_each(
                 outcome.failures[tenant.slug] = done_here.refused[-1]
         except Exception as fault:
             outcome.failures[tenant.slug] = reason(fault, doing)
-        progress(done, len(tenants))
+        tally.tenant_ended(0, failed=tenant.slug in outcome.failures, worked=outcome.rows > before)
     return outcome
 
 

@@ -84,16 +84,18 @@ def publish_cost(
     outcome = Outcome(tenants=len(tenants))
     tally = Tally(progress, len(tenants), len(window.days))
     for tenant in tenants:
+        work = _unpublished(stores, tenant, Report.COST, window)
         counted = 0
-        for extraction, days in _unpublished(stores, tenant, Report.COST, window):
+        for extraction, days in work:
             try:
                 outcome.rows += _publish_cost(stores, tenant, extraction, days, outcome)
             except Exception as fault:
                 _refuse(stores, tenant, extraction, fault, outcome)
-            counted += len(days)
-            tally.step(len(days))
+            else:
+                counted += len(days)
+                tally.step(len(days))
         _note_late_days(stores, tenant, Report.COST, window)
-        tally.tenant_done(counted)
+        tally.tenant_ended(counted, failed=tenant.slug in outcome.failures, worked=bool(work))
     return outcome
 
 
@@ -104,16 +106,18 @@ def publish_usage(
     outcome = Outcome(tenants=len(tenants))
     tally = Tally(progress, len(tenants), len(window.days))
     for tenant in tenants:
+        work = _unpublished(stores, tenant, Report.USAGE, window)
         counted = 0
-        for extraction, days in _unpublished(stores, tenant, Report.USAGE, window):
+        for extraction, days in work:
             try:
                 outcome.rows += _publish_usage(stores, tenant, extraction, days)
             except Exception as fault:
                 _refuse(stores, tenant, extraction, fault, outcome)
-            counted += len(days)
-            tally.step(len(days))
+            else:
+                counted += len(days)
+                tally.step(len(days))
         _note_late_days(stores, tenant, Report.USAGE, window)
-        tally.tenant_done(counted)
+        tally.tenant_ended(counted, failed=tenant.slug in outcome.failures, worked=bool(work))
     return outcome
 
 

@@ -32,7 +32,7 @@ from stax_pipeline.warehouse.extractions import Covered
 from stax_pipeline.warehouse.prices import LatestBook
 from stax_pipeline.warehouse.publication_log import Build, add_builds, builds_of, now
 from stax_pipeline.warehouse.publish import TableRows, lock_tenant, read_days, replace_days
-from stax_pipeline.warehouse.restatements import add_restatements
+from stax_pipeline.warehouse.restatements import add_restatements, drop_round_trips
 from stax_pipeline.warehouse.tenants import Tenant, set_first_sync
 
 Work = Callable[[sa.Connection, Tenant, Window], int]
@@ -129,12 +129,14 @@ def _for_each(
             for part in parts(window):
                 with plain_faults(f"tenant {tenant.slug}: {doing}"), books.engine.begin() as connection:
                     lock_tenant(connection, tenant.tenant_id)
-                    outcome.rows += build(connection, tenant, part)
-                counted += len(part.days)
-                tally.step(len(part.days))
+                    written = build(connection, tenant, part)
+                outcome.rows += written
+                if written:
+                    counted += len(part.days)
+                    tally.step(len(part.days))
         except Exception as fault:
             outcome.failures[tenant.slug] = reason(fault, doing)
-        tally.tenant_done(counted)
+        tally.tenant_ended(counted, failed=tenant.slug in outcome.failures, worked=counted > 0)
     return outcome
 
 
@@ -174,6 +176,7 @@ def _note_builds(
     add_builds(connection, tenant.tenant_id, changed)
     repriced = [(last[build.usage_date], build) for build in changed if build.usage_date in last]
     add_restatements(connection, tenant.tenant_id, dollar_restatements(archive, tenant, part, repriced))
+    drop_round_trips(connection, tenant.tenant_id, part.days)
 
 
 def _id(coverage: dict[date, Covered], day: date) -> UUID | None:

@@ -45,7 +45,7 @@ from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.extractions import Covered, Extraction, get_extractions
 from stax_pipeline.warehouse.publication_log import Publication, builds_of, published
 from stax_pipeline.warehouse.publish import TableRows, cover, lock_tenant, replace_days
-from stax_pipeline.warehouse.restatements import replace_restatements
+from stax_pipeline.warehouse.restatements import drop_round_trips, replace_restatements
 from stax_pipeline.warehouse.tenants import Tenant
 
 
@@ -129,7 +129,9 @@ def replay_lines(books: Books, tenants: Sequence[Tenant], window: Window, progre
                 tally.step(len(part.days))
         except Exception as fault:
             outcome.failures[tenant.slug] = reason(fault, "replaying")
-        tally.tenant_done(counted)
+            tally.tenant_failed(counted)
+        else:
+            tally.tenant_done(counted)
     return outcome
 
 
@@ -157,6 +159,7 @@ def _replay_dollars(connection: sa.Connection, books: Books, tenant: Tenant, par
     for restated in (RestatementKind.USAGE_DOLLARS, RestatementKind.PRICE):
         of_kind = [row for row in found if row.kind == restated]
         replace_restatements(connection, tenant.tenant_id, part.days, restated, of_kind)
+    drop_round_trips(connection, tenant.tenant_id, part.days)
 
 
 def _go_through(

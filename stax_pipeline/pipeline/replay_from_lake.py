@@ -32,7 +32,7 @@ def restore_extractions(engine: sa.Engine, lake: Lake, tenants: Sequence[Tenant]
                 _publish(connection, tenant, found)
         except Exception as fault:
             outcome.failures[tenant.slug] = reason(fault, "restoring")
-        progress(done, len(tenants))
+        progress(done - len(outcome.failures), len(tenants), len(outcome.failures))
     return outcome
 
 

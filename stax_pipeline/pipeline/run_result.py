@@ -10,15 +10,17 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from stax_pipeline.domain.event_privacy import without_figures
 from stax_pipeline.domain.extraction import Report
-from stax_pipeline.domain.failures import Failure, add_failure
+from stax_pipeline.domain.failures import REJECTED_BEFORE, Failure, add_failure, counted
 from stax_pipeline.domain.next_step import next_step
 from stax_pipeline.warehouse.tables import extractions, tenants
 from stax_pipeline.warehouse.tenants import KEY_REJECTED
 
 COLUMNS = ("tenant", "assets", "reason", "mend")
-REJECTED_BEFORE = "left out: Anthropic rejected the key in an earlier run"
+LEFT_OUT = f"left out: {REJECTED_BEFORE}"
 NO_FIGURES = frozenset({Report.ORGANIZATION, Report.ANALYTICS})  # names, and what is only compared
+_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class RunResult:
         return tuple(dict.fromkeys(row[0] for row in self.rows))
 
     def __str__(self) -> str:
-        return f"failed for {len(self.failed)} of {self.tenants} tenants: {', '.join(self.failed[:20])}"
+        return f"{counted(len(self.failed), self.tenants)}: {', '.join(self.failed[:_TOLD])}"
 
 
 def judge(
@@ -49,7 +51,7 @@ def judge(
         for slug, found in failures.items()
         for one in _distinct(found)
     ]
-    rows += [(slug, "", REJECTED_BEFORE, next_step(slug, "", key_rejected=True)) for slug in left_out]
+    rows += [(slug, "", LEFT_OUT, next_step(slug, "", key_rejected=True)) for slug in left_out]
     everyone = [*chosen, *left_out]
     is_nothing = bool(everyone) and all(slug in failures and slug not in arrived for slug in chosen)
     return RunResult(sorted(rows), len(everyone), is_nothing)
@@ -60,6 +62,16 @@ def _distinct(found: Iterable[tuple[str, str]]) -> list[Failure]:
     for asset, reason in found:
         add_failure(distinct, reason, asset)
     return distinct
+
+
+def in_words(rows: Sequence[tuple[str, str, str, str]]) -> str:
+    """One line per row of a `Verdict`, for Dagster's events: tenant, reason and mend of the first 20."""
+    lines = [
+        f"{slug}: {without_figures(reason).rstrip('.')}. {mend}".rstrip() for slug, _, reason, mend in rows[:_TOLD]
+    ]
+    if len(rows) > _TOLD:
+        lines.append(f"and {len(rows) - _TOLD} more: `stax status` names each.")
+    return "\n".join(lines)
 
 
 def arrived(connection: sa.Connection, run_id: str, reports: Collection[Report]) -> set[str]:

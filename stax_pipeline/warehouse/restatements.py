@@ -14,10 +14,29 @@ from stax_pipeline.domain.extraction import Window
 from stax_pipeline.warehouse.copy import copy_in
 from stax_pipeline.warehouse.tables import restatements
 
+DIMENSIONS = (
+    "workspace_id", "description", "cost_type", "token_type", "model", "service_tier", "context_window",
+    "inference_geo", "speed",
+)  # fmt: skip
+
 
 def add_restatements(connection: sa.Connection, tenant_id: UUID, rows: Iterable[Restatement]) -> int:
     """Record what changed, in the transaction that changes it; returns how many figures did."""
     return copy_in(connection, restatements, ["tenant_id", *Restatement._fields], ((tenant_id, *row) for row in rows))
+
+
+def drop_round_trips(connection: sa.Connection, tenant_id: UUID, days: Sequence[date]) -> None:
+    """Forget dollars of `days` that went away and came back, such as by a rate that was recorded and withdrawn: each
+    figure of them says again what it said first. What the source itself took back stays.
+    """
+    table = restatements
+    of_days = sa.and_(
+        table.c.tenant_id == tenant_id, table.c.usage_date == sa.func.any(list(days)),
+        table.c.kind.in_((RestatementKind.USAGE_DOLLARS, RestatementKind.PRICE)),
+    )  # fmt: skip
+    figure = [table.c[name] for name in ("usage_date", *DIMENSIONS)]
+    back = sa.select(*figure).where(of_days).group_by(*figure).having(sa.func.sum(table.c.difference_usd) == 0)
+    connection.execute(table.delete().where(of_days, sa.tuple_(*figure).in_(back)))
 
 
 def usage_changes(connection: sa.Connection, tenant_id: UUID, window: Window) -> dict[date, list[datetime]]:

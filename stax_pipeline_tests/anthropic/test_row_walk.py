@@ -59,7 +59,7 @@ def test_no_row_at_all_is_an_answer() -> None:
 
 def test_a_row_that_came_twice_is_a_notice() -> None:
     _, notices, _ = walk(page(row("a"), token="x"), page(row("a"), row("b")))
-    assert notices == ["1 rows came twice, word for word; each counts once"]
+    assert notices == ["1 row came twice, word for word; each counts once"]
 
 
 def test_a_row_that_came_twice_and_differs_is_a_restatement() -> None:

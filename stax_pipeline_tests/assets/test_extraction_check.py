@@ -78,7 +78,16 @@ class TestNothingArrived:
         [event] = [event for event in failed.all_events if event.is_step_failure]
         told = event.step_failure_data.user_failure_data
         assert told
-        assert "No tenant got any report in this run" in str(told.description)
+        [first, *each] = str(told.description).splitlines()
+        assert first.startswith("No tenant got any report in this run.")
+        assert [line.partition(":")[0] for line in each] == ["acme", "globex"]
+        for line, slug in zip(each, ("acme", "globex"), strict=True):
+            assert "401" in line
+            assert f"`stax rotate-key {slug}`" in line
+        [ended] = [event for event in failed.all_events if event.is_run_failure]
+        for error in (event.step_failure_data.error, ended.job_failure_data.error):
+            assert error and str(told.description) in error.message
+            assert (error.cause, error.context) == (None, None), "no trace but Dagster's own"
         assert not [event for event in failed.all_events if event.event_type_value == "STEP_UP_FOR_RETRY"]
         rows = records(told.metadata["first"].value)
         assert [row["tenant"] for row in rows] == ["acme", "globex"], "one failure is told once, with every asset"

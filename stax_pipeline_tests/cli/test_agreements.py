@@ -11,7 +11,6 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from stax_pipeline.cli.commands.invoice import differences_table
 from stax_pipeline.installation.homes import CHECKOUT
 from stax_pipeline.installation.settings import Settings
 from stax_pipeline.pricing.prices import shipped_prices
@@ -171,13 +170,13 @@ def test_check_tells_where_another_book_differs_and_that_alone_is_no_failure(sta
 @pytest.mark.usefixtures("acme")
 def test_an_invoice_is_recorded_once_corrected_and_compared(stax: Stax, engine: sa.Engine) -> None:
     ended = stax("invoice", "acme", "2026-10", "1042.10", "--note", "INV-7")
-    assert (ended.code, "acme 2026-10: 1042.10 USD recorded" in ended.out) == (0, True)
-    assert "1,042.10" in ended.out
-    assert "stands already" in stax("invoice", "acme", "2026-10", "1042.1").out
+    assert (ended.code, "acme 2026-10: 1,042.10 USD recorded" in ended.out) == (0, True)
+    assert re.search(r"^  invoice +1,042.10 USD$", ended.out, re.MULTILINE)
+    assert "1,042.10 USD stands already" in stax("invoice", "acme", "2026-10", "1042.1").out
     assert (
-        "1042.10 → 51354.03 USD" in stax("invoice", "acme", "2026-10", str(EXAMPLES / "invoice-acme-2026-10.csv")).out
+        "1,042.10 → 51,354.03 USD" in stax("invoice", "acme", "2026-10", str(EXAMPLES / "invoice-acme-2026-10.csv")).out
     )
-    assert "-12.5 USD recorded" in stax("invoice", "acme", "2026-09", "-12.5").out
+    assert "-12.50 USD recorded" in stax("invoice", "acme", "2026-09", "-12.5").out
     assert count(engine, "invoices") == 3
 
 
@@ -191,6 +190,65 @@ def test_an_invoice_that_matches_is_not_explained(stax: Stax, engine: sa.Engine,
     assert re.search(r"difference +under one cent", shown)
     assert "What could explain" not in shown
     assert "What could explain" in stax("invoice", "acme", "2026-10", "1090").out
+
+
+def test_only_a_cause_whose_sign_fits_explains_an_invoice(stax: Stax, engine: sa.Engine, acme: Tenant) -> None:
+    """Priority dollars, tokens without a bill and missing days raise an invoice. A bill that grew later lowers it."""
+    with engine.begin() as connection:
+        held = Warehouse(connection, acme.tenant_id)
+        for number in range(31):
+            held.cover(FIRST + timedelta(days=number))
+        held.add_spend("37585.45", usage_date=FIRST)
+        held.add_spend("90", "priority-reconstructed", usage_date=FIRST, quantity=2_555_356_398)
+        held.add_spend("0", "unbilled", usage_date=FIRST, quantity=1, list_cost_usd="3")
+    above = stax("invoice", "acme", "2026-10", "37675.45").out
+    assert "What could explain that the invoice is 90.00 USD more than expected, over the whole month" in above
+    assert "2,555,356,398 tokens, not in the reported dollars" in above
+    assert "1 token, list price of what was never billed" in above
+    below = stax("invoice", "acme", "2026-10", "100").out
+    assert "37,675.45 → 100.00 USD" in below
+    assert "Nothing in the warehouse explains that the invoice is 37,485.45 USD less than expected." in below
+    assert "priority-reconstructed" not in below
+    assert "unbilled" not in below
+    with engine.begin() as connection:
+        held = Warehouse(connection, acme.tenant_id)
+        held.add("restatements", kind="cost", usage_date=FIRST, old_usd="100", new_usd="37585.4512", model="b")
+    grown = stax("invoice", "acme", "2026-10", "100").out
+    assert "What could explain that the invoice is 37,485.45 USD less than expected, over the whole month" in grown
+    assert re.search(r"restated +-37,485.45  1 change, the last published", grown)
+    assert "priority-reconstructed" not in grown
+    assert "restated" not in stax("invoice", "acme", "2026-10", "37675.45").out
+
+
+@pytest.mark.parametrize(
+    ("reported", "invoiced", "is_shown"),
+    [("8", "10", True), ("8", "6", False), ("12", "10", True), ("12", "14", False)],
+)
+def test_a_price_difference_explains_an_invoice_at_the_books_price(
+    stax: Stax, engine: sa.Engine, acme: Tenant, reported: str, invoiced: str, is_shown: bool
+) -> None:
+    with engine.begin() as connection:
+        held = Warehouse(connection, acme.tenant_id)
+        for number in range(31):
+            held.cover(FIRST + timedelta(days=number))
+        held.add_spend(reported, usage_date=FIRST)
+        held.add(
+            "reconciliation", usage_date=FIRST, model="off", service_tier="batch", priced_usd="10",
+            priced_low_usd="10", priced_high_usd="10", reported_usd=reported, cause="contract discount",
+        )  # fmt: skip
+    assert ("price difference" in stax("invoice", "acme", "2026-10", invoiced).out) == is_shown
+
+
+def test_a_day_that_is_not_read_explains_no_invoice_that_is_too_low(
+    stax: Stax, engine: sa.Engine, acme: Tenant
+) -> None:
+    with engine.begin() as connection:
+        held = Warehouse(connection, acme.tenant_id)
+        for number in range(30):
+            held.cover(FIRST + timedelta(days=number))
+        held.add_spend("1000", usage_date=FIRST)
+    assert "1 day without a complete cost report" in stax("invoice", "acme", "2026-10", "1001").out
+    assert "without a complete cost report" not in stax("invoice", "acme", "2026-10", "999").out
 
 
 def test_notes_speak_of_the_whole_month(stax: Stax, engine: sa.Engine, acme: Tenant) -> None:
@@ -242,12 +300,12 @@ def test_commitments_show_the_share_of_the_committed_units_by_direction(
 def test_an_invoice_of_a_wrong_month_is_withdrawn(stax: Stax, engine: sa.Engine) -> None:
     stax("invoice", "acme", "2026-10", "1042.10")
     ended = stax("invoice", "acme", "2026-10", "--withdraw", "--note", "was September")
-    assert (ended.code, ended.out) == (0, "acme 2026-10: 1042.10 USD withdrawn\n")
+    assert (ended.code, ended.out) == (0, "acme 2026-10: 1,042.10 USD withdrawn\n")
     shown = stax("sql", "select status, invoice_usd, note from stax.invoice_check", "--format", "json").out
     assert '"status": "no invoice", "invoice_usd": null, "note": "was September"' in shown
     again = stax("invoice", "acme", "2026-10", "--withdraw")
     assert (again.code, again.err) == (2, "stax: acme has no invoice of 2026-10 on record. Nothing was changed.\n")
-    assert "1042.10 USD recorded" in stax("invoice", "acme", "2026-10", "1042.10").out
+    assert "1,042.10 USD recorded" in stax("invoice", "acme", "2026-10", "1042.10").out
     assert count(engine, "invoices") == 3
 
 
@@ -298,7 +356,7 @@ def test_a_file_of_an_invoice_needs_amounts_in_every_row(stax: Stax, engine: sa.
     assert count(engine, "invoices") == 0
     file.write_text("what,amount_usd\na,1\nSubtotal,1\nb,2.004\nTotality,0.996\n")
     ended = stax("invoice", "acme", "2025-07", str(file))
-    assert (ended.code, ended.out.splitlines()[0]) == (0, "acme 2025-07: 5.000 USD recorded")
+    assert (ended.code, ended.out.splitlines()[0]) == (0, "acme 2025-07: 5.00 USD recorded")
     assert "row 3 is called a total and was added in" in ended.err
     assert "row 5" not in ended.err
     assert "2025-07 begins before the first day of this installation (2025-08-18)" in ended.err
@@ -314,10 +372,3 @@ def test_the_queries_of_the_documentation_run(stax: Stax, page: str) -> None:
     for query in queries:
         ended = stax("sql", query)
         assert ended.code == 0, ended.err
-
-
-def test_differences_are_shown_to_the_cent() -> None:
-    shown = differences_table(
-        [(FIRST, "claude-opus-5-5", "unbilled", Decimal("-1234.567"), None), (None, None, "fee", Decimal(1), "x")]
-    )
-    assert "-1,234.57" in shown

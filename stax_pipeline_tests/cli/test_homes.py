@@ -147,7 +147,8 @@ class TestNothingHalfDone:
         monkeypatch.setenv("STAX_DATABASE_URL", "postgresql://a:b@127.0.0.1:1/none")
         ended = stax(*command.split())
         assert ended.code == 3
-        assert "the database is not reachable" in ended.err
+        assert ended.err.count("the database") == 1
+        assert ended.err.startswith("stax: cannot start: the database is not reachable (")
         assert not read_settings().home.exists()
 
 

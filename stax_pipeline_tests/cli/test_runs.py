@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
 import pytest
 
-from stax_pipeline.cli.runs import Ran
+from stax_pipeline.cli.runs import Ran, _read
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.failures import Failure
 from stax_pipeline_tests.derive.builders import DAY
@@ -39,3 +43,23 @@ def test_instants_to_come_back_at_do_not_tell_reasons_apart(ran: Ran) -> None:
 def test_another_status_or_word_is_another_reason(ran: Ran, other: str) -> None:
     ran.add_failure("initech", other.format("x", "1", 2), "raw_usage_report")
     assert len(ran.failures["initech"]) == 2
+
+
+def test_every_tenant_that_the_last_check_names_failed_however_few_reasons_are_told() -> None:
+    slugs = {f"tenant-{number}" for number in range(60)}
+    check = SimpleNamespace(
+        passed=False,
+        check_name="all_tenants_extracted",
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="failed for 60 of 90 tenants",
+        metadata={"tenants": dg.MetadataValue.text(", ".join(sorted(slugs)))},
+    )
+    told: Any = SimpleNamespace(
+        is_job_success=True,
+        is_step_failure=False,
+        is_step_materialization=False,
+        event_type_value="ASSET_CHECK_EVALUATION",
+        asset_check_evaluation_data=check,
+    )
+    ran = _read("run", [told], Window(DAY, DAY))
+    assert (ran.success, ran.clean, ran.lacking) == (True, False, slugs)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
+from stax_pipeline.cli.commands import keys
 from stax_pipeline.installation.settings import Settings
 from stax_pipeline.pricing.prices import Retirement, retirements
 from stax_pipeline.simulator import Simulator
@@ -147,6 +148,12 @@ def test_one_outage_is_one_line_for_all_tenants_and_names_the_host(
     assert "Admin API at 127.0.0.1:9 did not answer to GET /v1/organizations/me: no connection" in line
     assert line.endswith("The next sync tries again; `stax sync SLUG` does so now.")
     assert re.search(r"^Run \S+ failed for 2 of 2 tenants\.$", ended.err, re.MULTILINE)
+    done = dict(re.findall(r"^  (extracting \w+|publishing (?:cost|usage)): (.*)$", ended.err, re.MULTILINE))
+    assert {stage: re.sub(r" of \d+ pages", "", words) for stage, words in done.items()} == {
+        f"extracting {report}": "0, 2 tenants failed" for report in ("cost_report", "usage_report", "organization")
+    }, "nothing is done, and what has nothing to publish tells nothing"
+    assert re.search(r"^  building spend: 2 of 2 tenant-days$", ended.err, re.MULTILINE), "globex has nothing to build"
+    assert "comparing sources" not in ended.err, "nobody compares"
     shown = stax("status").out
     assert len(re.findall(r"^last error of 2 tenants \(acme, globex\): .*127\.0\.0\.1:9", shown, re.MULTILINE)) == 1
     assert shown.count("did not answer") == 1
@@ -167,6 +174,8 @@ def test_a_failed_tenant_is_named_with_its_reason_and_the_others_go_on(
     assert "tries again" not in ended.err
     assert re.search(r"^acme \*", ended.out, re.MULTILINE) and re.search(r"^globex  ", ended.out, re.MULTILINE)
     assert "* not all of this run" in ended.out
+    assert re.search(r"^  extracting cost_report: 1 of 2 pages, 1 tenant failed$", ended.err, re.MULTILINE)
+    assert not re.search(r"^  .*: (\d+) of \1 .*failed", ended.err, re.MULTILINE)
     assert "failed: tenant globex" not in ended.err
     assert count(engine, "spend", "tenant_id = (select tenant_id from stax.tenants where slug = 'globex')") > 0
     assert re.search(
@@ -180,8 +189,29 @@ def test_a_failed_tenant_is_named_with_its_reason_and_the_others_go_on(
     assert stax("connect", "globex", "--no-sync", typed=simulator.keys["globex"]).code == 0
 
     left_out = stax("sync", "--days", "1")
-    assert left_out.code == 0
-    assert "Left out: tenant acme" in left_out.err
+    assert left_out.code == 1
+    [told] = re.findall(r"^Left out: tenant acme: .*$", left_out.err, re.MULTILINE)
+    assert "Anthropic rejected the key in an earlier run." in told and "`stax rotate-key acme`" in told
+    assert re.search(
+        r"^check: all_tenants_extracted \(ERROR\): failed for 1 of 2 tenants: acme$", left_out.err, re.MULTILINE
+    )
+    assert re.search(r"^Run \S+ failed for 1 of 2 tenants\.$", left_out.err, re.MULTILINE)
+    assert stax("sync", "globex", "--days", "1").code == 0, "a run of named tenants leaves nobody out"
+
+    simulator.revoke(simulator.keys["globex"])
+    both = stax("sync", "--days", "1")
+    assert both.code == 1
+    assert "all_tenants_extracted (ERROR): failed for 2 of 2 tenants: acme, globex" in both.err
+    assert re.search(r"^Run \S+ failed for 2 of 2 tenants\.$", both.err, re.MULTILINE)
+
+    asked = len(simulator.requests)
+    nobody = stax("sync")
+    assert nobody.code == 1
+    assert "Left out: 2 tenants (acme, globex): Anthropic rejected the key in an earlier run." in nobody.err
+    assert "`stax rotate-key SLUG`" in nobody.err
+    assert nobody.err.splitlines()[-1] == "stax: No sync was started: no tenant has a key that Anthropic accepts."
+    assert "stax connect" not in nobody.err
+    assert len(simulator.requests) == asked
     simulator.issue_key("acme")
     rotated = stax("rotate-key", "acme", "--key-file", "-", typed=simulator.keys["acme"])
     assert rotated.code == 0
@@ -271,7 +301,7 @@ def test_purge_removes_one_tenant_and_leaves_the_other_as_it_was(
 
     assert ended.code == 0, ended.err
     assert "no row, no raw object and no Parquet row of tenant acme is left" in ended.out
-    assert re.search(r"hold none of [1-9][\d,]* workspaces, keys, models and amounts", ended.out)
+    assert re.search(r"Looked for [1-9][\d,]* workspaces, keys, models and figures of it", ended.out)
     assert _content(engine, "globex") == globex
     assert not list(Path(settings.lake).glob(f"raw/*/tenant={tenant_id}*"))
     for file in Path(settings.lake).glob("spend/*/*.parquet"):
@@ -305,6 +335,28 @@ def test_a_purge_finds_what_dagster_s_history_and_logs_still_hold(
     assert ended.code == 1
     assert "failed: tenant acme: 1 in Dagster's event_logs name its data." in ended.err
     assert f"1 in {log} name its data." in ended.err
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_purge_that_is_run_again_after_a_kill_still_looks_for_the_same(
+    stax: Stax, settings: Settings, engine: sa.Engine
+) -> None:
+    """Killed when the tenant's rows were gone, and with them all that named it."""
+    with engine.connect() as connection:
+        mark = connection.exec_driver_sql(
+            "select workspace_id from stax.workspaces where length(workspace_id) > 8 limit 1"
+        ).scalar_one()
+    log = settings.home / "stax.log"
+    before = log.read_text() if log.exists() else ""
+    keys._purge(settings, engine, "acme")
+    assert count(engine, "tenants", "slug = 'acme'") == 0
+    log.write_text(f"{before}odd: {mark}")
+    assert stax("disconnect", "acme", "--purge", "--yes").code == 1
+    log.write_text(before)
+    again = stax("disconnect", "acme", "--purge", "--yes")
+    assert again.code == 0, again.err
+    assert re.search(r"Looked for [1-9][\d,]* workspaces", again.out)
+    assert not list((settings.home / "purges").iterdir())
 
 
 @pytest.mark.usefixtures("connected")

@@ -30,6 +30,7 @@ RUN = """query ($id: ID!) { runOrError(runId: $id) { ... on Run {
   status canTerminate tags { key value } repositoryOrigin { repositoryLocationName repositoryName }
   rootRunId parentRunId eventConnection(limit: 5000) { events { __typename
     ... on MessageEvent { message }
+    ... on RunFailureEvent { error { message } }
     ... on ExecutionStepFailureEvent { stepKey error { message } failureMetadata { description } } } } } } }"""
 OF_JOB = """query ($pipeline: PipelineSelector!) { pipelineOrError(params: $pipeline) { ... on Pipeline {
   runs(limit: 50) { runId } } } }"""
@@ -173,9 +174,15 @@ def test_a_run_in_which_nothing_arrived_is_red_and_is_not_tried_again(ui: Ui) ->
     assert ended["status"] == "FAILURE"
     steps = [e for e in ended["eventConnection"]["events"] if e["__typename"] == "ExecutionStepFailureEvent"]
     assert [event["stepKey"] for event in steps] == ["all_tenants_extracted"]
+    [of_run] = [e for e in ended["eventConnection"]["events"] if e["__typename"] == "RunFailureEvent"]
+    for told in (steps[0]["failureMetadata"]["description"], steps[0]["error"]["message"], of_run["error"]["message"]):
+        for slug in ("acme", "globex"):
+            assert re.search(rf"^{slug}: .*404.*`stax sync {slug}` does so now\.$", told, re.MULTILINE), told
     assert {"key": "stax/failed_tenants", "value": "acme, globex"} in ended["tags"]
     assert failed.returncode == 1
-    assert "failed: step all_tenants_extracted: No tenant got any report in this run." in failed.stderr
+    nothing = "failed: step all_tenants_extracted: No tenant got any report in this run. What was fetched before stays."
+    assert nothing in failed.stderr.splitlines()
+    assert not re.search("^(acme|globex): ", failed.stderr, re.MULTILINE), "told by tenant already"
     assert "failed for 2 of 2 tenants." in failed.stderr
     time.sleep(3)
     runs = ui.ask(OF_JOB, pipeline=SYNC)["pipelineOrError"]["runs"]

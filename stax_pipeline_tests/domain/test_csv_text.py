@@ -40,7 +40,27 @@ def test_nothing_but_apostrophes_is_added(text: str) -> None:
     assert defused(text).replace("'", "") == text.replace("'", "")
 
 
-@pytest.mark.parametrize("text", ["", "Acme", "a-b", "1 = 1", "x@example.org", "a; b", "Jan\nFeb", '{"a": "-b"}'])
+@pytest.mark.parametrize("unseen", ["\xa0", "\ufeff", "\u200b", "\0", "\v", "\u2028", " ", "\xa0\ufeff", "\u3000"])
+@pytest.mark.parametrize("before", ["", "a;", "a\n", "a|"])
+def test_nothing_unseen_hides_a_sign(unseen: str, before: str) -> None:
+    for sign in SIGNS:
+        told = defused(f"{before}{unseen}{sign}1")
+        assert told.startswith("'") or f"'{sign}1" in told
+
+
+@pytest.mark.parametrize("separator", ["|", "\v", "\f", "\u2028", "\u2029", "\x85", ";", "\t"])
+def test_a_sign_after_any_separator_is_defused(separator: str) -> None:
+    assert defused(f"a{separator}=1") == f"a{separator}'=1"
+
+
+@pytest.mark.parametrize("sign", ["\u2212", "\ufe66", "\ufe62", "\ufe63", "\ufe6b"])
+def test_look_alikes_of_signs_are_defused(sign: str) -> None:
+    assert defused(f"{sign}1+1") == f"'{sign}1+1"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Acme", "a-b", "1 = 1", "x@example.org", "a; b", "a|b", "a\xa0= 1", "Jan\nFeb", '{"a": "-b"}']
+)
 def test_what_no_spreadsheet_runs_stays_as_it_is(text: str) -> None:
     assert defused(text) == text
 

@@ -17,6 +17,8 @@ DAY = date(2026, 11, 20)
         ("unit mismatch: tokens × price say $1,234.50, the cost report says $-12.3.",
          "unit mismatch: tokens × price say $…, the cost report says $…."),
         ("unknown model 'claude-secret-9', 3 times", "unknown model, 3 times"),
+        ("unknown model 'claude-secret-9', 1 time", "unknown model, 1 time"),
+        ("unknown model 'claude-secret-9', 1,234 times", "unknown model, 1,234 times"),
         ("unknown model 'claude-secret-9'", "unknown model"),
         ("cost missing for 2026-11-20: not settled", "cost missing for 2026-11-20: not settled"),
     ],

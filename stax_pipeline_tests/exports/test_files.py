@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stax_pipeline.domain.errors import StaxError, WrongUse
-from stax_pipeline.exports.files import Column, Format, Kind, cell, decimal_text, write_file
+from stax_pipeline.exports.files import Column, Format, Kind, Row, cell, decimal_text, write_file
 from stax_pipeline_tests.derive.builders import scaled
 
 COLUMNS = [Column(kind.name.lower(), kind) for kind in Kind]
@@ -126,6 +126,60 @@ def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(WrongUse, match="is a device or a pipe, which a file would replace"):
         write_file(pipe, Format.CSV, COLUMNS, [ROW])
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def rows_during(act: Callable[[], object]) -> Iterator[Row]:
+    """Rows of which one is written before something happens to the target or its folder."""
+    yield ("a",)
+    act()
+    yield ("b",)
+
+
+ONE_COLUMN = [Column("name", Kind.TEXT)]
+
+
+def test_a_file_that_is_written_again_keeps_no_setuid(tmp_path: Path) -> None:
+    file = tmp_path / "spend.csv"
+    file.touch()
+    file.chmod(0o4777)
+    write_file(file, Format.CSV, ONE_COLUMN, [("a",)])
+    assert stat.S_IMODE(file.stat().st_mode) == 0o777
+
+
+def test_a_pipe_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "spend.csv"
+    with pytest.raises(WrongUse, match="a device or a pipe"):
+        write_file(pipe, Format.CSV, ONE_COLUMN, rows_during(lambda: os.mkfifo(pipe)))
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_link_that_appears_meanwhile_lends_no_mode(tmp_path: Path) -> None:
+    file, other = tmp_path / "spend.csv", tmp_path / "other"
+    file.touch(0o644)
+    other.touch()
+    other.chmod(0o666)
+
+    def swap() -> None:
+        file.unlink()
+        file.symlink_to(other)
+
+    write_file(file, Format.CSV, ONE_COLUMN, rows_during(swap))
+    assert (stat.S_IMODE(file.lstat().st_mode), file.is_symlink()) == (0o600, False)
+    assert other.read_bytes() == b""
+
+
+def test_a_folder_that_is_swapped_meanwhile_keeps_no_rows(tmp_path: Path) -> None:
+    folder, moved = tmp_path / "out", tmp_path / "moved"
+    folder.mkdir()
+
+    def swap() -> None:
+        folder.rename(moved)
+        folder.mkdir()
+
+    with pytest.raises(StaxError, match="its folder was moved or replaced"):
+        write_file(folder / "spend.csv", Format.CSV, ONE_COLUMN, rows_during(swap))
+    assert [*folder.iterdir(), *moved.iterdir()] == []
 
 
 def test_parquet_has_exact_types(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ class TestGuards:
         edit(COST, lambda page: page["data"].append(page["data"][0]), made, key=made.simulator.keys["acme"])
         ran = sync(made)
         assert ran.failures == {}
-        assert any("1 rows came twice" in words for words in ran.findings)
+        assert any("1 row came twice" in words for words in ran.findings)
         assert usd_by_day(made, "acme", "reported") == true_usd(made, "acme", CLOSED)
         assert gaps(made) == []
 

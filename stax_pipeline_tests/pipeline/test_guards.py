@@ -217,7 +217,7 @@ class TestUnknownTier:
         ran = sync(made, reports=[Report.COST])
         assert ran.failures == {}
         assert sorted(ran.steps[Report.COST].findings["acme"]) == sorted(
-            ["unknown field speed, 2 times", *(f"unknown value {name}={value}, 1 times" for name, value in new.items())]
+            ["unknown field speed, 2 times", *(f"unknown value {name}={value}, 1 time" for name, value in new.items())]
         )
         for name, value in new.items():
             assert len(query(made, f"select 1 from stax.cost_lines where {name} = '{value}'")) == 1

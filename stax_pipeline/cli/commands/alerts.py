@@ -41,6 +41,7 @@ def alerts(context: click.Context) -> None:
 def check() -> None:
     """Look now, at every kind, tell the channels that are set, and show what they were told and what is open."""
     from stax_pipeline.cli.database import database
+    from stax_pipeline.cli.render import fitted
     from stax_pipeline.domain.plain_text import plain
 
     settings = read_settings()
@@ -53,7 +54,7 @@ def check() -> None:
     for sentence, message in zip(done.delivered, done.posted, strict=True):
         click.echo(sentence)
         for line in (message.title, *message.text.splitlines()):
-            click.echo(f"  | {plain(line)}" if line else "  |")
+            click.echo(fitted(f"  | {plain(line)}") if line else "  |")
     if not done.delivered:
         click.echo("Nothing was posted.")
     for fault in done.faults:
@@ -88,6 +89,7 @@ def _print_open(settings: Settings) -> None:
     from stax_pipeline.alerts.message import counted, in_turn, worst_first
     from stax_pipeline.alerts.store import read_alerts, read_failing
     from stax_pipeline.cli.database import analyst
+    from stax_pipeline.cli.render import fitted
     from stax_pipeline.domain.reasons import shared_reasons
 
     with analyst(settings) as connection:
@@ -97,7 +99,7 @@ def _print_open(settings: Settings) -> None:
         click.echo("No alert is open.")
     shown = sorted(in_turn(found), key=worst_first)
     for shared in shared_reasons((alert.slug, _open(alert), alert.todo) for alert in shown):
-        click.echo(f"{shared.who}: {shared.reason}\n  What to do: {shared.step}")
+        click.echo(fitted(f"{shared.who}: {shared.reason}\n  What to do: {shared.step}"))
     for more in counted(Due(found, []), Due(shown, [])):
         click.echo(f"{more}: `stax sql` has them, in table alerts.")
     _print_channels(settings, failing)
@@ -122,10 +124,10 @@ def _print_last_look(settings: Settings) -> None:
     if looked.quick is None:
         click.echo("The sensor never looked: is `stax up` running? `stax alerts check` looks now.", err=True)
         return
-    click.echo(
+    click.echo(render.fitted(
         f"The sensor last looked at keys, late and quarantined data and checks: {render.instant(looked.quick)}; "
         f"at everything else: {render.instant(looked.every)}."
-    )
+    ))  # fmt: skip
     if datetime.now(UTC) - looked.quick > TWO_TICKS:
         click.echo("It does not look at the moment: is `stax up` running? `stax alerts check` looks now.", err=True)
 

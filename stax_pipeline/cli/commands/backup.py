@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,7 @@ from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from stax_pipeline.backup.archive import Entry
-    from stax_pipeline.pipeline.isolation import Progress
 
-LOGGER = logging.getLogger("stax.progress")
 SHOWN = 5
 FILE = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 
@@ -30,13 +27,13 @@ def backup(file: Path, no_raw: bool) -> None:
     """
     from stax_pipeline.backup.create import Sources, back_up
     from stax_pipeline.cli.database import existing_database
-    from stax_pipeline.cli.progress import shown_progress
+    from stax_pipeline.cli.progress import shown_progress, told
     from stax_pipeline.lake.store import Lake
 
     settings = read_settings()
     with existing_database(settings) as (loader, owner), shown_progress():
         sources = Sources(loader, owner, Lake(settings.lake, settings.home))
-        done = back_up(sources, file.absolute(), with_raw=not no_raw, progress=_progress("backing up", "tenants"))
+        done = back_up(sources, file.absolute(), with_raw=not no_raw, progress=told("backing up", "tenants"))
     click.echo(
         f"Wrote {file}: {count_of(done.tenants, 'tenant')}, {count_of(done.rows, 'row')}, "
         f"{'no raw objects (--no-raw)' if no_raw else count_of(done.raw_objects, 'raw object')}, {done.bytes:,} bytes."
@@ -57,7 +54,7 @@ def restore(file: Path) -> None:
     from stax_pipeline.backup.create import NOT_ASKED_FOR
     from stax_pipeline.backup.dump import refuse_tenants
     from stax_pipeline.cli.database import database, existing_database
-    from stax_pipeline.cli.progress import shown_progress
+    from stax_pipeline.cli.progress import shown_progress, told
     from stax_pipeline.domain.errors import WrongUse
     from stax_pipeline.installation.first_day import move_first_day
     from stax_pipeline.lake.store import Lake
@@ -79,7 +76,7 @@ def restore(file: Path) -> None:
             with plain_faults("looking for tenants"), loader.connect() as connection:
                 refuse_tenants(connection)
             done = restore.restore_rows_and_raw(reader, owner, logins(settings), lake)
-            restore.rebuild_parquet(loader, lake, _progress("writing Parquet", "tables"))
+            restore.rebuild_parquet(loader, lake, told("writing Parquet", "tables"))
             with plain_faults("looking for logins"), loader.connect() as connection:
                 granted, held = slugs_by_role(connection), reach(connection)
             if held:
@@ -97,13 +94,6 @@ def restore(file: Path) -> None:
             err=True,
         )
     _fail_for(missing)
-
-
-def _progress(stage: str, unit: str) -> Progress:
-    def report(done: int, total: int) -> None:
-        LOGGER.info("", extra={"stage": stage, "done": done, "total": total, "unit": unit})
-
-    return report
 
 
 def _report_master_key(settings: Settings, ids: list[str]) -> None:

@@ -195,6 +195,7 @@ def _was_read(connection: sa.Connection, slug: str, day: date) -> bool:
 def _invoice(settings: Settings) -> None:
     """Record the invoices that the tenants got."""
     from stax_pipeline.cli.database import loader
+    from stax_pipeline.cli.render import in_usd
     from stax_pipeline.pricing.imports.invoices import read_invoice
     from stax_pipeline.pricing.invoices import Invoice
     from stax_pipeline.tenants.agreements import import_invoice
@@ -207,7 +208,7 @@ def _invoice(settings: Settings) -> None:
             with engine.connect() as connection:
                 tenant = get_tenant(connection, slug)
             import_invoice(engine, tenant, Invoice(date.fromisoformat(f"{month}-01"), amount, file.name))
-            click.echo(f"Recorded {slug}'s invoice of {month}: {amount:,} USD.")
+            click.echo(f"Recorded {slug}'s invoice of {month}: {in_usd(amount)}.")
 
 
 def _show_around(settings: Settings, given: Settings) -> None:

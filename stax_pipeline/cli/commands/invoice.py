@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stax_pipeline.cli.render import counted, in_usd, table, usd
 from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.installation.settings import Settings, read_settings
 
@@ -24,17 +25,21 @@ _FIRST = "select min(usage_date) from stax.completeness where tenant = :slug"
 _DIFFERENCES = """
 select case when min(usage_date) = max(last_date) then cast(min(usage_date) as text)
             else concat(min(usage_date), ' to ', max(last_date)) end as days,
-       model, kind, sum(usd) as usd,
-       concat_ws(', ', concat_ws(' ', sum(quantity), case when kind = 'day missing' then 'days without a complete cost '
-                 'report' when kind = 'restated' then 'changes' else max(unit) end),
-                 case when kind = 'day missing' then string_agg(distinct split_part(detail, ': ', 2), ' or ')
-                      when kind = 'restated' then max(detail) else string_agg(distinct detail, ' and ') end,
+       model, kind, sum(explained_usd) as usd, sum(quantity) as quantity, max(unit) as unit,
+       concat_ws(', ', case when kind = 'day missing' then string_agg(distinct split_part(detail, ': ', 2), ' or ')
+                            when kind = 'restated' then max(detail) else string_agg(distinct detail, ' and ') end,
                  'priced ÷ reported ' || round(sum(priced_usd) / nullif(sum(reported_usd), 0), 6),
                  string_agg(distinct cause, ' or ')) as note
-from (select *, usage_date + days - 1 as last_date
+from (select *, usage_date + days - 1 as last_date,
+             case when kind in ('restated', 'price difference') then -usd else usd end as explained_usd
       from stax.invoice_differences where tenant = :slug and month = :month) of_month
 group by kind, model, case when kind in ('day missing', 'restated') then '' else unit end
-order by sum(usd) is null desc, abs(sum(usd)) desc, kind, model limit 10
+having sign(coalesce(sum(explained_usd), 1)) = sign(:difference)
+order by sum(explained_usd) is null desc, abs(sum(explained_usd)) desc, kind, model limit 10
+"""
+"""What moves the invoice away from what is expected, the way it is off. An invoice that was written before a bill grew
+lacks what the bill gained, and one at the book's price exceeds a bill below it: these two count with their sign turned.
+What has no dollars yet (a missing day, an unknown price) can only make the invoice larger.
 """
 
 
@@ -79,7 +84,7 @@ def _withdraw(settings: Settings, tenant: Tenant, month: date, note: str) -> Non
 
     with loader(settings) as engine:
         found = withdraw_invoice(engine, tenant, month, note)
-    click.echo(f"{tenant.slug} {month:%Y-%m}: {found.amount_usd:f} USD withdrawn")
+    click.echo(f"{tenant.slug} {month:%Y-%m}: {in_usd(found.amount_usd)} withdrawn")
 
 
 def _record(settings: Settings, tenant: Tenant, month: date, amount: Decimal, note: str) -> None:
@@ -91,11 +96,11 @@ def _record(settings: Settings, tenant: Tenant, month: date, amount: Decimal, no
         recorded = import_invoice(engine, tenant, Invoice(month, amount, note))
     what = f"{tenant.slug} {month:%Y-%m}"
     for row in recorded.added:
-        click.echo(f"{what}: {row.amount_usd:f} USD recorded")
+        click.echo(f"{what}: {in_usd(row.amount_usd)} recorded")
     for old, new in recorded.replaced:
-        click.echo(f"{what}: {old.amount_usd:f} → {new.amount_usd:f} USD")
+        click.echo(f"{what}: {usd(old.amount_usd)} → {in_usd(new.amount_usd)}")
     for row in recorded.unchanged:
-        click.echo(f"{what}: {row.amount_usd:f} USD stands already")
+        click.echo(f"{what}: {in_usd(row.amount_usd)} stands already")
 
 
 def _warn_of_early(settings: Settings, slug: str, month: date) -> None:
@@ -121,7 +126,7 @@ def _amount(text: str) -> Decimal:
         return amount
     summed = read_invoice(*read_file(text, "a CSV or YAML file, or an amount like 1234.56"))
     unused = f"; not read: {', '.join(map(ascii, summed.ignored))}" if summed.ignored else ""
-    click.echo(f"{count_of(summed.lines, 'line')} together: {summed.amount_usd:f} USD{unused}", err=True)
+    click.echo(f"{count_of(summed.lines, 'line')} together: {in_usd(summed.amount_usd)}{unused}", err=True)
     for number in summed.totals:
         click.echo(f"row {number} is called a total and was added in: take it out if it sums other rows", err=True)
     return summed.amount_usd
@@ -135,28 +140,31 @@ def _show_check(settings: Settings, slug: str, month: date) -> None:
 
     chosen = {"slug": slug, "month": month}
     with analyst(settings) as connection:
-        checks = [row._asdict() for row in connection.execute(sa.text(_CHECK), chosen)]
-        differs = any(abs(check["difference_usd"] or 0) > MATCHES_USD for check in checks)
-        differences = list(connection.execute(sa.text(_DIFFERENCES), chosen)) if differs else []
+        check = connection.execute(sa.text(_CHECK), chosen).mappings().one()
+        difference = check["difference_usd"]
+        differs = difference is not None and abs(difference) > MATCHES_USD
+        found = connection.execute(sa.text(_DIFFERENCES), {**chosen, "difference": difference}) if differs else ()
+        causes = [_shown(cause) for cause in found]
         warn_of_outdated_days(connection, settings, slug)
-    for check in checks:
-        for name, value in check.items():
-            click.echo(f"  {name.removesuffix('_usd').replace('_', ' '):<15} {_cell(value)}")
-    if differences:
-        click.echo("What could explain the difference (invoice - expected), over the whole month by kind and model:")
-        click.echo(differences_table(differences))
+    for name, value in check.items():
+        told = f"{in_usd(value):>20}" if value is None or isinstance(value, Decimal) else value
+        click.echo(f"  {name.removesuffix('_usd').replace('_', ' '):<15} {told}")
+    if not differs:
+        return
+    off = f"the invoice is {in_usd(abs(difference))} {'more' if difference > 0 else 'less'} than expected"
+    if causes:
+        click.echo(f"What could explain that {off}, over the whole month by kind and model:")
+        click.echo(table(("days", "model", "kind", "USD", "note"), causes, right=("USD",)))
+    else:
+        click.echo(f"Nothing in the warehouse explains that {off}.")
 
 
-def differences_table(rows: list[Any]) -> str:
-    from stax_pipeline.cli.render import table, usd
-
-    headings = ("days", "model", "kind", "USD", "note")
-    return table(headings, [(f"{r[0] or '-'}", r[1] or "-", r[2], usd(r[3]), r[4] or "") for r in rows], right=("USD",))
+def _shown(cause: Any) -> tuple[str, ...]:
+    note = ", ".join(filter(None, (_quantity(cause), cause.note)))
+    return cause.days, cause.model or "-", cause.kind, usd(cause.usd), note
 
 
-def _cell(value: object) -> str:
-    from stax_pipeline.cli.render import usd
-
-    if value is None:
-        return f"{'-':>16}"
-    return f"{usd(value):>16}" if isinstance(value, Decimal) else str(value)
+def _quantity(cause: Any) -> str:
+    if cause.kind == "day missing":
+        return f"{counted(cause.quantity, 'days')} without a complete cost report"
+    return counted(cause.quantity, "changes" if cause.kind == "restated" else cause.unit)

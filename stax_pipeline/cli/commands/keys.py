@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from stax_pipeline.domain.admin_key import AdminKey
     from stax_pipeline.tenants.connect import Connected
+    from stax_pipeline.tenants.disconnect import Purged
+    from stax_pipeline.tenants.purge_proof import Marks
     from stax_pipeline.tenants.rotate import Rotated
 
 KEY_FILE = click.option("--key-file", metavar="FILE", help="Read the admin key from FILE, - for standard input.")
@@ -118,7 +120,7 @@ def disconnect(slug: str, everything: bool, yes: bool) -> None:
     """Destroy tenant SLUG's stored key and stop its syncs; with --purge remove everything that was fetched for it."""
     from stax_pipeline.cli.database import database, loader, owner
     from stax_pipeline.cli.prompts import confirm
-    from stax_pipeline.lake.store import Lake
+    from stax_pipeline.domain.slug import parse_slug
     from stax_pipeline.tenants import disconnect as tenancy
     from stax_pipeline.tenants import purge_proof
     from stax_pipeline.warehouse.roles import logins
@@ -127,7 +129,8 @@ def disconnect(slug: str, everything: bool, yes: bool) -> None:
     settings = read_settings()
     with database(settings), loader(settings) as engine, owner(settings) as of_tables:
         with engine.connect() as connection:
-            get_tenant(connection, slug)
+            if not (everything and purge_proof.kept(settings.home, parse_slug(slug))):
+                get_tenant(connection, slug)
         what = "its key and ALL its data, for good" if everything else "its stored key (its data stays)"
         confirm(f"Disconnect tenant {slug} and destroy {what}?", yes)
         if not everything:
@@ -135,9 +138,7 @@ def disconnect(slug: str, everything: bool, yes: bool) -> None:
             _sweep(of_tables, everything=False)
             click.echo(f"Tenant {slug} is disconnected: {count_of(destroyed, 'stored key')} destroyed, its data stays.")
             return
-        with engine.connect() as connection:
-            marks = purge_proof.marks_of(engine, get_tenant(connection, slug))
-        purged = tenancy.purge(engine, Lake(settings.lake, settings.home), slug, click.echo)
+        marks, purged = _purge(settings, engine, slug)
         _sweep(of_tables, everything=True)
         history = purge_proof.in_history(logins(settings).dagster, marks) | purge_proof.in_files(settings.home, marks)
     for place, count in purged.left.items():
@@ -146,9 +147,40 @@ def disconnect(slug: str, everything: bool, yes: bool) -> None:
         click.echo(f"failed: tenant {slug}: {count} in {place} name its data.", err=True)
     if purged.left or history:
         raise click.exceptions.Exit(1)
+    purge_proof.forget(settings.home, slug)
     click.echo(f"Looked again: no row, no raw object and no Parquet row of tenant {slug} is left.")
-    counted = count_of(len(marks), "workspace, key, model or amount", "workspaces, keys, models and amounts")
-    click.echo(f"Dagster's history and the logs hold none of {counted} of it; its name stays on its runs.")
+    click.echo(_proven(marks))
+
+
+def _purge(settings: Settings, engine: sa.Engine, slug: str) -> tuple[Marks, Purged]:
+    """What names the tenant is kept before anything is removed: a purge that is run again still looks for it."""
+    from stax_pipeline.lake.store import Lake
+    from stax_pipeline.tenants import disconnect as tenancy
+    from stax_pipeline.tenants import purge_proof
+    from stax_pipeline.warehouse.tenants import find_tenant
+
+    with engine.connect() as connection:
+        tenant = find_tenant(connection, slug)
+    marks = purge_proof.kept(settings.home, slug) or purge_proof.Marks()
+    if tenant is None:
+        click.echo(f"Tenant {slug} was removed by an earlier purge that did not end; looking for what names it.")
+        return marks, tenancy.Purged(slug)
+    marks |= purge_proof.marks_of(engine, tenant)
+    purge_proof.keep(settings.home, slug, marks)
+    return marks, tenancy.purge(engine, Lake(settings.lake, settings.home), slug, click.echo)
+
+
+def _proven(marks: Marks) -> str:
+    if not marks:
+        return (
+            "Dagster's history and the logs were not searched: the warehouse held no workspace, key, model or amount "
+            "of it to look for."
+        )
+    counted = count_of(len(marks), "workspace, key, model or figure", "workspaces, keys, models and figures")
+    return (
+        f"Looked for {counted} of it (the largest of each kind) in Dagster's history and the logs, and found none; its "
+        "name stays on its runs."
+    )
 
 
 def _sweep(owner: sa.Engine, *, everything: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def prices(context: click.Context, model: str | None, history: bool) -> None:
     ]  # fmt: skip
     headings = ("cost type", "model", "from", "token type", "context", "speed", "USD", "per", "US factor")
     click.echo(table(headings, rows, right=("USD", "US factor")))
-    click.echo(f"{len(rows)} prices, book version {book.version}", err=True)
+    click.echo(f"{count_of(len(rows), 'price')}, book version {book.version}", err=True)
 
 
 def in_force(prices: Iterable[ListPrice], today: date) -> list[ListPrice]:
@@ -199,7 +200,7 @@ def _show_disagreements(book: PriceBook, today: date) -> None:
     if not found:
         return
     rows = [(*one[:3], _bounds(one.ours), f"{one.theirs:f}") for one in found]
-    click.echo("genai-prices differs from the book today (USD per 1M tokens; the book's are used):")
+    click.echo("genai-prices differs from the book (USD per 1M tokens; the book's are used):")
     click.echo(table(("model", "token type", "context", "book", "genai-prices"), rows, right=("book", "genai-prices")))
     click.echo()
 

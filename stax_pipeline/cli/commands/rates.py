@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -113,7 +114,8 @@ def suggest(slugs: Sequence[str], out: str | None) -> None:
         click.echo("No steady discount that is not on record.", err=True)
     if not found:
         return
-    click.echo(table(EVIDENCE, [_evidence(*one) for one in found], right=EVIDENCE[3:4] + EVIDENCE[-4:]), err=True)
+    evidence = [_evidence(*one) for one in found]
+    click.echo(table(EVIDENCE, evidence, right=EVIDENCE[3:4] + EVIDENCE[-4:], out=sys.stderr), err=True)
     for slug, suggestion in found:
         if suggestion.rate.service_tier == ANY:
             click.echo(_how_thin(slug, suggestion), err=True)
@@ -151,7 +153,7 @@ def _contradiction(slug: str, found: Contradiction) -> str:
     seen = f"{found.first} to {found.last}; {', '.join(found.models)}; {', '.join(found.tiers)}"
     return (
         f"{slug}: recorded {rate.model_pattern} {rate.service_tier} from {rate.effective_from} "
-        f"{_percent(rate.discount)}, billed {billed} on {found.days} days ({seen}; "
+        f"{_percent(rate.discount)}, billed {billed} on {count_of(found.days, 'day')} ({seen}; "
         f"list $ {usd(found.list_usd)}, reported $ {usd(found.reported_usd)}): "
         "withdraw or correct it"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from datetime import date
 from typing import TYPE_CHECKING
@@ -18,10 +17,8 @@ if TYPE_CHECKING:
 
     from stax_pipeline.domain.extraction import Window
     from stax_pipeline.lake.store import Lake
-    from stax_pipeline.pipeline.isolation import Outcome, Progress
+    from stax_pipeline.pipeline.isolation import Outcome
     from stax_pipeline.warehouse.tenants import Tenant
-
-LOGGER = logging.getLogger("stax.progress")
 
 
 @click.command()
@@ -49,6 +46,7 @@ def replay(first: date | None, last: date | None, from_lake: bool) -> None:
 def _replay(
     settings: Settings, engine: sa.Engine, lake: Lake, first: date | None, last: date | None, from_lake: bool
 ) -> set[tuple[str, str]]:
+    from stax_pipeline.cli.progress import told
     from stax_pipeline.lake.parquet import rebuild
     from stax_pipeline.pipeline.publish_spend import Books
     from stax_pipeline.pipeline.replay import replay as rebuild_tables
@@ -65,19 +63,20 @@ def _replay(
         return _failures(outcomes)
     _add_shipped_prices(engine)
     books = Books(engine, lake, settings.settle)
-    outcomes += rebuild_tables(books, settings.source, tenants, window, _progress_of)
-    report = _progress_of("writing Parquet", "tables")
+    outcomes += rebuild_tables(books, settings.source, tenants, window, told)
+    shown = told("writing Parquet", "tables")
     for done, table in enumerate(tables.DAILY, start=1):
         rebuild(engine, lake, table, window)
-        report(done, len(tables.DAILY))
+        shown(done, len(tables.DAILY))
     click.echo(f"Replayed {count_of(len(tenants), 'tenant')} over {window.start} to {window.days[-1]} (UTC days).")
     return _failures(outcomes)
 
 
 def _restore(engine: sa.Engine, lake: Lake, tenants: list[Tenant]) -> Outcome:
+    from stax_pipeline.cli.progress import told
     from stax_pipeline.pipeline.replay_from_lake import restore_extractions, unknown_tenants
 
-    outcome = restore_extractions(engine, lake, tenants, _progress_of("reading the lake", "tenants"))
+    outcome = restore_extractions(engine, lake, tenants, told("reading the lake", "tenants"))
     click.echo(f"Recorded {count_of(outcome.rows, 'extraction')} that only the lake knew.")
     for tenant_id in sorted(unknown_tenants(lake, tenants)):
         click.echo(f"Left out: raw pages of {tenant_id}, who is no tenant here.", err=True)
@@ -111,15 +110,6 @@ def _add_shipped_prices(engine: sa.Engine) -> None:
 
     with plain_faults("adding the shipped prices"), engine.begin() as connection:
         record_prices(connection, shipped_prices())
-
-
-def _progress_of(stage: str, unit: str = "tenant-days") -> Progress:
-    """Progress of a named step, as the terminal's bar takes it."""
-
-    def report(done: int, total: int) -> None:
-        LOGGER.info("%s", stage, extra={"stage": stage, "done": done, "total": total, "unit": unit})
-
-    return report
 
 
 def _failures(outcomes: Iterable[Outcome]) -> set[tuple[str, str]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 
 import click
 
 from stax_pipeline.cli import days as given
-from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.installation.settings import Settings, read_settings
 
 _REJECTED = "select slug from stax.tenants where status = 'key_rejected'"
@@ -35,29 +34,32 @@ def sync(
     window = chosen_window(settings, days, first, last)
     require_simulator(settings)
     with database(settings):
-        chosen = _chosen(settings, slugs)
+        chosen, left_out = _chosen(settings, slugs)
         master_keys(settings)  # a run without one could only fail
         click.echo(f"Syncing {', '.join(chosen)} over {window.start} to {window.days[-1]} (UTC days).", err=True)
         ran = run_sync(settings, window, slugs, accept_shrink=accept_shrink, verbose=verbose)
-        clean = report(settings, ran, chosen)
+        clean = report(settings, ran, chosen, left_out)
     if not clean:
         raise click.exceptions.Exit(1)
 
 
-def report(settings: Settings, ran: object, slugs: Sequence[str]) -> bool:
-    """Print the table, failed tenants with reason and what to do, and broken steps; True when nothing failed."""
+def report(settings: Settings, ran: object, slugs: Sequence[str], left_out: Sequence[str] = ()) -> bool:
+    """Print the table, failed tenants with reason and what to do, and broken steps; True when nothing failed.
+
+    `left_out` are tenants that the run did without since their keys were rejected before: it failed for them too.
+    """
     import sqlalchemy as sa
 
     from stax_pipeline.cli.database import loader
     from stax_pipeline.cli.runs import Ran
     from stax_pipeline.cli.summary import summarize, summary_table
+    from stax_pipeline.domain.failures import counted
     from stax_pipeline.domain.next_step import next_step
     from stax_pipeline.domain.plain_text import plain
-    from stax_pipeline.domain.reasons import shared_reasons
     from stax_pipeline.warehouse.engine import plain_faults
 
     assert isinstance(ran, Ran)
-    incomplete = set(ran.failures) if ran.success else set(slugs)
+    incomplete = ran.lacking | set(ran.failures) if ran.success else {*slugs, *left_out}
     reading = plain_faults("summing up")
     with reading, loader(settings) as engine, engine.connect() as connection:  # readers may hold the analyst's
         click.echo(summary_table(summarize(connection, ran.window, slugs), incomplete))
@@ -73,33 +75,45 @@ def report(settings: Settings, ran: object, slugs: Sequence[str]) -> bool:
         for slug, failures in sorted(ran.failures.items())
         for failure in failures
     )
-    for shared in shared_reasons(failed):
-        words = f"{shared.reason.rstrip('.')}. {shared.step}".rstrip()
-        tenant = "tenant " if len(shared.slugs) == 1 else ""
-        click.echo(f"failed: {tenant}{shared.who}: {plain(words)}", err=True)
+    _tell("failed", failed)
     for step, reason in ran.broken.items():
         click.echo(f"failed: step {step}: {reason}", err=True)
     if ran.reason:
         click.echo(f"failed: the run: {ran.reason}", err=True)
     if not ran.clean:
-        click.echo(f"Run {ran.run_id} failed for {len(incomplete)} of {count_of(len(slugs), 'tenant')}.", err=True)
+        click.echo(f"Run {ran.run_id} {counted(len(incomplete), len({*slugs, *left_out}))}.", err=True)
     return ran.clean
 
 
-def _chosen(settings: Settings, slugs: Sequence[str]) -> list[str]:
-    """The tenants of the run, known and connected; those left out because of a rejected key are named."""
+def _tell(what: str, found: Iterable[tuple[str, str, str]]) -> None:
+    """One line for tenants that share a reason and a next step, given as (slug, reason, next step)."""
+    from stax_pipeline.domain.plain_text import plain
+    from stax_pipeline.domain.reasons import shared_reasons
+
+    for shared in shared_reasons(found):
+        words = f"{shared.reason.rstrip('.')}. {shared.step}".rstrip()
+        tenant = "tenant " if len(shared.slugs) == 1 else ""
+        click.echo(f"{what}: {tenant}{shared.who}: {plain(words)}", err=True)
+
+
+def _chosen(settings: Settings, slugs: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The tenants of the run, known and connected, and those that a run of all leaves out because of a rejected key,
+    who are named.
+    """
     from stax_pipeline.cli.database import loader
-    from stax_pipeline.domain.errors import WrongUse
+    from stax_pipeline.domain.errors import StaxError, WrongUse
+    from stax_pipeline.domain.failures import REJECTED_BEFORE
+    from stax_pipeline.domain.next_step import next_step
     from stax_pipeline.warehouse.engine import plain_faults
     from stax_pipeline.warehouse.tenants import KEY_REJECTED, all_tenants, tenants_to_sync
 
     with loader(settings) as engine, plain_faults("looking for tenants"), engine.connect() as connection:
         chosen = [tenant.slug for tenant in tenants_to_sync(connection, slugs)]
-        rejected = [t.slug for t in all_tenants(connection) if t.status == KEY_REJECTED and t.slug not in chosen]
-    for slug in () if slugs else rejected:
-        click.echo(
-            f"Left out: tenant {slug}, whose key Anthropic rejected; `stax rotate-key {slug}` mends it.", err=True
-        )
+        known = () if slugs else all_tenants(connection)
+    left_out = [tenant.slug for tenant in known if tenant.status == KEY_REJECTED]
+    _tell("Left out", ((slug, REJECTED_BEFORE, next_step(slug, "", key_rejected=True)) for slug in left_out))
+    if not chosen and left_out:
+        raise StaxError("No sync was started: no tenant has a key that Anthropic accepts.")
     if not chosen:
         raise WrongUse("No tenant is connected. `stax connect acme` connects one.")
-    return chosen
+    return chosen, left_out
