@@ -13,6 +13,7 @@ import pytest
 from stax_pipeline.checks.rules import DATA_IS_FRESH
 from stax_pipeline.checks.runner import Finding, run_rule, run_rules
 from stax_pipeline.domain.extraction import Report, Window
+from stax_pipeline.pipeline.isolation import no_progress
 from stax_pipeline.pipeline.late_days import due_again
 from stax_pipeline.pipeline.replay_from_lake import restore_extractions
 from stax_pipeline.simulator import faults
@@ -243,7 +244,7 @@ class TestRebuilt:
             execute(made, f"delete from stax.{table}")
         with made.engine.connect() as connection:
             tenants = list(all_tenants(connection))
-        restore_extractions(made.engine, made.lake, tenants, lambda _, __: None)
+        restore_extractions(made.engine, made.lake, tenants, no_progress)
         assert query(made, found) == before
 
 
