@@ -15,6 +15,7 @@ from stax_pipeline.resources.warehouse.tenants import all_tenants
 from stax_pipeline.simulator import faults
 from stax_pipeline.simulator.faults import Fault, Items, When
 from stax_pipeline.steps.checks import Finding, examine, examine_all
+from stax_pipeline.steps.isolation import no_progress
 from stax_pipeline.steps.late_days import due_again
 from stax_pipeline.steps.restore import restore_extractions
 from stax_pipeline.steps.rules import DATA_IS_FRESH
@@ -243,7 +244,7 @@ class TestRebuilt:
             execute(made, f"delete from stax.{table}")
         with made.engine.connect() as connection:
             tenants = list(all_tenants(connection))
-        restore_extractions(made.engine, made.lake, tenants, lambda _, __: None)
+        restore_extractions(made.engine, made.lake, tenants, no_progress)
         assert query(made, found) == before
 
 
