@@ -78,7 +78,7 @@ class TestViewsTieToTables:
     def test_a_view_that_leaves_something_out_is_found(
         self, made: Installation, admin: sa.Connection, name: str
     ) -> None:
-        kept = "slug = 'globex' or model is distinct from 'claude-sonnet-5-5'"
+        kept = "tenant = 'globex' or model is distinct from 'claude-sonnet-5-5'"
         redefine(admin, name, f"select * from {{}} v where {kept}")
         found = broken(made, admin, VIEWS_TIE_TO_TABLES, NOVEMBER)
         assert {(row[0], row[2]) for row in found} == {("acme", name)}

@@ -366,7 +366,7 @@ def test_a_file_of_an_invoice_needs_amounts_in_every_row(stax: Stax, engine: sa.
 @pytest.mark.parametrize("page", ["prices", "contract-rates", "invoices"])
 @pytest.mark.usefixtures("acme")
 def test_the_queries_of_the_documentation_run(stax: Stax, page: str) -> None:
-    text = (CHECKOUT / "docs" / f"{page}.md").read_text()
+    text = (CHECKOUT / "docs" / "operate" / f"{page}.md").read_text()
     queries = [block.partition("```")[0] for block in text.split("```sql\n")[1:]]
     assert queries
     for query in queries:

@@ -166,7 +166,7 @@ class TestBoth:
 
 
 def test_the_queries_of_the_documentation_run(both: Installation) -> None:
-    queries = re.findall(r'stax sql "([^"]+)"', (CHECKOUT / "docs" / "sources.md").read_text())
+    queries = re.findall(r'stax sql "([^"]+)"', (CHECKOUT / "docs" / "understand" / "sources.md").read_text())
     sync(both)
     differences, rows = (query(both, text) for text in queries)
     assert len(differences) == 6

@@ -195,7 +195,7 @@ def test_dagster_is_closed(reader: Session) -> None:
 
 
 def test_the_sql_of_the_documentation_is_what_stax_grant_does(own: Settings, admin: Session) -> None:
-    blocks = re.findall(r"```sql\n(.*?)```", (CHECKOUT / "docs" / "security.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```sql\n(.*?)```", (CHECKOUT / "docs" / "operate" / "security.md").read_text(), re.DOTALL)
     try:
         told = admin.told(*";\n".join(blocks).replace("policy granted", "policy documented").split(";\n"))
         assert "does not exist" not in told and "syntax error" not in told, told

@@ -23,7 +23,7 @@ COMPLETE = [FIRST, FIRST + timedelta(days=1), LAST]
 NOVEMBER = date(2026, 11, 1)
 SQL = [
     pytest.param(query, id=f"{page}-{number}")
-    for page in ("focus", "invoices", "reconciliation", "restatements")
+    for page in ("operate/invoices", "reference/focus", "understand/price-accuracy", "understand/restatements")
     for number, query in enumerate(
         re.findall(r"```sql\n(.*?)```", (CHECKOUT / "docs" / f"{page}.md").read_text(), re.S)
     )
