@@ -63,7 +63,7 @@ def reached(connection: sa.Connection, about: About) -> dict[str, Any]:
     query = sa.text(
         "select tenant, usage_data_through, cost_data_through, complete_through from stax.freshness order by 2, 1"
     )
-    rows = [row for row in connection.execute(query) if about.slugs is None or row.slug in about.slugs]
+    rows = [row for row in connection.execute(query) if about.slugs is None or row.tenant in about.slugs]
     return {"data_through": text_table(names, rows)}
 
 

@@ -49,7 +49,7 @@ def ran(
 def compared(made: Installation) -> dict[str, list[Decimal | None]]:
     found: dict[str, list[Decimal | None]] = {}
     for row in query(made, "select tenant, difference_usd from stax.source_differences order by tenant, usage_date"):
-        found.setdefault(row.slug, []).append(row.difference_usd)
+        found.setdefault(row.tenant, []).append(row.difference_usd)
     return found
 
 

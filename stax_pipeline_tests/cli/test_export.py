@@ -67,7 +67,7 @@ class TestFiles:
         target = tmp_path / "spend.csv"
         target.write_text("old")
         assert stax("export", "spend", "--out", str(target)).code == 0
-        assert target.read_text().startswith("usage_date,slug,")
+        assert target.read_text().startswith("usage_date,tenant,")
 
 
 HOSTILE = "a;=cmd()\n\uff1d1\r@x\t+1\x1b[2J"

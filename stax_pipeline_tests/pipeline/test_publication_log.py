@@ -78,7 +78,7 @@ def test_the_fee_is_shown_once_in_every_view(made: Installation) -> None:
         row.tenant: row.usd for row in query(made, "select tenant, commitment_fee_usd as usd from stax.invoice_check")
     }
     assert checked == {"acme": fee, "globex": 0}
-    effective = "select sum(effective_cost_usd) as usd from stax.{} where slug = 'acme'"
+    effective = "select sum(effective_cost_usd) as usd from stax.{} where tenant = 'acme'"
     totals = {query(made, effective.format(view))[0].usd for view in ("spend_daily", "tier_mix", "spend_by_key_daily")}
     assert len(totals) == 1
 

@@ -99,9 +99,9 @@ class TestBoth:
         assert (ran.failures, ran.findings) == ({}, [])
         assert figures(both) == by_reports
         rows = query(both, "select * from stax.source_differences order by tenant, usage_date")
-        assert [(row.slug, row.usage_date) for row in rows] == [(s, d) for s in ("acme", "globex") for d in CLOSED]
+        assert [(row.tenant, row.usage_date) for row in rows] == [(s, d) for s in ("acme", "globex") for d in CLOSED]
         for row in rows:
-            true = truth(both.simulator.organizations[row.slug], row.usage_date)
+            true = truth(both.simulator.organizations[row.tenant], row.usage_date)
             assert (row.reports_usd, row.analytics_usd) == (true.reported_usd, true.reported_usd)
             assert row.reports_tokens == row.analytics_tokens == sum(true.tokens.values())
             assert (row.difference_usd, row.difference_tokens, row.analytics_priority_usd) == (0, 0, 0)
