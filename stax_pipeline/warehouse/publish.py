@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import pyarrow as pa
 import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Report
+from stax_pipeline.warehouse.arrow_copy import Slot, copy_arrow
 from stax_pipeline.warehouse.copy import copy_in
+from stax_pipeline.warehouse.engine import WarehouseFault
 from stax_pipeline.warehouse.extractions import Covered
+from stax_pipeline.warehouse.parquet_due import mark_due
 from stax_pipeline.warehouse.tables import coverage
 
 Lines = Iterable[tuple[Any, ...]]
@@ -43,6 +47,40 @@ def replace_days(connection: sa.Connection, tenant_id: UUID, days: Sequence[date
         wanted = ((tenant_id, *row) for row in rows if row[0] in chosen)
         written += copy_in(connection, table, ["tenant_id", *columns], wanted)
     return written
+
+
+def replace_tenant_days(
+    connection: sa.Connection, contents: Mapping[sa.Table, pa.Table], slots: Collection[Slot]
+) -> dict[sa.Table, int]:
+    """Make the tenant-days `slots` in each table hold exactly these rows, in the caller's transaction; their Parquet
+    files become due.
+
+    Returns the rows written to each table. Raises WarehouseFault, with nothing written, where a row belongs to none of
+    `slots`.
+    """
+    for table, rows in contents.items():
+        _refuse_rows_outside(table, rows, slots)
+    tenants, days = zip(*set(slots), strict=True) if slots else ((), ())
+    written = {}
+    for table, rows in contents.items():
+        connection.execute(
+            sa.text(
+                f"delete from stax.{table.name} t "  # noqa: S608 names come from our own schema
+                "using unnest(cast(:tenants as uuid[]), cast(:days as date[])) slot (tenant_id, usage_date) "
+                "where t.tenant_id = slot.tenant_id and t.usage_date = slot.usage_date"
+            ),
+            {"tenants": [str(tenant) for tenant in tenants], "days": list(days)},
+        )
+        written[table] = copy_arrow(connection, table, rows)
+    mark_due(connection, contents, slots)
+    return written
+
+
+def _refuse_rows_outside(table: sa.Table, rows: pa.Table, slots: Collection[Slot]) -> None:
+    found = rows.group_by(["tenant_id", "usage_date"]).aggregate([]).to_pylist()
+    chosen = {(str(tenant), day) for tenant, day in slots}
+    if not chosen.issuperset((row["tenant_id"], row["usage_date"]) for row in found):
+        raise WarehouseFault(f"{table.name}: rows of other tenants or days than those to be replaced were refused.")
 
 
 def cover(

@@ -130,7 +130,7 @@ def fetch(
 
 def content(made: Installation, *slugs: str) -> dict[str, list[str]]:
     """Every row of every table as text, without ids made at random, times and run ids; of `slugs`, or of all."""
-    apart = {"tenants", "admin_keys", "extractions", "publications", "spend_builds"}
+    apart = {"tenants", "admin_keys", "extractions", "publications", "spend_builds", "parquet_due"}
     found: dict[str, list[str]] = {}
     for table in metadata.sorted_tables:
         if table.name in apart:

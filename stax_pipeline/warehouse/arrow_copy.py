@@ -1,0 +1,153 @@
+"""Arrow tables into Postgres and out of it by COPY as CSV: no value passes through Python.
+
+Belongs here: the two ways, and how a value is written and read. Stays out: which days are replaced (`publish`).
+Postgres refuses COPY into a table with row-level security: rows go through a temporary twin of the table, made once per
+connection, which empties itself with the transaction.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Iterator, Sequence
+from datetime import date
+from typing import IO
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.csv as csv
+import sqlalchemy as sa
+from psycopg2 import sql
+
+from stax_pipeline.domain.money import SCALE
+
+Slot = tuple[UUID, date]
+"""A tenant's usage date: what is replaced whole."""
+
+USD = pa.decimal128(38, SCALE)
+_PIECE = 1 << 18
+_BLOCK = 8 << 20
+_AS_CSV = csv.WriteOptions(include_header=False, quoting_style="needed")
+_INSTANT = """to_char({0} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as {0}"""
+
+
+def copy_arrow(connection: sa.Connection, table: sa.Table, rows: pa.Table) -> int:
+    """Append `rows`, whose columns are named as those of `table`; what they leave out takes its default.
+
+    Returns how many there were. Raises psycopg2's errors, for `plain_faults` to put in words.
+    """
+    if not rows.num_rows:
+        return 0
+    text = pa.BufferOutputStream()
+    csv.write_csv(rows, text, _AS_CSV)
+    names = {
+        "table": _named(table),
+        "twin": sql.Identifier(f"load_{table.name}"),
+        "columns": sql.SQL(", ").join(map(sql.Identifier, rows.column_names)),
+        "values": sql.SQL(", ").join(_shortest(table.c[name]) for name in rows.column_names),
+    }
+    cursor = connection.connection.cursor()
+    cursor.execute(
+        sql.SQL(
+            "create temporary table if not exists {twin} on commit delete rows as select * from {table} with no data"
+        ).format(**names)
+    )
+    cursor.copy_expert(
+        sql.SQL("copy {twin} ({columns}) from stdin (format csv)").format(**names),
+        pa.BufferReader(text.getvalue()), size=_PIECE,
+    )  # fmt: skip
+    cursor.execute(sql.SQL("insert into {table} ({columns}) select {values} from {twin}").format(**names))
+    cursor.execute(sql.SQL("truncate {twin}").format(**names))
+    return int(rows.num_rows)
+
+
+def read_arrow(
+    connection: sa.Connection, table: sa.Table, columns: Sequence[str], slots: Collection[Slot],
+    order: Sequence[str] = (),
+) -> pa.Table:  # fmt: skip
+    """The `columns` of the rows of these tenant-days, sorted by the columns `order`.
+
+    Money is decimal128(38, 18), counts int64, days date32, instants UTC microseconds, all else text, ids too. NULL is
+    null, '' stays ''.
+    """
+    tenants, days = zip(*set(slots), strict=True) if slots else ((), ())
+    query = sql.SQL(
+        "select {columns} from unnest({tenants}::uuid[], {days}::date[]) slot (tenant_id, usage_date) "
+        "join {table} using (tenant_id, usage_date){order}"
+    ).format(
+        columns=sql.SQL(", ").join(map(as_text, (table.c[name] for name in columns))),
+        tenants=sql.Literal([str(tenant) for tenant in tenants]),
+        days=sql.Literal(list(days)),
+        table=_named(table),
+        order=sql.SQL(" order by {}").format(sql.SQL(", ").join(map(sql.Identifier, order))) if order else sql.SQL(""),
+    )
+    schema = pa.schema([(name, arrow_type(table.c[name])) for name in columns])
+    text = io.BytesIO()
+    copy_csv(connection, query, text)
+    text.seek(0)
+    return pa.Table.from_batches(read_csv(text, schema), schema)
+
+
+def copy_csv(connection: sa.Connection, query: sql.Composable, out: IO[bytes]) -> None:
+    """Write a query's rows as CSV: NULL bare, '' quoted."""
+    connection.connection.cursor().copy_expert(
+        sql.SQL("copy ({query}) to stdout (format csv)").format(query=query), out
+    )
+
+
+def read_csv(rows: IO[bytes], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """What `copy_csv` wrote, a block at a time.
+
+    Arrow's reader wraps decimals of more than 38 digits without a word: the columns of `schema` may only be read from
+    columns of the warehouse, whose CHECK leaves 20 digits before the point and 18 behind it.
+    """
+    try:
+        reader = csv.open_csv(
+            rows,
+            read_options=csv.ReadOptions(column_names=schema.names, block_size=_BLOCK, use_threads=False),
+            parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+            convert_options=csv.ConvertOptions(
+                column_types=schema,
+                null_values=[""],
+                true_values=["t"],
+                false_values=["f"],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowInvalid as fault:
+        if "Empty CSV" in str(fault):
+            return
+        raise
+    yield from reader
+
+
+def as_text(column: sa.Column[object]) -> sql.Composable:
+    """The column as it is selected for CSV."""
+    name = sql.Identifier(column.name)
+    return sql.SQL(_INSTANT).format(name) if isinstance(column.type, sa.DateTime) else name
+
+
+def arrow_type(column: sa.Column[object]) -> pa.DataType:
+    """The Arrow type of a column of the warehouse."""
+    kind = column.type
+    if isinstance(kind, sa.Numeric):
+        return USD
+    if isinstance(kind, sa.BigInteger):
+        return pa.int64()
+    if isinstance(kind, sa.DateTime):
+        return pa.timestamp("us", tz="UTC")
+    if isinstance(kind, sa.Date):
+        return pa.date32()
+    if isinstance(kind, sa.Boolean):
+        return pa.bool_()
+    return pa.string()
+
+
+def _named(table: sa.Table) -> sql.Identifier:
+    return sql.Identifier(table.schema or "public", table.name)
+
+
+def _shortest(column: sa.Column[object]) -> sql.Composable:
+    """The value to insert: Arrow writes all 18 decimals, people read those that count."""
+    name = sql.Identifier(column.name)
+    return sql.SQL("trim_scale({})").format(name) if isinstance(column.type, sa.Numeric) else name
