@@ -1,0 +1,84 @@
+"""The tables that rules read and make, as Arrow: every column's name and type, and the way to and from plain rows.
+
+Columns are named as in the warehouse. A table holds rows of several tenants; `tenant_id` is a UUID as text, USD and
+other exact figures are decimal128(38, 18), counts are int64.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from stax_pipeline.derive.cost_lines import CostLine
+from stax_pipeline.derive.reconciliation import Reconciliation
+from stax_pipeline.derive.spend import SpendLine
+from stax_pipeline.derive.split_by_key import KeySpend
+from stax_pipeline.derive.usage_lines import Counts, KeyUsageLine, UsageLine
+from stax_pipeline.domain.money import SCALE
+
+Line = TypeVar("Line", CostLine, UsageLine, KeyUsageLine, SpendLine, KeySpend, Reconciliation)
+
+USD = pa.decimal128(38, SCALE)
+_COUNTS = frozenset({*Counts._fields, "occurrence", "line", "quantity", "cost_line_count"})
+_EXACT = frozenset({"pricing_quantity", "burndown_units", "ratio"})
+_UNKNOWN = frozenset({"quantity", "pricing_quantity", "burndown_units", "ratio"})  # null where the source tells none
+
+
+def _field(name: str) -> pa.Field[Any]:
+    if name == "usage_date":
+        return pa.field(name, pa.date32(), nullable=False)
+    if name in _COUNTS:
+        return pa.field(name, pa.int64(), nullable=name in _UNKNOWN)
+    if name in _EXACT or name.endswith("_usd"):
+        known = name in ("amount_usd", "credits_usd", "reported_usd")
+        return pa.field(name, USD, nullable=not known)
+    return pa.field(name, pa.string(), nullable=False)
+
+
+def _schema(*names: str) -> pa.Schema:
+    return pa.schema([_field(name) for name in ("tenant_id", *names)])
+
+
+COST_LINES = _schema(*CostLine._fields)
+USAGE_LINES = _schema(*UsageLine._fields)
+USAGE_BY_KEY = _schema(*KeyUsageLine._fields)
+SPEND = _schema("usage_date", "line", *SpendLine._fields[1:])
+SPEND_BY_KEY = _schema(*KeySpend._fields)
+RECONCILIATION = _schema(*Reconciliation._fields)
+DAYS = pa.schema([
+    _field("tenant_id"), _field("usage_date"), pa.field("settled", pa.bool_(), nullable=False),
+    pa.field("minutes", pa.int64()),
+])  # fmt: skip
+
+
+def table_of(schema: pa.Schema, lines: Mapping[str, Iterable[Line]]) -> pa.Table:
+    """An Arrow table of lines by tenant, in the order given.
+
+    Args:
+        schema: one of this module's; where it has `line`, lines are numbered from 1 within each tenant's day.
+        lines: by `tenant_id`.
+
+    Raises:
+        pa.ArrowInvalid: a figure has more than 18 decimals or more than 20 whole digits.
+    """
+    columns: dict[str, list[object]] = {name: [] for name in schema.names}
+    for tenant_id, rows in lines.items():
+        number: dict[object, int] = defaultdict(int)
+        for row in rows:
+            number[row.usage_date] += 1
+            own = {"tenant_id": tenant_id, "line": number[row.usage_date]}
+            for name, values in columns.items():
+                values.append(own[name] if name in own else getattr(row, name))
+    return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def lines_of(table: pa.Table, kind: type[Line]) -> dict[str, list[Line]]:
+    """The table's rows as lines of `kind` by `tenant_id`, in the order of the table."""
+    found: dict[str, list[Line]] = defaultdict(list)
+    columns = [table.column(name).to_pylist() for name in kind._fields]
+    for tenant_id, *values in zip(table.column("tenant_id").to_pylist(), *columns, strict=True):
+        found[tenant_id].append(kind(*values))
+    return dict(found)
