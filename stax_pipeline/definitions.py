@@ -32,8 +32,6 @@ ASSETS = [
     normalized.organization,
     spend.price_book,
     spend.spend,
-    spend.spend_by_key,
-    spend.reconciliation,
     raw.raw_analytics,
     comparison.source_comparison,
 ]

@@ -16,8 +16,8 @@ from stax_pipeline.checks.runner import run_rules
 from stax_pipeline.cli.demo_tour import tour
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.installation.homes import CHECKOUT
+from stax_pipeline.pipeline.build_batch import Books
 from stax_pipeline.pipeline.isolation import no_progress
-from stax_pipeline.pipeline.publish_spend import Books
 from stax_pipeline.pipeline.replay import replay
 from stax_pipeline.simulator import story_organizations, write_documents
 from stax_pipeline.tenants.agreements import Imported, import_commitments, import_prices, import_rates

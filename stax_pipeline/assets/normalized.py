@@ -10,8 +10,9 @@ from stax_pipeline.assets.progress import progress
 from stax_pipeline.assets.raw import raw_cost_report, raw_organization, raw_usage_report
 from stax_pipeline.derive.usage_lines import Counts
 from stax_pipeline.lake.parquet import rebuild
+from stax_pipeline.pipeline.publish_batch import Stores
 from stax_pipeline.pipeline.publish_organization import publish_organization
-from stax_pipeline.pipeline.publish_reports import Stores, publish_cost, publish_usage
+from stax_pipeline.pipeline.publish_reports import publish_cost, publish_usage
 from stax_pipeline.resources.dagster import Lake, Warehouse
 from stax_pipeline.resources.scope import InScope
 from stax_pipeline.warehouse import tables

@@ -15,6 +15,7 @@ from stax_pipeline.checks.conservation import (
 )
 from stax_pipeline.checks.rule import WINDOW, Rule
 from stax_pipeline.checks.views import VIEW_RULES
+from stax_pipeline.derive.day_facts import RULES_VERSION
 from stax_pipeline.derive.reconciliation import Cause
 from stax_pipeline.warehouse.granted_logins import HARMFUL
 
@@ -128,19 +129,20 @@ EVERY_EXTRACTION_PUBLISHED = Rule(
 SPEND_IS_CURRENT = Rule(
     "spend_is_current",
     "spend",
-    "Spend was built from the current extraction of both reports and with the prices, rates and commitments in force, "
+    "Spend was built from the current rows of both reports and with the prices, rates, commitments and rules in force, "
     "on every day that was ever fetched, whatever days the run is about; `stax replay` rebuilds what was not.",
     ("tenant", "usage_date", "price_book_version"),
     f"""
     with held as (
         select tenant_id, usage_date,
-               (array_agg(extraction_id) filter (where report = 'cost_report'))[1] as cost,
-               (array_agg(extraction_id) filter (where report = 'usage_report'))[1] as usage
+               coalesce(max(digest) filter (where report = 'cost_report'), '') as cost,
+               coalesce(max(digest) filter (where report = 'usage_report'), '') as usage,
+               coalesce(max(key_digest) filter (where report = 'usage_report'), '') as keys
         from stax.coverage group by 1, 2
     ),
     built as (
         select distinct on (tenant_id, usage_date) tenant_id, usage_date, price_book_version as version,
-               cost_extraction_id as cost, usage_extraction_id as usage, uses
+               cost_digest as cost, usage_digest as usage, key_digest as keys, rules_version, uses
         from stax.spend_builds order by tenant_id, usage_date, built_at desc
     ),
     own as (select tenant_id from stax.contract_rates union select tenant_id from stax.commitments),
@@ -150,7 +152,8 @@ SPEND_IS_CURRENT = Rule(
     )
     select t.slug, usage_date, b.version
     from held h full join built b using (tenant_id, usage_date) join stax.tenants t using (tenant_id)
-    where (h.cost, h.usage) is distinct from (b.cost, b.usage)
+    where (h.cost, h.usage, h.keys) is distinct from (b.cost, b.usage, b.keys)
+       or b.rules_version is distinct from '{RULES_VERSION}'
     union
     select tenant, usage_date, null from stax.completeness where {WINDOW} and not spend_is_current
     union

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from stax_pipeline.anthropic.organization import read_organization
 from stax_pipeline.derive.cost_lines import CostLine
+from stax_pipeline.derive.day_facts import DayFacts
 from stax_pipeline.derive.fees import spread_fees
 from stax_pipeline.derive.guards import settled_days
 from stax_pipeline.derive.normalise import read_cost, read_usage
@@ -29,13 +30,11 @@ from stax_pipeline.domain.extraction import Report, Window, midnight
 from stax_pipeline.domain.time import State, data_through, day_state, is_old_enough_to_settle
 from stax_pipeline.lake.raw import read_raw
 from stax_pipeline.lake.store import Lake, ObjectMissing
-from stax_pipeline.pricing.prices import PriceBook
 from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.agreements import read_terms
-from stax_pipeline.warehouse.extractions import Covered, Extraction, covered, get_extractions, in_order
+from stax_pipeline.warehouse.extractions import Covered, Extraction, get_extractions, in_order
 from stax_pipeline.warehouse.prices import read_book
 from stax_pipeline.warehouse.publication_log import Build, builds_of
-from stax_pipeline.warehouse.publish import read_days
 from stax_pipeline.warehouse.restatements import usage_changes
 from stax_pipeline.warehouse.tenants import Tenant
 
@@ -71,16 +70,6 @@ class Archive(NamedTuple):
     settle: timedelta
 
 
-def held_now(connection: sa.Connection, tenant: Tenant, window: Window) -> Held:
-    """What the normalised tables hold."""
-    return Held(
-        read_cost_lines(connection, tenant, window),
-        read_usage_lines(connection, tenant, window),
-        covered(connection, tenant.tenant_id, Report.COST, window),
-        covered(connection, tenant.tenant_id, Report.USAGE, window),
-    )
-
-
 def held_of(archive: Archive, window: Window, builds: Iterable[Build]) -> Held:
     """What spend of these days was built from, read from the raw pages."""
     builds = list(builds)
@@ -98,7 +87,9 @@ def held_of(archive: Archive, window: Window, builds: Iterable[Build]) -> Held:
                 costs += read_costs(archive.lake, extraction, days[source])
             else:
                 usage += read_usages(archive.lake, extraction, days[source])[0]
-            current.update((r.usage_date, r) for r in coverage_of(extraction, days[source], {}, archive.settle))
+            current.update(
+                (r.usage_date, r) for r in coverage_of(extraction, days[source], {}, archive.settle, days[source])
+            )
     return Held(sorted(costs), sorted(usage), coverage[Report.COST], coverage[Report.USAGE])
 
 
@@ -142,22 +133,6 @@ def workspace_names_at(archive: Archive, tenant: Tenant, instant: datetime) -> d
 
 def terms_at(connection: sa.Connection, tenant: Tenant, instant: datetime) -> Terms:
     return read_terms(connection, tenant.tenant_id, read_book(connection, at=instant), at=instant)
-
-
-def terms_now(connection: sa.Connection, tenant: Tenant, book: PriceBook) -> tuple[Terms, datetime]:
-    """The terms in force and the instant (UTC) since which they are: `terms_at` it gives the same."""
-    moments = [
-        moment
-        for table in (tables.list_prices, tables.contract_rates, tables.commitments)
-        for column in (table.c.recorded_at, table.c.superseded_at)
-        if (moment := connection.execute(_latest(table, column, tenant)).scalar())
-    ]
-    return read_terms(connection, tenant.tenant_id, book), max(moments)
-
-
-def _latest(table: sa.Table, column: sa.Column[datetime], tenant: Tenant) -> sa.Select[tuple[datetime]]:
-    of_tenant = table.c.tenant_id == tenant.tenant_id if "tenant_id" in table.c else sa.true()
-    return sa.select(sa.func.max(column)).where(of_tenant)
 
 
 def dollar_restatements(
@@ -246,20 +221,21 @@ def read_usages(lake: Lake, extraction: Extraction, days: Iterable[date]) -> Usa
 
 
 def coverage_of(
-    extraction: Extraction, days: Iterable[date], rows: dict[date, int], settle: timedelta,
-    keyed: Collection[date] | None = None,
+    extraction: Extraction, days: Iterable[date], facts: Mapping[date, DayFacts], settle: timedelta,
+    keyed: Collection[date],
 ) -> list[Covered]:  # fmt: skip
-    """What the extraction says of these days, with the number of rows by day."""
+    """What the extraction says of these days, with the facts of its rows by day."""
     moment = extraction.extracted_at
     return [
         Covered(
             extraction.tenant_id, extraction.report, day, extraction.extraction_id, moment, data_through(day, moment),
-            is_old_enough_to_settle(day, moment, settle), day_state(day, moment), rows.get(day, 0),
-            keyed is None or day in keyed,
+            is_old_enough_to_settle(day, moment, settle), day_state(day, moment), own.rows, day in keyed, own.metered,
+            own.digest, own.key_digest,
         )
         if day in extraction.window
         else not_reported(extraction, day)
         for day in days
+        for own in [facts.get(day, DayFacts())]
     ]  # fmt: skip
 
 
@@ -271,13 +247,6 @@ def not_reported(extraction: Extraction, day: date) -> Covered:
     )  # fmt: skip
 
 
-def count_by_day(lines: Iterable[CostLine | UsageLine]) -> dict[date, int]:
-    counts: dict[date, int] = defaultdict(int)
-    for line in lines:
-        counts[line.usage_date] += 1
-    return counts
-
-
 def later(extraction: Extraction, published_at: datetime, before: Mapping[date, Covered]) -> Later:
     """What makes a change a restatement: the day was over, and its figures had arrived, at the extraction before."""
     past = {
@@ -286,19 +255,3 @@ def later(extraction: Extraction, published_at: datetime, before: Mapping[date, 
         if row.state == State.COMPLETE and (row.rows or row.old_enough_to_settle)
     }
     return Later(extraction.extraction_id, published_at, past)
-
-
-def read_cost_lines(connection: sa.Connection, tenant: Tenant, window: Window) -> list[CostLine]:
-    rows = read_days(connection, tables.cost_lines, CostLine._fields, tenant.tenant_id, window.start, window.end)
-    return [CostLine(*row) for row in rows]
-
-
-def read_usage_lines(connection: sa.Connection, tenant: Tenant, window: Window) -> list[UsageLine]:
-    rows = read_days(connection, tables.usage_lines, UsageLine._fields, tenant.tenant_id, window.start, window.end)
-    return [UsageLine(*row) for row in rows]
-
-
-def read_key_usage_lines(connection: sa.Connection, tenant: Tenant, window: Window) -> list[KeyUsageLine]:
-    columns = KeyUsageLine._fields
-    rows = read_days(connection, tables.usage_by_key, columns, tenant.tenant_id, window.start, window.end)
-    return [KeyUsageLine(*row) for row in rows]

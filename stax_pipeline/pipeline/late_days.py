@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
+from uuid import UUID
 
 import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.domain.time import State, day_end
 from stax_pipeline.pipeline.history import not_reported
-from stax_pipeline.warehouse.extractions import Covered, Extraction, covered, ended_early
-from stax_pipeline.warehouse.publish import cover
-from stax_pipeline.warehouse.tenants import Tenant
+from stax_pipeline.warehouse.extractions import Covered, Extraction, covered
+from stax_pipeline.warehouse.publish import cover_slots
 
 FIRST_AFTER, THEN_EVERY = timedelta(hours=1), timedelta(hours=3)
 
@@ -41,11 +41,12 @@ order by t.slug
 """
 
 
-def mark_not_reported(connection: sa.Connection, tenant: Tenant, report: Report, window: Window) -> None:
-    """Say of the window's days which the source has not reported yet. The caller holds the tenant's lock."""
-    if early := ended_early(connection, tenant.tenant_id, report, window):
-        late = late_days(covered(connection, tenant.tenant_id, report, window), early, window)
-        cover(connection, tenant.tenant_id, report, [row.usage_date for row in late], late)
+def mark_not_reported(
+    connection: sa.Connection, tenant_id: UUID, report: Report, window: Window, early: Iterable[Extraction]
+) -> None:
+    """Say of the window's days which `early` extractions had nothing of yet. The caller holds the tenant's lock."""
+    late = late_days(covered(connection, tenant_id, report, window), early, window)
+    cover_slots(connection, report, late)
 
 
 def late_days(current: Mapping[date, Covered], early: Iterable[Extraction], window: Window) -> list[Covered]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 
 import sqlalchemy as sa
 
@@ -13,8 +13,8 @@ from stax_pipeline.lake.raw import OBJECT, RawDamaged, prove_whole, read_raw, re
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.pipeline.isolation import Outcome, Progress, reason
 from stax_pipeline.warehouse.engine import plain_faults
-from stax_pipeline.warehouse.extractions import Extraction, Mark, newer_for, raw_uris, record
-from stax_pipeline.warehouse.publication_log import Publication, add_publication
+from stax_pipeline.warehouse.extractions import Extraction, raw_uris, record
+from stax_pipeline.warehouse.publication_log import Publication, add_publications
 from stax_pipeline.warehouse.publish import lock_tenant
 from stax_pipeline.warehouse.tenants import Tenant
 
@@ -55,14 +55,17 @@ def _restored(connection: sa.Connection, lake: Lake, tenant: Tenant, path: str, 
 def _publish(connection: sa.Connection, tenant: Tenant, found: list[Extraction]) -> None:
     """Note that each became current when it was recorded: the lake does not tell when it was published."""
     for report in (Report.COST, Report.USAGE):
-        current: dict[date, Mark] = {}
+        current: dict[date, tuple[datetime, datetime]] = {}
         for extraction in sorted(found, key=lambda e: e.recorded_at or e.extracted_at):
             if extraction.report != report or extraction.error:
                 continue
             moment = extraction.recorded_at or extraction.extracted_at
-            days = newer_for(extraction, extraction.window.days, current)
-            current.update(dict.fromkeys(days, (extraction.extracted_at, moment)))
-            add_publication(connection, tenant.tenant_id, report, Publication(moment, extraction.extraction_id, days))
+            mark = extraction.extracted_at, moment
+            days = [day for day in extraction.window.days if day not in current or mark > current[day]]
+            current.update(dict.fromkeys(days, mark))
+            add_publications(
+                connection, report, [(tenant.tenant_id, Publication(moment, extraction.extraction_id, days))]
+            )
 
 
 def _described(lake: Lake, tenant: Tenant, path: str) -> Extraction:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -18,7 +20,7 @@ from stax_pipeline.pricing.contract_rates import overlapping as overlapping_rate
 from stax_pipeline.pricing.invoices import Invoice
 from stax_pipeline.pricing.prices import PriceBook
 from stax_pipeline.warehouse.publish import lock_tenant
-from stax_pipeline.warehouse.tables import commitments, contract_rates, invoices
+from stax_pipeline.warehouse.tables import commitments, contract_rates, invoices, list_prices
 from stax_pipeline.warehouse.versioned_rows import Recorded, Replaced, compare, in_force, supersede
 
 _RATE_KEY = ContractRate._fields[:4]  # model_pattern, service_tier, token_type, effective_from
@@ -34,21 +36,78 @@ class IdTaken(WrongUse):
 
 def read_rates(connection: sa.Connection, tenant_id: UUID, at: datetime | None = None) -> ContractRates:
     """The tenant's rates in force, or those that were on record at the instant `at`."""
-    columns = [contract_rates.c[name] for name in ContractRate._fields]
-    query = sa.select(*columns).where(contract_rates.c.tenant_id == tenant_id, in_force(contract_rates, at))
-    return ContractRates.of(ContractRate(*row) for row in connection.execute(query))
+    return _rates_of(connection, [tenant_id], at).get(tenant_id, ContractRates())
+
+
+def _rates_of(
+    connection: sa.Connection, tenant_ids: Collection[UUID], at: datetime | None
+) -> dict[UUID, ContractRates]:  # fmt: skip
+    found = _rows_of(connection, contract_rates, ContractRate._fields, tenant_ids, at)
+    return {one: ContractRates.of(ContractRate(*row) for row in rows) for one, rows in found.items()}
 
 
 def read_commitments(connection: sa.Connection, tenant_id: UUID, at: datetime | None = None) -> tuple[Commitment, ...]:
     """The tenant's commitments in force, or those that were on record at the instant `at`, by id."""
-    columns = [commitments.c[name] for name in Commitment._fields]
-    query = sa.select(*columns).where(commitments.c.tenant_id == tenant_id, in_force(commitments, at))
-    return tuple(sorted(Commitment(*row) for row in connection.execute(query)))
+    return _commitments_of(connection, [tenant_id], at).get(tenant_id, ())
+
+
+def _commitments_of(
+    connection: sa.Connection, tenant_ids: Collection[UUID], at: datetime | None
+) -> dict[UUID, tuple[Commitment, ...]]:
+    found = _rows_of(connection, commitments, Commitment._fields, tenant_ids, at)
+    return {one: tuple(sorted(Commitment(*row) for row in rows)) for one, rows in found.items()}
+
+
+def _rows_of(
+    connection: sa.Connection, table: sa.Table, fields: tuple[str, ...], tenant_ids: Collection[UUID],
+    at: datetime | None,
+) -> dict[UUID, list[Any]]:  # fmt: skip
+    columns = [table.c[name] for name in fields]
+    query = sa.select(table.c.tenant_id, *columns).where(
+        table.c.tenant_id == sa.func.any(list(tenant_ids)), in_force(table, at)
+    )
+    found: dict[UUID, list[Any]] = defaultdict(list)
+    for tenant_id, *row in connection.execute(query):
+        found[tenant_id].append(row)
+    return found
+
+
+def terms_of(
+    connection: sa.Connection, tenant_ids: Collection[UUID], book: PriceBook, at: datetime | None = None
+) -> dict[UUID, Terms]:
+    """`book` with each tenant's rates and commitments; the caller reads the book of the same instant.
+
+    Tenants without any share one object.
+    """
+    rates, own = _rates_of(connection, tenant_ids, at), _commitments_of(connection, tenant_ids, at)
+    listed = Terms(book)
+    return {
+        one: Terms(book, rates.get(one, ContractRates()), own.get(one, ())) if one in rates or one in own else listed
+        for one in tenant_ids
+    }
 
 
 def read_terms(connection: sa.Connection, tenant_id: UUID, book: PriceBook, at: datetime | None = None) -> Terms:
-    """`book` with the tenant's rates and commitments; the caller reads the book of the same instant."""
-    return Terms(book, read_rates(connection, tenant_id, at), read_commitments(connection, tenant_id, at))
+    """The same of one tenant."""
+    return terms_of(connection, [tenant_id], book, at)[tenant_id]
+
+
+def last_changes(connection: sa.Connection, tenant_ids: Collection[UUID]) -> dict[UUID, datetime]:
+    """When list prices, or rates or commitments of each tenant, were last recorded or superseded (UTC): as of that
+    instant they are what they are now. A tenant without a price, rate or commitment is left out.
+    """
+    book = connection.execute(sa.select(_latest(list_prices))).scalar()
+    found = dict.fromkeys(tenant_ids, book)
+    for table in (contract_rates, commitments):
+        query = sa.select(table.c.tenant_id, _latest(table)).where(table.c.tenant_id == sa.func.any(list(tenant_ids)))
+        for tenant_id, moment in connection.execute(query.group_by(table.c.tenant_id)):
+            before = found[tenant_id]
+            found[tenant_id] = max(before, moment) if before else moment
+    return {tenant_id: moment for tenant_id, moment in found.items() if moment}
+
+
+def _latest(table: sa.Table) -> sa.ColumnElement[datetime]:
+    return sa.func.greatest(sa.func.max(table.c.recorded_at), sa.func.max(table.c.superseded_at))
 
 
 def read_invoices(connection: sa.Connection, tenant_id: UUID) -> list[Invoice]:

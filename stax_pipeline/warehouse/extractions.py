@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -94,25 +94,50 @@ def get_extraction(connection: sa.Connection, extraction_id: UUID) -> Extraction
     return Extraction(*connection.execute(query).one())
 
 
-Mark = tuple[datetime, datetime]
-"""An extraction's place among others of its tenant and report: its moment, then when it was recorded (UTC)."""
+_UNPUBLISHED = """
+with held as (
+    select c.tenant_id, c.usage_date, x.extracted_at, x.recorded_at
+    from stax.coverage c join stax.extractions x using (extraction_id)
+    where c.tenant_id = any(:tenants) and c.report = :report and c.usage_date >= :start and c.usage_date < :end
+)
+select {columns}, array_agg(day::date order by day) as days
+from stax.extractions e
+cross join lateral generate_series(
+    greatest(e.window_start, :start)::timestamp, least(e.window_end, :end)::timestamp - interval '1 day',
+    interval '1 day') day
+left join held h on h.tenant_id = e.tenant_id and h.usage_date = day::date
+where e.tenant_id = any(:tenants) and e.report = :report and e.error is null
+  and e.window_start < :end and e.window_end > :start
+  and (h.tenant_id is null or (e.extracted_at, e.recorded_at) > (h.extracted_at, h.recorded_at))
+group by e.extraction_id
+order by e.recorded_at, e.extracted_at
+"""
 
 
 def unpublished(
-    connection: sa.Connection, tenant_id: UUID, report: Report, window: Window
-) -> list[tuple[Extraction, list[date]]]:
-    """Extractions that count, as they were recorded, each with the days of the window that it is newer for."""
-    current = marks(connection, tenant_id, report, window)
-    due = ((e, newer_for(e, window.days, current)) for e in in_order(connection, tenant_id, report, window))
-    return [(extraction, days) for extraction, days in due if days]
+    connection: sa.Connection, tenant_ids: Collection[UUID], report: Report, window: Window
+) -> dict[UUID, list[tuple[Extraction, list[date]]]]:
+    """By tenant, extractions that count, as they were recorded, each with the days of the window it is newer for."""
+    columns = ", ".join(f"e.{name}" for name in Extraction._fields)
+    values = {
+        "tenants": list(tenant_ids), "report": report, "start": window.start, "end": window.end
+    }  # fmt: skip
+    found: dict[UUID, list[tuple[Extraction, list[date]]]] = defaultdict(list)
+    for row in connection.execute(sa.text(_UNPUBLISHED.format(columns=columns)), values):
+        found[row.tenant_id].append((Extraction(*row[:-1]), row.days))
+    return dict(found)
 
 
-def ended_early(connection: sa.Connection, tenant_id: UUID, report: Report, window: Window) -> list[Extraction]:
-    """Extractions that count and asked for days of the window of which the source had nothing yet, as recorded."""
+def ended_early(
+    connection: sa.Connection, tenant_ids: Collection[UUID], report: Report, window: Window
+) -> dict[UUID, list[Extraction]]:
+    """By tenant, extractions that count and asked for days of the window of which the source had nothing yet, as
+    they were recorded.
+    """
     query = (
         sa.select(*_EXTRACTION)
         .where(
-            extractions.c.tenant_id == tenant_id,
+            extractions.c.tenant_id == sa.func.any(list(tenant_ids)),
             extractions.c.report == report,
             extractions.c.error.is_(None),
             extractions.c.window_end < window.end,
@@ -120,26 +145,10 @@ def ended_early(connection: sa.Connection, tenant_id: UUID, report: Report, wind
         )
         .order_by(extractions.c.recorded_at, extractions.c.extracted_at)
     )
-    return [Extraction(*row) for row in connection.execute(query)]
-
-
-def newer_for(extraction: Extraction, days: Iterable[date], current: Mapping[date, Mark]) -> list[date]:
-    """The days of the extraction for which nothing as new is current."""
-    mark = extraction.extracted_at, extraction.recorded_at or extraction.extracted_at
-    return [day for day in days if day in extraction.window and (day not in current or mark > current[day])]
-
-
-def marks(connection: sa.Connection, tenant_id: UUID, report: Report, window: Window) -> dict[date, Mark]:
-    """The mark of the current extraction, by usage date."""
-    query = (
-        sa.select(coverage.c.usage_date, extractions.c.extracted_at, extractions.c.recorded_at)
-        .join(extractions, extractions.c.extraction_id == coverage.c.extraction_id)
-        .where(
-            coverage.c.tenant_id == tenant_id, coverage.c.report == report,
-            coverage.c.usage_date >= window.start, coverage.c.usage_date < window.end,
-        )
-    )  # fmt: skip
-    return {day: (extracted_at, recorded_at) for day, extracted_at, recorded_at in connection.execute(query)}
+    found: dict[UUID, list[Extraction]] = defaultdict(list)
+    for row in connection.execute(query):
+        found[row.tenant_id].append(Extraction(*row))
+    return dict(found)
 
 
 def in_order(
@@ -217,14 +226,43 @@ class Covered(NamedTuple):
     state: str
     rows: int
     by_key: bool = True
+    metered: bool = False
+    digest: str = ""
+    key_digest: str = ""
+
+
+class Current(NamedTuple):
+    """What is current of a tenant's day, and when its extraction was recorded (UTC)."""
+
+    covered: Covered
+    recorded_at: datetime
+
+    def is_older_than(self, extraction: Extraction) -> bool:
+        """Whether the extraction would replace it: by the source's moment, then by when it was recorded."""
+        recorded_at = extraction.recorded_at or extraction.extracted_at
+        return (extraction.extracted_at, recorded_at) > (self.covered.extracted_at, self.recorded_at)
+
+
+Slot = tuple[UUID, date]
+
+
+def current(
+    connection: sa.Connection, tenant_ids: Collection[UUID], report: Report, window: Window
+) -> dict[Slot, Current]:
+    """What is current, by tenant and usage date."""
+    query = (
+        sa.select(*(coverage.c[name] for name in Covered._fields), extractions.c.recorded_at)
+        .join(extractions, extractions.c.extraction_id == coverage.c.extraction_id)
+        .where(
+            coverage.c.tenant_id == sa.func.any(list(tenant_ids)), coverage.c.report == report,
+            coverage.c.usage_date >= window.start, coverage.c.usage_date < window.end,
+        )
+    )  # fmt: skip
+    rows = (Current(Covered(*row[:-1]), row.recorded_at) for row in connection.execute(query))
+    return {(row.covered.tenant_id, row.covered.usage_date): row for row in rows}
 
 
 def covered(connection: sa.Connection, tenant_id: UUID, report: Report, window: Window) -> dict[date, Covered]:
-    """What is current, by usage date."""
-    query = sa.select(*(coverage.c[name] for name in Covered._fields)).where(
-        coverage.c.tenant_id == tenant_id,
-        coverage.c.report == report,
-        coverage.c.usage_date >= window.start,
-        coverage.c.usage_date < window.end,
-    )
-    return {row.usage_date: Covered(*row) for row in connection.execute(query)}
+    """What is current of one tenant, by usage date."""
+    found = current(connection, [tenant_id], report, window)
+    return {day: row.covered for (_, day), row in found.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -32,11 +32,20 @@ class Build(NamedTuple):
     priced_at: datetime
     cost_extraction_id: UUID | None
     usage_extraction_id: UUID | None
-    uses: str | None  # JSON, sorted: what was priced; None for builds before migration 0018
+    uses: str  # JSON, sorted: what was priced
+    cost_digest: str
+    usage_digest: str
+    key_digest: str
+    settled: bool
+    rules_version: str
 
     @property
     def made_of(self) -> tuple[object, ...]:
-        return self.price_book_version, self.cost_extraction_id, self.usage_extraction_id
+        """All that spend of the day follows from: where it is equal, so is every figure."""
+        return (
+            self.price_book_version, self.cost_digest, self.usage_digest, self.key_digest, self.settled,
+            self.rules_version,
+        )  # fmt: skip
 
 
 def now(connection: sa.Connection) -> datetime:
@@ -45,9 +54,13 @@ def now(connection: sa.Connection) -> datetime:
     return moment
 
 
-def add_publication(connection: sa.Connection, tenant_id: UUID, report: Report, publication: Publication) -> None:
-    moment, extraction_id, days = publication
-    rows = ((tenant_id, report, day, moment, extraction_id) for day in days)
+def add_publications(
+    connection: sa.Connection, report: Report, found: Iterable[tuple[UUID, Publication]]
+) -> None:  # fmt: skip
+    """Log publications of several tenants, each given by its id."""
+    rows = (
+        (tenant_id, report, day, one.published_at, one.extraction_id) for tenant_id, one in found for day in one.days
+    )
     copy_in(connection, publications, [c.name for c in publications.columns], rows)
 
 
@@ -68,8 +81,27 @@ def published(connection: sa.Connection, tenant_id: UUID, report: Report, window
     return [Publication(*key, found) for key, found in days.items()]
 
 
-def add_builds(connection: sa.Connection, tenant_id: UUID, builds: Iterable[Build]) -> int:
-    return copy_in(connection, spend_builds, ["tenant_id", *Build._fields], ((tenant_id, *build) for build in builds))
+def add_builds(connection: sa.Connection, builds: Iterable[tuple[UUID, Build]]) -> int:
+    """Log builds of several tenants, each given by its id."""
+    rows = ((tenant_id, *build) for tenant_id, build in builds)
+    return copy_in(connection, spend_builds, ["tenant_id", *Build._fields], rows)
+
+
+def last_builds(
+    connection: sa.Connection, tenant_ids: Collection[UUID], window: Window
+) -> dict[tuple[UUID, date], Build]:  # fmt: skip
+    """The last build of each tenant's day."""
+    table = spend_builds
+    query = (
+        sa.select(table.c.tenant_id, *(table.c[name] for name in Build._fields))
+        .distinct(table.c.tenant_id, table.c.usage_date)
+        .where(
+            table.c.tenant_id == sa.func.any(list(tenant_ids)),
+            table.c.usage_date >= window.start, table.c.usage_date < window.end,
+        )
+        .order_by(table.c.tenant_id, table.c.usage_date, table.c.built_at.desc())
+    )  # fmt: skip
+    return {(row.tenant_id, row.usage_date): Build(*row[1:]) for row in connection.execute(query)}
 
 
 def builds_of(

@@ -36,6 +36,15 @@ def lock_tenant(connection: sa.Connection, tenant_id: UUID) -> None:
     )
 
 
+def try_lock(connection: sa.Connection, tenant_ids: Collection[UUID]) -> set[UUID]:
+    """Take the locks that are free, in the order of ids; whose they are. Nobody is waited for."""
+    query = sa.text(
+        "select id from unnest(cast(:tenants as uuid[])) id "
+        "where pg_try_advisory_xact_lock(hashtextextended(id::text, 0)) order by id"
+    )
+    return set(connection.execute(query, {"tenants": sorted(str(tenant_id) for tenant_id in tenant_ids)}).scalars())
+
+
 def replace_days(connection: sa.Connection, tenant_id: UUID, days: Sequence[date], content: Iterable[TableRows]) -> int:
     """Make the tenant's `days` in each table hold exactly `content`; returns the rows written."""
     written = 0
@@ -93,6 +102,19 @@ def cover(
             coverage.c.report == report,
             coverage.c.usage_date == sa.func.any(list(days)),
         )
+    )
+    copy_in(connection, coverage, list(Covered._fields), rows)
+
+
+def cover_slots(connection: sa.Connection, report: Report, rows: Sequence[Covered]) -> None:
+    """Make these the rows of `coverage` of their tenants' days."""
+    connection.execute(
+        sa.text(
+            "delete from stax.coverage c using unnest(cast(:tenants as uuid[]), cast(:days as date[])) "
+            "slot (tenant_id, usage_date) where c.report = :report "
+            "and c.tenant_id = slot.tenant_id and c.usage_date = slot.usage_date"
+        ),
+        {"report": report, "tenants": [str(r.tenant_id) for r in rows], "days": [r.usage_date for r in rows]},
     )
     copy_in(connection, coverage, list(Covered._fields), rows)
 

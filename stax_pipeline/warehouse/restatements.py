@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from stax_pipeline.derive.restatement import Restatement, RestatementKind
 from stax_pipeline.domain.extraction import Window
+from stax_pipeline.warehouse.arrow_copy import Slot
 from stax_pipeline.warehouse.copy import copy_in
 from stax_pipeline.warehouse.tables import restatements
 
@@ -37,6 +38,20 @@ def drop_round_trips(connection: sa.Connection, tenant_id: UUID, days: Sequence[
     figure = [table.c[name] for name in ("usage_date", *DIMENSIONS)]
     back = sa.select(*figure).where(of_days).group_by(*figure).having(sa.func.sum(table.c.difference_usd) == 0)
     connection.execute(table.delete().where(of_days, sa.tuple_(*figure).in_(back)))
+
+
+def restated_tokens(connection: sa.Connection, slots: Collection[Slot]) -> Iterator[tuple[UUID, Restatement]]:
+    """Token dollars and counts of these tenant-days that a later extraction changed, each with its tenant."""
+    columns = ", ".join(f"r.{name}" for name in Restatement._fields)
+    query = sa.text(
+        f"select r.tenant_id, {columns} "  # noqa: S608 names come from our own schema
+        "from unnest(cast(:tenants as uuid[]), cast(:days as date[])) slot (tenant_id, usage_date) "
+        "join stax.restatements r using (tenant_id, usage_date) "
+        "where r.kind in ('cost', 'usage') and r.cost_type = 'tokens'"
+    )
+    values = {"tenants": [str(tenant_id) for tenant_id, _ in slots], "days": [day for _, day in slots]}
+    for tenant_id, *row in connection.execute(query, values):
+        yield tenant_id, Restatement(*row)
 
 
 def usage_changes(connection: sa.Connection, tenant_id: UUID, window: Window) -> dict[date, list[datetime]]:

@@ -14,8 +14,9 @@ from stax_pipeline.checks.rules import SPEND_IS_CURRENT
 from stax_pipeline.checks.runner import run_rule, run_rules
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.pipeline import publish_reports
-from stax_pipeline.pipeline.publish_reports import Stores
-from stax_pipeline.pipeline.publish_spend import Books, publish_spend, publish_spend_by_key
+from stax_pipeline.pipeline.build_batch import Books
+from stax_pipeline.pipeline.publish_batch import Stores
+from stax_pipeline.pipeline.publish_spend import publish_spend
 from stax_pipeline.pricing.commitments import Commitment
 from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.warehouse.agreements import record_commitments
@@ -139,7 +140,6 @@ class TestStalePriceAccuracy:
         publish_reports.publish_usage(stores, tenants, DAYS)
         publish_reports.publish_cost(stores, tenants, DAYS)
         publish_spend(books, tenants, DAYS)
-        publish_spend_by_key(books, tenants, DAYS)  # killed here: price accuracy still speaks of the old bill
         now = made.clock.now
         with made.engine.connect() as connection:
             findings = [f.rule.name for f in run_rules(connection, DAYS, now, made.settings) if not f.holds]

@@ -17,12 +17,14 @@ import sqlalchemy as sa
 from stax_pipeline.anthropic import Limits, admin_api
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.keys.tenant_keys import master_keys, open_key
+from stax_pipeline.pipeline.build_batch import Books
 from stax_pipeline.pipeline.extract import Source, extract
 from stax_pipeline.pipeline.isolation import Outcome
+from stax_pipeline.pipeline.publish_batch import Stores
 from stax_pipeline.pipeline.publish_comparison import publish_comparison
 from stax_pipeline.pipeline.publish_organization import publish_organization
-from stax_pipeline.pipeline.publish_reports import Stores, publish_cost, publish_usage
-from stax_pipeline.pipeline.publish_spend import Books, publish_reconciliation, publish_spend, publish_spend_by_key
+from stax_pipeline.pipeline.publish_reports import publish_cost, publish_usage
+from stax_pipeline.pipeline.publish_spend import publish_spend
 from stax_pipeline.pricing.prices import shipped_prices
 from stax_pipeline.simulator import Organization, realistic_organization, truth
 from stax_pipeline.simulator.faults import Fault
@@ -100,8 +102,6 @@ def sync(
     ran.steps["cost"] = publish_cost(stores, tenants, window)
     ran.steps["names"] = publish_organization(made.engine, made.lake, tenants)
     ran.steps["spend"] = publish_spend(books, tenants, window)[0]
-    ran.steps["by_key"] = publish_spend_by_key(books, tenants, window)
-    ran.steps["reconciliation"] = publish_reconciliation(books, tenants, window)
     ran.steps["comparison"] = publish_comparison(made.engine, made.lake, made.settings.source, tenants, window)
     return ran
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from stax_pipeline.domain.extraction import Report, Window
-from stax_pipeline.pipeline import publish_reports, publish_spend
+from stax_pipeline.pipeline import build_batch, publish_batch, publish_reports
 from stax_pipeline.simulator import faults, realistic_organization, truth
 from stax_pipeline.simulator.billing import cost_lines
 from stax_pipeline.warehouse.tenants import all_tenants
@@ -161,19 +161,18 @@ class TestRunningAgain:
             sync(made)
             oracle = content(made)
         with two_tenants(stax_home) as made:
-            module: Any = publish_spend if kill == "spend" else publish_reports
-            real = module.replace_days
+            module: Any = build_batch if kill == "spend" else publish_batch
+            real = module.replace_tenant_days
 
-            def killed(connection: Any, tenant_id: Any, days: Any, tables: Any) -> int:
-                rows = list(tables)
-                written = int(real(connection, tenant_id, days, rows))
+            def killed(connection: Any, contents: Any, slots: Any) -> Any:
+                written = real(connection, contents, slots)
                 named = {"usage": "usage_lines", "cost": "cost_lines", "spend": "spend"}[kill]
-                if rows[0].table.name == named:
+                if named in {table.name for table in contents}:
                     raise KeyboardInterrupt
                 return written
 
             with monkeypatch.context() as patched:
-                patched.setattr(module, "replace_days", killed)
+                patched.setattr(module, "replace_tenant_days", killed)
                 with pytest.raises(KeyboardInterrupt):
                     sync(made)
             assert content(made) != oracle
@@ -194,18 +193,15 @@ class TestOlderNeverOverNewer:
             made.simulator.faults.add(half, path=COST, times=2)
             fetch(made, Report.COST, tenants)
             with made.engine.connect() as connection:
-                old = {
-                    t.tenant_id: publish_reports.unpublished(connection, t.tenant_id, Report.COST, DAYS)
-                    for t in tenants
-                }
-            assert all(old.values())
+                old = publish_reports.unpublished(connection, [t.tenant_id for t in tenants], Report.COST, DAYS)
+            assert set(old) == {t.tenant_id for t in tenants}
             made.clock.now += timedelta(minutes=10)
             sync(made)
             after = content(made)
             slow = publish_reports.unpublished
 
-            def picked_long_ago(connection: Any, tenant_id: Any, report: Report, window: Window) -> Any:
-                return old[tenant_id] if report is Report.COST else slow(connection, tenant_id, report, window)
+            def picked_long_ago(connection: Any, tenant_ids: Any, report: Report, window: Window) -> Any:
+                return old if report is Report.COST else slow(connection, tenant_ids, report, window)
 
             monkeypatch.setattr(publish_reports, "unpublished", picked_long_ago)
             assert sync(made, reports=()).failures == {}

@@ -15,9 +15,9 @@ from stax_pipeline.checks.runner import run_rule
 from stax_pipeline.derive.spend import SpendLine
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.domain.money import sum_usd
+from stax_pipeline.pipeline.build_batch import Books
 from stax_pipeline.pipeline.history import Archive, spend_as_of
 from stax_pipeline.pipeline.isolation import Outcome, no_progress
-from stax_pipeline.pipeline.publish_spend import Books
 from stax_pipeline.pipeline.replay import replay
 from stax_pipeline.pipeline.replay_from_lake import restore_extractions
 from stax_pipeline.pricing.commitments import Commitment

@@ -13,8 +13,8 @@ import pytest
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.pipeline import publish_reports
 from stax_pipeline.pipeline.history import Archive, spend_as_of
-from stax_pipeline.pipeline.isolation import Outcome, no_progress
-from stax_pipeline.pipeline.publish_reports import Stores
+from stax_pipeline.pipeline.isolation import no_progress
+from stax_pipeline.pipeline.publish_batch import Stores
 from stax_pipeline.pipeline.replay_from_lake import restore_extractions
 from stax_pipeline.pricing.prices import shipped_prices
 from stax_pipeline.simulator.faults import Fault
@@ -198,20 +198,23 @@ class TestEquality:
         replayed(made)
         assert differences(before, content(made)) == {}
 
-    def test_published_by_two_in_the_same_second(self, made: Installation) -> None:
+    def test_published_by_two_in_the_same_second(self, made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
         """One lists what to publish, another overtakes it with a later one of the same second."""
         stores = Stores(made.engine, made.lake, made.settings.settle)
         made.clock.now += timedelta(minutes=10)
         change(made, COST, on(FIRST, times("0.9")))
         assert fetch(made, Report.COST, [acme(made)]).failures == {}
-        listed = publish_reports._unpublished(stores, acme(made), Report.COST, DAYS)
+        with made.engine.connect() as connection:
+            listed = publish_reports.unpublished(connection, [acme(made).tenant_id], Report.COST, DAYS)
         made.simulator.faults.clear()
         change(made, COST, on(FIRST, times("0.8")))
         assert fetch(made, Report.COST, [acme(made)]).failures == {}
         assert publish_reports.publish_cost(stores, [acme(made)], DAYS).failures == {}
         newest = content(made)
-        for extraction, days in listed:
-            assert publish_reports._publish_cost(stores, acme(made), extraction, days, Outcome()) == 0
+        monkeypatch.setattr(publish_reports, "unpublished", lambda *_: listed)
+        overtaken = publish_reports.publish_cost(stores, [acme(made)], DAYS)
+        assert (overtaken.rows, overtaken.failures) == (0, {})
+        monkeypatch.undo()
         assert content(made) == newest
         sync(made, reports=[])
         before = content(made)

@@ -35,17 +35,18 @@ from stax_pipeline_tests.rig.oracle import (
 )
 from stax_pipeline_tests.rig.stages import LAKE, SYNC_STAGES, Stage, finished, killed_at
 
-NORMALIZE = "stax_pipeline.pipeline.publish_reports"
+PUBLISH = "stax_pipeline.pipeline.publish_batch"
+COMMITTED = "stax_pipeline.pipeline.publish_reports:_Publisher._note_missing_cost"
 ORPHANED = {"raw renamed, not recorded", "extraction recorded, not committed"}
 HALF = {"raw temp written", "raw renamed, not recorded", "Parquet temp written"}
 EARLY = list(SYNC_STAGES)[:10]  # before all extractions are there
 THREE_KILLS = [tuple(SYNC_STAGES)[at::7] for at in range(7)]
 TOGETHER = {"usage_report": ("usage_lines", "usage_by_key", "coverage"), "cost_report": ("cost_lines", "coverage")}
 RESTATING = [
-    Stage(f"{NORMALIZE}:add_restatements", after=True),
-    Stage(f"{NORMALIZE}:replace_days", after=True),
-    Stage(f"{NORMALIZE}:_publish_usage", after=True, nth=2),
-    Stage(f"{NORMALIZE}:_publish_cost", after=True, nth=2),
+    Stage(f"{PUBLISH}:add_restatements", after=True),
+    Stage(f"{PUBLISH}:replace_tenant_days", after=True),
+    Stage(COMMITTED, nth=2),
+    Stage(COMMITTED, nth=4),
 ]
 TABLES = ("cost_lines", "usage_lines", "usage_by_key", "spend", "spend_by_key", "reconciliation")
 
@@ -117,10 +118,10 @@ class TestRestated:
 def test_a_killed_replay_leaves_what_stood_and_the_next_is_whole(made: Installation, expected: Content) -> None:
     run(made)
     for stage in (
-        Stage("stax_pipeline.pipeline.replay:replace_days", after=True),
-        Stage("stax_pipeline.pipeline.replay:replace_days", after=True, nth=2),
+        Stage("stax_pipeline.pipeline.replay:replace_tenant_days", after=True),
+        Stage("stax_pipeline.pipeline.replay:replace_tenant_days", after=True, nth=2),
         Stage("stax_pipeline.pipeline.replay:replay_organization"),
-        Stage("stax_pipeline.pipeline.publish_spend:replace_days", after=True),
+        Stage("stax_pipeline.pipeline.build_batch:replace_tenant_days", after=True),
     ):
         assert killed_at(stage, "replay")
         assert content(made) == {name: rows for name, rows in expected.items() if "/" not in name}

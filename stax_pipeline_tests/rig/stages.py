@@ -23,8 +23,8 @@ from stax_pipeline.domain.errors import StaxError
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.installation.homes import CHECKOUT
 from stax_pipeline.installation.settings import read_settings
+from stax_pipeline.pipeline.build_batch import Books
 from stax_pipeline.pipeline.isolation import no_progress
-from stax_pipeline.pipeline.publish_spend import Books
 from stax_pipeline.pipeline.replay import replay
 from stax_pipeline.pricing.prices import shipped_prices
 from stax_pipeline.tenants.rotate import rotate_master_key
@@ -55,16 +55,17 @@ SYNC_STAGES = {
     "raw renamed, not recorded": Stage("os:link", after=True),
     "extraction recorded, not committed": Stage(f"{PIPELINE}.extraction_record:record", after=True),
     "extraction committed": Stage(f"{PIPELINE}.extract:keep", after=True),
-    "in COPY": Stage("stax_pipeline.warehouse.copy:_Lines.read", nth=2),
-    "before the commit": Stage(f"{PIPELINE}.publish_reports:cover", after=True),
-    "after the commit, nobody told": Stage(f"{PIPELINE}.publish_reports:_publish_usage", after=True),
+    "before COPY": Stage("stax_pipeline.warehouse.publish:copy_arrow"),
+    "in COPY of the coverage": Stage("stax_pipeline.warehouse.copy:_Lines.read"),
+    "before the commit": Stage(f"{PIPELINE}.publish_batch:cover_slots", after=True),
+    "after the commit, nobody told": Stage(f"{PIPELINE}.publish_reports:_Publisher._note_missing_cost"),
     "between usage and cost": Stage("stax_pipeline_tests.pipeline.support:publish_cost"),
-    "cost of one tenant published": Stage(f"{PIPELINE}.publish_reports:_publish_cost", after=True),
+    "cost published": Stage(f"{PIPELINE}.publish_reports:_Publisher._note_missing_cost", nth=3),
     "names of one tenant": Stage(f"{PIPELINE}.publish_organization:plain_faults", nth=2),
-    "in spend": Stage(f"{PIPELINE}.publish_spend:spend_of", after=True),
-    "spend of one tenant written": Stage(f"{PIPELINE}.publish_spend:replace_days", after=True, nth=2),
-    "in spend by key": Stage(f"{PIPELINE}.publish_spend:spend_by_key"),
-    "in reconciliation": Stage(f"{PIPELINE}.publish_spend:reconcile"),
+    "builds logged, nothing derived": Stage(f"{PIPELINE}.build_batch:add_builds", after=True),
+    "in the rules of spend": Stage(f"{PIPELINE}.build_batch:derive"),
+    "spend written, not committed": Stage(f"{PIPELINE}.build_batch:replace_tenant_days", after=True),
+    "spend committed": Stage(f"{PIPELINE}.publish_spend:Totals.add"),
     "Parquet temp written": Stage(f"{LAKE}.store:Lake.replace", nth=3),
     "Parquet renamed": Stage(f"{LAKE}.store:Lake.replace", after=True, nth=3),
 }

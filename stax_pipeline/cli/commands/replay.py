@@ -48,7 +48,7 @@ def _replay(
 ) -> set[tuple[str, str]]:
     from stax_pipeline.cli.progress import told
     from stax_pipeline.lake.parquet import rebuild
-    from stax_pipeline.pipeline.publish_spend import Books
+    from stax_pipeline.pipeline.build_batch import Books
     from stax_pipeline.pipeline.replay import replay as rebuild_tables
     from stax_pipeline.warehouse import tables
     from stax_pipeline.warehouse.engine import plain_faults

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from stax_pipeline.warehouse.columns import instant, number, table, tenant, text, usage_date
+from stax_pipeline.warehouse.columns import flag, instant, number, table, tenant, text, usage_date
 from stax_pipeline.warehouse.tables.shared import dimensions, loaded
 
 restatements = table(
@@ -56,7 +56,8 @@ publications = table(
 
 spend_builds = table(
     "spend_builds",
-    "What spend of a day was built from, and when: what --as-of goes by; a build that changes neither adds no row",
+    "What spend of a day was built from, and when: what --as-of goes by; a day is built again only when one of these "
+    "changed",
     tenant(),
     usage_date(),
     instant("built_at", "When spend changed", key=True),
@@ -64,6 +65,10 @@ spend_builds = table(
     instant("priced_at", "The instant whose records they are"),
     sa.Column("cost_extraction_id", sa.UUID, nullable=True, comment="Cost extraction it was built from"),
     sa.Column("usage_extraction_id", sa.UUID, nullable=True, comment="Usage extraction it was built from"),
-    sa.Column("uses", sa.Text, nullable=True, comment="What was priced, as JSON: the models (/fast behind those in "
-              "fast mode) and web_search; NULL for builds before it was noted"),
+    text("uses", "What was priced, as JSON: the models (/fast behind those in fast mode) and web_search"),
+    text("cost_digest", "Digest of the day's cost lines"),
+    text("usage_digest", "Digest of the day's usage lines"),
+    text("key_digest", "Digest of the day's usage by key"),
+    flag("settled", "Whether a missing cost of the day was read as zero"),
+    text("rules_version", "Version of the rules it was built by"),
 )  # fmt: skip

@@ -133,6 +133,14 @@ coverage = table(
     text("state", "open, provisional, complete, or not reported yet: over, and asked for in vain"),
     count("rows", "Rows of the day in that extraction"),
     flag("by_key", "Whether that extraction read usage by key for the day; true for cost", server_default=sa.true()),
+    flag(
+        "metered",
+        "Whether the day has a charge (cost), or standard or batch tokens (usage): without a charge for such tokens it "
+        "is not settled",
+        server_default=sa.false(),
+    ),
+    text("digest", "Digest of the day's normalised rows, whatever their order; '' without rows", server_default=""),
+    text("key_digest", "Digest of the day's usage by key; '' without rows and for cost", server_default=""),
     sa.CheckConstraint("state in ('open', 'provisional', 'complete', 'not reported yet')", name="state"),
 )
 

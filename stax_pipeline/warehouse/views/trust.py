@@ -153,28 +153,13 @@ COMPLETENESS = View(
         cross join lateral generate_series(0, span.last - span.first) as n
     )
     select d.tenant, d.tenant_id, d.usage_date, c.state as cost_state, u.state as usage_state,
-           coalesce(c.old_enough_to_settle and (exists (
-               select 1 from stax.cost_lines l
-               where l.tenant_id = d.tenant_id and l.usage_date = d.usage_date and l.amount_usd >= 0
-               offset 0) or not exists (
-               select 1 from stax.usage_lines l
-               where l.tenant_id = d.tenant_id and l.usage_date = d.usage_date
-                 and l.service_tier in ('', 'standard', 'batch')
-                 and l.uncached_input_tokens + l.cache_read_input_tokens + l.cache_creation_5m_input_tokens
-                     + l.cache_creation_1h_input_tokens + l.output_tokens > 0
-               offset 0)), false) as settled,
-           coalesce((select bool_and(s.cost_extraction_id is not distinct from c.extraction_id
-                                     and s.usage_extraction_id is not distinct from u.extraction_id)
-                     from stax.spend s
-                     where s.tenant_id = d.tenant_id and s.usage_date = d.usage_date),
-                    not exists (select 1 from stax.cost_lines l
-                                where l.tenant_id = d.tenant_id and l.usage_date = d.usage_date offset 0)
-                    and not exists (select 1 from stax.usage_lines l
-                                    where l.tenant_id = d.tenant_id and l.usage_date = d.usage_date
-                                      and l.uncached_input_tokens + l.cache_read_input_tokens
-                                          + l.cache_creation_5m_input_tokens + l.cache_creation_1h_input_tokens
-                                          + l.output_tokens + l.web_search_requests > 0
-                                    offset 0)) as spend_is_current,
+           s.settled,
+           coalesce((select (b.cost_digest, b.usage_digest, b.key_digest, b.settled)
+                            = (coalesce(c.digest, ''), coalesce(u.digest, ''), coalesce(u.key_digest, ''), s.settled)
+                     from stax.spend_builds b
+                     where b.tenant_id = d.tenant_id and b.usage_date = d.usage_date
+                     order by b.built_at desc limit 1),
+                    c.digest is null and u.digest is null) as spend_is_current,
            exists (select 1 from stax.restatements r
                    where r.tenant_id = d.tenant_id and r.usage_date = d.usage_date offset 0) as restated
     from days d
@@ -182,6 +167,8 @@ COMPLETENESS = View(
       on c.tenant_id = d.tenant_id and c.usage_date = d.usage_date and c.report = 'cost_report'
     left join stax.coverage u
       on u.tenant_id = d.tenant_id and u.usage_date = d.usage_date and u.report = 'usage_report'
+    cross join lateral (
+        select coalesce(c.old_enough_to_settle and (c.metered or not coalesce(u.metered, false)), false) as settled) s
     """,
     {
         "cost_state": "open, provisional, complete, or not reported yet: over, and asked for in vain; NULL where the cost "
@@ -189,7 +176,7 @@ COMPLETENESS = View(
         "usage_state": "open, provisional, complete, or not reported yet: over, and asked for in vain; NULL where the usage "
         "report was not read",
         "settled": "Whether a missing cost of the day may be read as zero",
-        "spend_is_current": "Whether spend was built from the current extractions",
+        "spend_is_current": "Whether spend was built from the rows that are current, and from whether the day is settled",
         "restated": "Whether any figure of the day changed later; restated_days says which and why",
     },
 )

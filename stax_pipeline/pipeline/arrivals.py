@@ -1,0 +1,102 @@
+"""What arrived of a report: an extraction's rows as tables, in one shape for cost and usage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+
+from stax_pipeline.derive.cost_lines import CostLine
+from stax_pipeline.derive.day_facts import Facts, cost_facts, usage_facts
+from stax_pipeline.derive.engine import Session
+from stax_pipeline.derive.restatement import Later, Restatement, RestatementKind, restated_cost, restated_usage
+from stax_pipeline.derive.schemas import COST_LINES, USAGE_BY_KEY, USAGE_LINES, table_of
+from stax_pipeline.derive.usage_lines import UsageLine
+from stax_pipeline.domain.extraction import Report, Window
+from stax_pipeline.lake.store import Lake
+from stax_pipeline.pipeline.history import read_costs, read_usages
+from stax_pipeline.warehouse import tables
+from stax_pipeline.warehouse.extractions import Extraction
+from stax_pipeline.warehouse.tenants import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An extraction's rows of the days that it may be newest for.
+
+    `tables` are those of its kind, in that order; usage by key may be there for fewer days, `key_days`.
+    """
+
+    tenant: Tenant
+    extraction: Extraction
+    days: list[date]
+    key_days: list[date]
+    tables: tuple[pa.Table, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(table.num_rows for table in self.tables)
+
+
+class Kind(NamedTuple):
+    """How a report's rows are read from raw pages, summed up and compared, and which tables they go into."""
+
+    report: Report
+    doing: str
+    tables: tuple[sa.Table, ...]
+    schemas: tuple[pa.Schema, ...]
+    line: type[Any]
+    restatements: RestatementKind
+    read: Callable[[Lake, Extraction, list[date]], tuple[list[Iterable[Any]], list[date]]]
+    facts: Callable[[Session, Sequence[pa.Table]], Facts]
+    restated: Callable[[list[Any], list[Any], Later], list[Restatement]]
+
+
+def read_arrival(lake: Lake, kind: Kind, tenant: Tenant, extraction: Extraction, days: list[date]) -> Arrival:
+    """The extraction's rows of these days, from its raw pages. Raises TenantStopped, RawDamaged."""
+    contents, key_days = kind.read(lake, extraction, days)
+    own = str(tenant.tenant_id)
+    read = (table_of(schema, {own: lines}) for schema, lines in zip(kind.schemas, contents, strict=True))
+    return Arrival(tenant, extraction, days, key_days, tuple(read))
+
+
+def on_days(table: pa.Table, days: Iterable[date]) -> pa.Table:
+    """The rows of these usage dates."""
+    return table.filter(pc.is_in(table.column("usage_date"), pa.array(sorted(days), pa.date32())))
+
+
+def from_extraction(table: pa.Table, extraction_id: UUID | None) -> pa.Table:
+    """The rows with the extraction that they were read from."""
+    name = pa.scalar(extraction_id and str(extraction_id), pa.string())
+    return table.append_column("extraction_id", pa.repeat(name, table.num_rows))
+
+
+def span_of(days: Iterable[date]) -> Window:
+    """From the first of the days to the last."""
+    days = list(days)
+    return Window(min(days), max(days) + timedelta(days=1))
+
+
+def _costs(lake: Lake, extraction: Extraction, days: list[date]) -> tuple[list[Iterable[Any]], list[date]]:
+    return [read_costs(lake, extraction, days)], days
+
+
+def _usages(lake: Lake, extraction: Extraction, days: list[date]) -> tuple[list[Iterable[Any]], list[date]]:
+    found = read_usages(lake, extraction, days)
+    return [found.lines, found.by_key], found.key_days
+
+
+COST = Kind(
+    Report.COST, "publishing cost lines", (tables.cost_lines,), (COST_LINES,), CostLine, RestatementKind.COST, _costs,
+    lambda session, found: cost_facts(session, *found), restated_cost,
+)  # fmt: skip
+USAGE = Kind(
+    Report.USAGE, "publishing usage lines", (tables.usage_lines, tables.usage_by_key), (USAGE_LINES, USAGE_BY_KEY),
+    UsageLine, RestatementKind.USAGE, _usages, lambda session, found: usage_facts(session, *found), restated_usage,
+)  # fmt: skip
