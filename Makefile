@@ -1,7 +1,7 @@
 # make install   a local environment in .venv from the hashed lock
 # make demo      everything on this machine with no key; EXIT=1 ends after the summary
 # make test      every check, every test, and the audit of what is installed
-# make bench     the benchmarks, as ratios in one run
+# make bench     the benchmarks, as ratios in one run; BENCH="--times 1 200x1" measures one case once
 # make fuzz      page parsers fuzzed for SECONDS (60); findings are kept in .tools/found
 # make audit     known vulnerabilities of what is installed; says NOT AUDITED where it cannot look
 # make sbom      the bill of materials of a release, CycloneDX JSON in dist/
@@ -33,7 +33,7 @@ test: $(STAMP)
 	@$(PYTHON) tools/audit.py || [ $$? -eq 3 ]  # 3 is NOT AUDITED: without the network nothing can be looked up
 
 bench: $(STAMP)
-	$(PYTHON) -m benchmarks
+	$(PYTHON) -m benchmarks $(BENCH)
 
 SECONDS := 60
 
@@ -54,9 +54,9 @@ soak: $(STAMP)
 lock:
 	uv lock --upgrade
 	uv export -q --format requirements.txt --no-emit-project --no-header -o requirements.lock
-	for name in tools fuzz; do uv pip compile -q --upgrade --universal --python-version 3.11 --only-binary :all: \
-	    --generate-hashes --no-header tools/$$name.in -o tools/$$name.lock || exit 1; done
-	@! grep -nE 'https?://|^--(extra-)?index|file:' requirements.lock tools/*.lock
+	for name in tools/tools tools/fuzz benchmarks/peers/dlt; do uv pip compile -q --upgrade --universal \
+	    --python-version 3.11 --only-binary :all: --generate-hashes --no-header $$name.in -o $$name.lock || exit 1; done
+	@! grep -nE 'https?://|^--(extra-)?index|file:' requirements.lock tools/*.lock benchmarks/peers/*.lock
 
 clean:
 	rm -rf $(VENV) .tools

@@ -1,108 +1,180 @@
-"""A clock that tells which stage the time went to: each instant belongs to the innermost stage that is running.
+"""Which stage of a run the CPU seconds went to, by looking at it from outside: the product knows nothing of it.
 
-Functions are wrapped from outside; the product knows nothing of it. What no stage claims is Dagster's: its steps, its
-events and its storage. What other threads do (open keys, write and record raw objects) counts as request: there the
-event loop waits for it.
+A thread wakes every few milliseconds, asks the kernel how long each thread was on a processor since the last look, and
+books that on the stage whose code the thread is in. What the server did meanwhile is booked on the stages that wait
+for it. What no stage claims is `rest`; the watching thread's own time is told apart.
 """
 
 from __future__ import annotations
 
-import functools
+import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from types import FrameType, TracebackType
 
-import sqlalchemy as sa
+import psutil
 
-seconds: dict[str, float] = defaultdict(float)
-_running: list[list[Any]] = []
+from benchmarks.cpu import cpu_of
 
-
-def _elsewhere() -> bool:
-    return threading.current_thread() is not threading.main_thread()
-
-
-def _enter(stage: str) -> None:
-    if _elsewhere():
-        return
-    now = time.perf_counter()
-    if _running:
-        seconds[_running[-1][0]] += now - _running[-1][1]
-    _running.append([stage, now])
-
-
-def _leave() -> None:
-    if _elsewhere():
-        return
-    now = time.perf_counter()
-    stage, since = _running.pop()
-    seconds[stage] += now - since
-    if _running:
-        _running[-1][1] = now
-
-
-def _wrapped(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def timed(*args: Any, **named: Any) -> Any:
-        _enter(stage)
-        try:
-            return function(*args, **named)
-        finally:
-            _leave()
-
-    return timed
-
-
-def watch(stage: str, *places: tuple[Any, str]) -> None:
-    for owner, name in places:
-        setattr(owner, name, _wrapped(stage, getattr(owner, name)))
-
-
-def watch_engine(engine: sa.Engine) -> None:
-    """Count every statement and commit of this engine as Postgres."""
-
-    def begin(*_: Any) -> None:
-        _enter("postgres")
-
-    def end(*_: Any) -> None:
-        _leave()
-
-    sa.event.listen(engine, "before_cursor_execute", lambda *a: begin())
-    sa.event.listen(engine, "after_cursor_execute", lambda *a: end())
-    dialect: Any = engine.dialect
-    dialect.do_commit = _wrapped("postgres", dialect.do_commit)
+STAGES = {
+    "stax_pipeline.anthropic": "request and raw",
+    "stax_pipeline.anthropic.analytics_page": "parse",
+    "stax_pipeline.anthropic.envelope": "parse",
+    "stax_pipeline.anthropic.fields": "parse",
+    "stax_pipeline.anthropic.paging": "parse",
+    "stax_pipeline.anthropic.strict_json": "parse",
+    "stax_pipeline.assets.raw": "request and raw",
+    "stax_pipeline.assets.checks": "checks",
+    "stax_pipeline.assets.extraction_check": "checks",
+    "stax_pipeline.checks": "checks",
+    "stax_pipeline.derive": "derive",
+    "stax_pipeline.derive.analytics_rows": "parse",
+    "stax_pipeline.derive.cost_lines": "parse",
+    "stax_pipeline.derive.normalise": "parse",
+    "stax_pipeline.derive.usage_lines": "parse",
+    "stax_pipeline.derive.guards": "publish",
+    "stax_pipeline.derive.restatement": "publish",
+    "stax_pipeline.keys": "request and raw",
+    "stax_pipeline.lake.parquet": "parquet",
+    "stax_pipeline.lake.raw": "request and raw",
+    "stax_pipeline.pipeline.extract": "request and raw",
+    "stax_pipeline.pipeline.extraction_record": "request and raw",
+    "stax_pipeline.pipeline.publish_organization": "publish",
+    "stax_pipeline.pipeline.publish_reports": "publish",
+    "stax_pipeline.pipeline.publish_spend": "load",
+    "stax_pipeline.pipeline.run_queries": "request and raw",
+    "stax_pipeline.pricing": "derive",
+    "dagster": "Dagster",
+    "dagster_postgres": "Dagster",
+    "dagster_shared": "Dagster",
+    "stax_pipeline.instance": "Dagster",
+}
+"""Stages by module, the longest name counts. Modules that are not here serve several stages: their caller decides."""
+ORDER = ("request and raw", "parse", "publish", "derive", "load", "parquet", "checks", "Dagster", "rest")
+SECONDS = 0.01
+SERVER_SECONDS = 0.05
+CHILDREN_SECONDS = 0.3
+_IDLE = frozenset({"selectors", "threading", "queue", "concurrent.futures.thread"})
+_WAITS_FOR_SERVER = ("sqlalchemy.", "stax_pipeline.warehouse.", "stax_pipeline.lake.parquet", "psycopg2.")
 
 
-def watch_product() -> None:
-    """Name the stages of a sync."""
-    from stax_pipeline.anthropic import client, paging
-    from stax_pipeline.derive import normalise
-    from stax_pipeline.lake import parquet
-    from stax_pipeline.pipeline import (
-        extract,
-        extraction_record,
-        history,
-        publish_reports,
-        publish_spend,
-    )
-    from stax_pipeline.warehouse import copy, publish
+class Look:
+    """What one thread was doing: its stage, and whether it waited for the server or for anything else."""
 
-    watch("parse", (paging, "parse_report_page"), (paging.WalkCheck, "add"), (client, "_raw"))
-    watch(
-        "parse",
-        (normalise.UsageReader, "add"),
-        (normalise.UsageReader, "cost"),
-        (extraction_record.RunningExtraction, "finish"),
-        (publish_reports, "read_costs"),
-        (publish_reports, "read_usages"),
-    )
-    watch("raw pages", (extraction_record.RunningExtraction, "add"))
-    watch("join and price", (publish_spend, "spend_of"), (publish_spend, "reconcile"), (publish_spend, "spend_by_key"))
-    for rule in ("unit_fault", "restated_cost", "restated_usage"):
-        watch("join and price", (publish_reports, rule))
-    watch("postgres", (publish, "copy_in"), (parquet, "copy_out"), (publish, "read_days"))
-    watch("postgres", (publish_spend, "read_days"), (history, "read_days"), (copy, "copy_in"))
-    watch("parquet", (parquet, "_write_days"))
-    watch("request", (extract.asyncio, "run"))
+    def __init__(self, frame: FrameType | None) -> None:
+        innermost = _module(frame) if frame else ""
+        self.is_idle = innermost in _IDLE
+        self.waits_for_server = innermost.startswith(_WAITS_FOR_SERVER)
+        self.stage = "rest"
+        while frame:
+            if stage := stage_of(_module(frame)):
+                self.stage = stage
+                return
+            frame = frame.f_back
+
+
+def stage_of(module: str) -> str | None:
+    """The stage of a module; None where its caller decides."""
+    while module:
+        if stage := STAGES.get(module):
+            return stage
+        module = module.rpartition(".")[0]
+    return None
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
+
+
+class Watch:
+    """Watches this process and the server while its block runs; then `client` and `server` hold CPU seconds by stage.
+
+    `own` are the CPU seconds of the watching itself, which are in no stage.
+    """
+
+    def __init__(self, postmaster: psutil.Process) -> None:
+        self.client: dict[str, float] = defaultdict(float)
+        self.server: dict[str, float] = defaultdict(float)
+        self.own = 0.0
+        self._postmaster = postmaster
+        self._backends: dict[int, tuple[psutil.Process, float]] = {}
+        self._before: dict[int, float] = {}
+        self._process = 0.0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._find_backends()
+        for identity in sys._current_frames():
+            self._since(identity)
+        self._process = time.process_time()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        server_due = children_due = 0.0
+        while not self._ended.wait(SECONDS):
+            looks = self._threads()
+            now = time.monotonic()
+            if now >= children_due:
+                self._find_backends()
+                children_due = now + CHILDREN_SECONDS
+            if now >= server_due:
+                self._backends_work([look for look in looks if look.waits_for_server])
+                server_due = now + SERVER_SECONDS
+            self.own = time.thread_time()
+
+    def _threads(self) -> list[Look]:
+        me = threading.get_ident()
+        process = time.process_time()
+        native = process - self._process - (time.thread_time() - self._before.get(me, 0.0))
+        self._process = process
+        self._before[me] = time.thread_time()
+        looks = []
+        for identity, frame in sys._current_frames().items():
+            if identity == me:
+                continue
+            spent = self._since(identity)
+            look = Look(frame)
+            looks.append(look)
+            self.client[look.stage] += spent
+            native -= spent
+        self._book_native(max(native, 0.0), looks)
+        return looks
+
+    def _since(self, identity: int) -> float:
+        """CPU seconds of a thread since the last look at it."""
+        total = self._before.get(identity, 0.0)
+        with suppress(OSError):  # it ended meanwhile
+            total = time.clock_gettime(time.pthread_getcpuclockid(identity))
+        spent = total - self._before.get(identity, 0.0)
+        self._before[identity] = total
+        return max(spent, 0.0)
+
+    def _book_native(self, spent: float, looks: list[Look]) -> None:
+        """Threads that libraries keep for themselves work for who is not idle."""
+        busy = [look.stage for look in looks if not look.is_idle] or ["rest"]
+        for stage in busy:
+            self.client[stage] += spent / len(busy)
+
+    def _find_backends(self) -> None:
+        with suppress(psutil.NoSuchProcess):
+            for process in (self._postmaster, *self._postmaster.children(recursive=True)):
+                self._backends.setdefault(process.pid, (process, cpu_of(process)))
+
+    def _backends_work(self, waiting: list[Look]) -> None:
+        stages = [look.stage for look in waiting] or ["rest"]
+        for pid, (process, before) in list(self._backends.items()):
+            spent = max(cpu_of(process) - before, 0.0)
+            if spent:
+                self._backends[pid] = process, before + spent
+            for stage in stages:
+                self.server[stage] += spent / len(stages)

@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from stax_pipeline import __version__
-from stax_pipeline.anthropic.analytics_page import AnalyticsPage
-from stax_pipeline.anthropic.envelope import Envelope, ListPage
+from stax_pipeline.anthropic.fetched_page import Content, FetchedPage
 from stax_pipeline.anthropic.headers import request_id_of
 from stax_pipeline.anthropic.paging import Pager, PageTokenExpired, pager_of, row_count
 from stax_pipeline.anthropic.queries import API_VERSION, ME_PATH
@@ -32,7 +31,7 @@ from stax_pipeline.anthropic.strict_json import loads
 from stax_pipeline.anthropic.transport import LOGGER, Answer, Limits, NoAnswer, Params, Transport, open_transport
 from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import ContractBroken, KeyRefused, RequestRejected
-from stax_pipeline.domain.extraction import Query, RawPage
+from stax_pipeline.domain.extraction import Query
 
 CURSOR_GONE = frozenset({400, 410})  # for a page token: the reports said the one, the newer source documents the other
 USER_AGENT = f"stax-pipeline/{__version__} (+https://github.com/stax-pipeline/stax-pipeline)"
@@ -42,7 +41,7 @@ Monotonic = Callable[[], float]
 Sleep = Callable[[float], Awaitable[object]]
 Random = Callable[[], float]
 T = TypeVar("T")
-P = TypeVar("P", Envelope, ListPage, AnalyticsPage)
+P = TypeVar("P", bound=Content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +64,7 @@ class _Request:
 class _Read(Generic[T]):
     page: Page
     parsed: T
+    sha256: str
 
 
 def _utc_now() -> datetime:
@@ -153,13 +153,13 @@ class OrganizationSession:
         organization_id, name = read.parsed
         return WhoAmI(organization_id, name, read.page.server_date)
 
-    async def first_page(self, query: Query) -> RawPage:
+    async def first_page(self, query: Query) -> FetchedPage:
         """One validated page of `query`, without its successors: the live test of a key."""
         pager = pager_of(query)
         request = _Request(query.path, query.params, _headers(query.betas))
-        return _raw(query, 1, request, await self._read(request, pager.parse))
+        return _fetched(query, 1, request, await self._read(request, pager.parse))
 
-    def walk(self, query: Query) -> AsyncIterator[RawPage]:
+    def walk(self, query: Query) -> AsyncIterator[FetchedPage]:
         """The pages of one query as they arrive; an empty window makes no request.
 
         The walk counts only when it ends by itself. PageTokenExpired and RestatedWhileReading mean that its pages are
@@ -167,7 +167,7 @@ class OrganizationSession:
         """
         return self._walk(query, pager_of(query))
 
-    async def _walk(self, query: Query, pager: Pager[P]) -> AsyncIterator[RawPage]:
+    async def _walk(self, query: Query, pager: Pager[P]) -> AsyncIterator[FetchedPage]:
         if query.window is not None and not query.window:
             return
         cursor: str | None = None
@@ -177,7 +177,7 @@ class OrganizationSession:
             request = _Request(query.path, params, _headers(query.betas))
             read = await self._next(request, pager, first=cursor is None)
             clock = min(clock or read.page.server_date, read.page.server_date)
-            yield _raw(query, number, request, read)
+            yield _fetched(query, number, request, read)
             cursor = pager.accept(read.parsed)
             if cursor is None:
                 pager.finish(clock.date())
@@ -203,14 +203,18 @@ class OrganizationSession:
     async def _attempt(self, request: _Request, parse: Callable[[str], T], left: float) -> _Read[T] | Trouble:
         answer = await self._transport.get(request.path, request.params, request.headers, self._key, left)
         self._log(request.path, answer)
-        page = judge(answer, request.path, self._scrubber, self._now())
+        return await asyncio.to_thread(self._understood, answer, request.path, parse)
+
+    def _understood(self, answer: Answer | NoAnswer, path: str, parse: Callable[[str], T]) -> _Read[T] | Trouble:
+        """What an answer says, in a thread of its own: a large page must hold nobody else's requests up."""
+        page = judge(answer, path, self._scrubber, self._now())
         if isinstance(page, Trouble):
             return page
         try:
-            return _Read(page, parse(page.text))
+            return _Read(page, parse(page.text), sha256(page.answer.body).hexdigest())
         except ContractBroken as broken:
             reason = str(broken)
-        return strange(page.answer, request.path, self._scrubber, reason)
+        return strange(page.answer, path, self._scrubber, reason)
 
     def _log(self, path: str, answer: Answer | NoAnswer) -> None:
         if isinstance(answer, NoAnswer):
@@ -238,9 +242,9 @@ def _headers(betas: tuple[str, ...]) -> dict[str, str]:
     return {**headers, "anthropic-beta": ",".join(betas)} if betas else headers
 
 
-def _raw(query: Query, number: int, request: _Request, read: _Read[P]) -> RawPage:
+def _fetched(query: Query, number: int, request: _Request, read: _Read[P]) -> FetchedPage:
     page = read.page
-    return RawPage(
+    return FetchedPage(
         query=query.name,
         page_number=number,
         path=request.path,
@@ -252,8 +256,9 @@ def _raw(query: Query, number: int, request: _Request, read: _Read[P]) -> RawPag
         sent_at=page.answer.sent_at,
         received_at=page.answer.received_at,
         rows=row_count(read.parsed),
-        sha256=sha256(page.answer.body).hexdigest(),
+        sha256=read.sha256,
         body=page.text,
+        content=read.parsed,
     )
 
 

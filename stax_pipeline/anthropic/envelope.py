@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from hashlib import sha256
+from typing import Protocol
 
 from stax_pipeline.anthropic.strict_json import excerpt, loads
 from stax_pipeline.domain.errors import ContractBroken
@@ -36,6 +38,15 @@ class Bucket:
 
     day: date
     results: list[dict[str, object]] = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        return len(self.results)
+
+    def later_digest(self) -> Callable[[], str]:
+        """The digest of the rows, made at once: whoever keeps it keeps no row."""
+        made = digest(self.results)
+        return lambda: made
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +95,20 @@ def parse_list_page(body: str) -> ListPage:
     return ListPage(items, has_more, last_id or None)
 
 
+class DayOfRows(Protocol):
+    """One UTC day of a report, however its rows were read."""
+
+    @property
+    def day(self) -> date: ...
+
+    def later_digest(self) -> Callable[[], str]: ...
+
+
+class PageOfDays(Protocol):
+    @property
+    def buckets(self) -> Sequence[DayOfRows]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class WalkStep:
     """What one page added to its walk: days seen for the first time, and days repeated word for word."""
@@ -93,23 +118,22 @@ class WalkStep:
 
 
 class WalkCheck:
-    """What the pages of one report walk have brought so far. Holds a digest per day, not the rows."""
+    """What the pages of one report walk have brought so far. Holds what each day's rows are told again by."""
 
     def __init__(self, window: Window) -> None:
         self._window = window
-        self._digests: dict[date, str] = {}
+        self._digests: dict[date, Callable[[], str]] = {}
 
-    def add(self, envelope: Envelope) -> WalkStep:
+    def add(self, page: PageOfDays) -> WalkStep:
         """What this page added. Raises RestatedWhileReading when a day came before with other rows."""
         new: list[date] = []
         repeated: list[date] = []
-        for bucket in envelope.buckets:
-            digest = _digest(bucket.results)
+        for bucket in page.buckets:
             known = self._digests.get(bucket.day)
             if known is None:
-                self._digests[bucket.day] = digest
+                self._digests[bucket.day] = bucket.later_digest()
                 new.append(bucket.day)
-            elif known == digest:
+            elif known() == bucket.later_digest()():
                 repeated.append(bucket.day)
             else:
                 raise RestatedWhileReading(f"{bucket.day} was restated while reading: it came twice and differs")
@@ -219,7 +243,7 @@ def _kind(value: object) -> str:
     return kinds.get(type(value), "a number")
 
 
-def _digest(rows: list[dict[str, object]]) -> str:
+def digest(rows: list[dict[str, object]]) -> str:
     """Equal for equal rows in any order: the order of rows in a bucket is not documented."""
     lines = sorted(json.dumps(row, sort_keys=True, default=repr) for row in rows)
     return sha256("\n".join(lines).encode()).hexdigest()

@@ -73,7 +73,11 @@ def count_unknown(row: Row, unknown: Counter[str]) -> None:
     for name, known in KNOWN_VALUES.items():
         value = row.get(name)
         if isinstance(value, str) and value not in known:
-            unknown[f"value {name}={value[:MAX_SHOWN]}"] += 1
+            unknown[unknown_value(name, value)] += 1
+
+
+def unknown_value(name: str, value: str) -> str:
+    return f"value {name}={value[:MAX_SHOWN]}"
 
 
 def count_new_fields(names: Iterable[str], unknown: Counter[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from stax_pipeline.anthropic.envelope import parse_list_page
+from stax_pipeline.anthropic.fetched_page import list_page_of
 from stax_pipeline.anthropic.fields import DEFAULT_WORKSPACE, Row, extras, text
 from stax_pipeline.domain.errors import ContractBroken
 from stax_pipeline.domain.extraction import QueryName, RawPage
@@ -59,7 +59,7 @@ def read_organization(pages: Iterable[RawPage]) -> Organization:
     """
     found: dict[QueryName, dict[str, Row]] = {name: {} for name in QueryName}
     for page in pages:
-        found[page.query].update((row["id"], row) for row in parse_list_page(page.body).items)  # type: ignore[misc]
+        found[page.query].update((row["id"], row) for row in list_page_of(page).items)  # type: ignore[misc]
     named = found[QueryName.NAMED_WORKSPACES]
     workspaces = [_workspace(row, id_ not in named) for id_, row in found[QueryName.WORKSPACES].items()]
     if sum(space.is_default for space in workspaces) > 1:

@@ -11,27 +11,29 @@ from datetime import date
 from typing import Any, Generic, TypeVar
 
 from stax_pipeline.anthropic.analytics_page import AnalyticsPage, RowCheck, dimensions_of, parse_analytics_page
-from stax_pipeline.anthropic.envelope import Envelope, ListPage, WalkCheck, parse_list_page, parse_report_page
+from stax_pipeline.anthropic.envelope import ListPage, WalkCheck, parse_list_page
+from stax_pipeline.anthropic.fetched_page import Content
+from stax_pipeline.anthropic.typed_pages import ReportPage, read_report_page
 from stax_pipeline.domain.errors import ContractBroken
-from stax_pipeline.domain.extraction import Query, Window
+from stax_pipeline.domain.extraction import Query, QueryName, Window
 from stax_pipeline.domain.plurals import count_of
 
 MAX_EMPTY_PAGES = 10  # in a row; a page may be empty mid-way, but not for ever
 MAX_LIST_PAGES = 1000  # a million workspaces, keys or members
 MAX_ROW_PAGES = 5000  # five million rows in 31 days
 
-T = TypeVar("T", Envelope, ListPage, AnalyticsPage)
+T = TypeVar("T", bound=Content)
 
 
 class PageTokenExpired(ContractBroken):
     """400 or 410 for a page token in the middle of a walk. Drop this walk's pages and read the window once more."""
 
 
-def row_count(page: Envelope | ListPage | AnalyticsPage) -> int:
+def row_count(page: Content) -> int:
     """The report rows, or list entries, on one page."""
     if isinstance(page, AnalyticsPage):
         return len(page.rows)
-    return len(page.items) if isinstance(page, ListPage) else sum(len(bucket.results) for bucket in page.buckets)
+    return len(page.items) if isinstance(page, ListPage) else sum(bucket.size for bucket in page.buckets)
 
 
 class Pager(ABC, Generic[T]):
@@ -77,7 +79,7 @@ class Pager(ABC, Generic[T]):
         return cursor
 
 
-class ReportPager(Pager[Envelope]):
+class ReportPager(Pager[ReportPage]):
     """The walk of a report over a window.
 
     The page cap is one page a day and the empty pages allowed in a row: every page with data must bring a new day, so
@@ -86,16 +88,17 @@ class ReportPager(Pager[Envelope]):
 
     parameter = "page"
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, query: QueryName) -> None:
         super().__init__(len(window.days) + MAX_EMPTY_PAGES + 1)
         self._window = window
+        self._query = query
         self._check = WalkCheck(window)
         self._repeated: list[date] = []
 
-    def parse(self, body: str) -> Envelope:
-        return parse_report_page(body, self._window)
+    def parse(self, body: str) -> ReportPage:
+        return read_report_page(body, self._window, self._query)
 
-    def accept(self, page: Envelope) -> str | None:
+    def accept(self, page: ReportPage) -> str | None:
         step = self._check.add(page)
         self._repeated += step.repeated
         return self._step(entries=len(page.buckets), new=len(step.new), cursor=page.next_page)
@@ -164,4 +167,4 @@ def pager_of(query: Query) -> Pager[Any]:
         return ListPager()
     if query.name.is_analytics:
         return RowPager(query.window, dimensions_of(query.params))
-    return ReportPager(query.window)
+    return ReportPager(query.window, query.name)

@@ -1,7 +1,7 @@
 """Reads JSON text without guessing: what Python's reader would quietly bend is refused here.
 
-Belongs here: the grammar of a trustworthy JSON document (exact decimals, one value per name, bounded numbers and depth,
-text that a database can store). Stays out: what the document means, which is `envelope` and `derive`.
+Belongs here: the grammar of a trustworthy JSON document (exact decimals, one value per name, bounded numbers, depth and
+size, text that a database can store). Stays out: what the document means, which is `envelope` and `derive`.
 
 Python's own reader turns amounts into floats, accepts `NaN`, keeps the last of two equal names and lets lone surrogates
 and NUL through, which Postgres then refuses in the middle of a load. Reasons name a place in the text and at most a
@@ -21,11 +21,14 @@ from stax_pipeline.domain.errors import ContractBroken
 MAX_INTEGER_DIGITS = 25  # a bigint has 19; anything longer is no count of tokens
 MAX_NUMBER_LENGTH = 100  # no amount needs more characters, and Decimal would keep them all
 MAX_DEPTH = 64  # the deepest documented answer has 5 levels
+MAX_NODES = 3_000_000  # no honest page of 64 MB has more; each takes some hundred bytes of memory at worst
 EXCERPT = 40
 
 
 def loads(text: str) -> object:
     """The document in `text`: numbers with a point or exponent become Decimal. Raises ContractBroken."""
+    if (nodes := text.count(",") + text.count("{") + text.count("[")) > MAX_NODES:
+        raise ContractBroken(f"JSON of up to {nodes} values, more than the {MAX_NODES} that one page may have")
     reason = ""
     document: object = None
     try:

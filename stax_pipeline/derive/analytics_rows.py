@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import Any
 
 from stax_pipeline.anthropic.analytics_page import AnalyticsRow
-from stax_pipeline.anthropic.envelope import parse_list_page
+from stax_pipeline.anthropic.fetched_page import list_page_of
 from stax_pipeline.anthropic.fields import DEFAULT_WORKSPACE, Row, nested, text
 from stax_pipeline.derive.cost_lines import CostLine
 from stax_pipeline.domain.errors import ContractBroken
@@ -112,7 +112,7 @@ class WorkspaceNames:
 
     def add(self, page: RawPage) -> None:
         """Read a page of either list. Raises ContractBroken."""
-        ids = {str(item["id"]) for item in parse_list_page(page.body).items}
+        ids = {str(item["id"]) for item in list_page_of(page).items}
         (self._every if page.query is QueryName.WORKSPACES else self._named).update(ids)
 
     def note(self, rows: Iterable[Row]) -> None:

@@ -1,22 +1,37 @@
-"""All that people read, for a batch of tenants at once: spend, spend by key and price accuracy."""
+"""All that people read, for a batch of tenants at once: spend, spend by key and price accuracy.
+
+Which rule makes which table is told by the first line of each file in `sql`; what few rows need is done in Python.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from stax_pipeline.derive.cost_lines import CostLine
-from stax_pipeline.derive.engine import Engine
-from stax_pipeline.derive.fees import spread_fees
-from stax_pipeline.derive.reconciliation import Cell, Change, Reconciliation, reconcile
-from stax_pipeline.derive.schemas import RECONCILIATION, SPEND, SPEND_BY_KEY, lines_of, table_of
-from stax_pipeline.derive.spend import SpendLine, spend_lines
-from stax_pipeline.derive.split_by_key import KeySpend, spend_by_key
+from stax_pipeline.derive.batch_days import Day, days_of, numbered_days, versions
+from stax_pipeline.derive.engine import Engine, Session
+from stax_pipeline.derive.fees import Burning, spread
+from stax_pipeline.derive.price_accuracy import price_accuracy
+from stax_pipeline.derive.price_lists import PriceLists, Sold
+from stax_pipeline.derive.reconciliation import Cell, Change
+from stax_pipeline.derive.schemas import RECONCILIATION, SPEND, SPEND_BY_KEY, USD, schema_of, table_of_rows
 from stax_pipeline.derive.terms import Terms
-from stax_pipeline.derive.usage_lines import KeyUsageLine, UsageLine
+from stax_pipeline.pricing.prices.book import dated_model
 
+FEES = schema_of(id=pa.int32(), fee_usd=USD, commitment_id=pa.string())
+UNUSED = schema_of(
+    day=pa.int32(), model=pa.string(), token_type=pa.string(), burndown_units=USD, fee_usd=USD,
+    commitment_id=pa.string(), dated_model=pa.string(), version=pa.string(),
+)  # fmt: skip
+_BURNING = """
+select day, id, dated_model, token_type, burndown_units // 1000000000000000
+from lines where burndown_units is not null and cost_source <> 'reported'
+order by day, workspace_id, model, cost_type, token_type, service_tier, context_window, inference_geo, speed,
+         description, quantity
+"""
 RESULTS = frozenset({"spend", "spend_by_key", "reconciliation"})
 
 
@@ -44,28 +59,98 @@ class Derived(NamedTuple):
     reconciliation: pa.Table
 
 
+def _query(schema: pa.Schema, name: str, order: str) -> str:
+    exact = [f"{f.name}::decimal(38, 0) as {f.name}" if f.type == USD else f.name for f in schema]
+    return f"select {', '.join(exact)} from {name} join days using (day) order by {order}"  # noqa: S608
+
+
+_SPEND = _query(SPEND, "spend", "day, line")
+_SPEND_BY_KEY = _query(
+    SPEND_BY_KEY, "spend_by_key",
+    "day, workspace_id, api_key_id, account_id, model, cost_type, token_type, service_tier, cost_source",
+)  # fmt: skip
+
+
 def derive(engine: Engine, batch: Batch, wanted: frozenset[str] = RESULTS) -> Derived:
     """Derive the wanted tables, named as in the warehouse.
 
     Raises:
         duckdb.Error: a figure does not fit; halve the batch to find whose it is.
+        TooFine: a price has too many decimals.
+        ValueError: there are rows of a day that is not given.
     """
-    spend: dict[str, list[SpendLine]] = {}
-    by_key: dict[str, list[KeySpend]] = {}
-    accuracy: dict[str, list[Reconciliation]] = {}
-    costs, usage = lines_of(batch.cost_lines, CostLine), lines_of(batch.usage_lines, UsageLine)
-    keys = lines_of(batch.usage_by_key, KeyUsageLine)
-    every: list[dict[str, Any]] = batch.days.to_pylist()
-    for tenant_id in sorted({str(row["tenant_id"]) for row in every}):
-        days = [row for row in every if row["tenant_id"] == tenant_id]
-        settled = frozenset(row["usage_date"] for row in days if row["settled"])
-        minutes = {row["usage_date"]: row["minutes"] for row in days if row["minutes"] is not None}
-        terms, held = batch.terms[tenant_id], (costs.get(tenant_id, []), usage.get(tenant_id, []))
-        spend[tenant_id] = spread_fees(spend_lines(*held, terms, settled), terms, minutes)
-        by_key[tenant_id] = spend_by_key(spend[tenant_id], keys.get(tenant_id, []))
-        accuracy[tenant_id] = reconcile(*held, terms, settled, batch.restated.get(tenant_id, {}))
-    return Derived(
-        table_of(SPEND, spend if "spend" in wanted else {}),
-        table_of(SPEND_BY_KEY, by_key if "spend_by_key" in wanted else {}),
-        table_of(RECONCILIATION, accuracy if "reconciliation" in wanted else {}),
+    with engine.session() as session:
+        days = price(session, batch)
+        session.run("paid")
+        spend, by_key, accuracy = (schema.empty_table() for schema in (SPEND, SPEND_BY_KEY, RECONCILIATION))
+        if wanted & {"spend", "spend_by_key"}:
+            _make_spend(session, batch, days)
+            spend = session.table(_SPEND, SPEND) if "spend" in wanted else spend
+        if "spend_by_key" in wanted:
+            session.give("usage_by_key", batch.usage_by_key)
+            session.run("spend_by_key")
+            by_key = session.table(_SPEND_BY_KEY, SPEND_BY_KEY)
+        if "reconciliation" in wanted:
+            session.run("reconciliation")
+            accuracy = price_accuracy(session, days, batch.terms, batch.restated)
+    return Derived(spend, by_key, accuracy)
+
+
+def price(session: Session, batch: Batch) -> list[Day]:
+    """Give the session the batch's lines, and price its tokens."""
+    days, lists = days_of(batch.days), PriceLists()
+    session.give("cost_lines", batch.cost_lines)
+    session.give("usage_lines", batch.usage_lines)
+    session.give("days", numbered_days(days, batch.terms, lists))
+    session.run("lines")
+    [(bills, meters)] = session.rows("select (select count(*) from bills), (select count(*) from meters)")
+    if (bills, meters) != (batch.cost_lines.num_rows, batch.usage_lines.num_rows):
+        raise ValueError("there are lines of a day that is not given")
+    sold = session.rows(
+        "select sold, price_list, model, service_tier, context_window, inference_geo, speed "
+        "from sold join kinds using (kind)"
     )
+    session.give("prices", lists.prices(Sold(*row) for row in sold))
+    session.run("priced")
+    return days
+
+
+def _make_spend(session: Session, batch: Batch, days: Sequence[Day]) -> None:
+    session.run("spend")
+    used = session.rows(
+        "select distinct day, dated_model || case speed when 'fast' then '/fast' else '' end "
+        "from meters join kinds using (kind) "
+        "union select day, 'web_search' from meters where web_search_requests > 0"
+    )
+    session.give("versions", versions(days, batch.terms, used))
+    fees, unused = _fees(session, batch.terms, days)
+    session.give("fees", table_of_rows(FEES, fees))
+    session.give("unused", table_of_rows(UNUSED, unused))
+    session.run("numbered")
+
+
+def _fees(
+    session: Session, terms: Mapping[str, Terms], days: Sequence[Day]
+) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """Rows of FEES and UNUSED of every tenant that has a commitment."""
+    committed = {tenant_id: own for tenant_id, own in terms.items() if own.commitments}
+    if not committed:
+        return [], []
+    burning: dict[str, list[Burning]] = defaultdict(list)
+    for number, line, *burned in session.rows(_BURNING):
+        day = days[number]
+        if day.tenant_id in committed:
+            burning[day.tenant_id].append(Burning(line, day.usage_date, *burned))
+    with_lines = {number for (number,) in session.rows("select distinct day from lines")}
+    fees: list[tuple[Any, ...]] = []
+    unused: list[tuple[Any, ...]] = []
+    for tenant_id, own in committed.items():
+        numbers = {day.usage_date: day.number for day in days if day.tenant_id == tenant_id}
+        minutes = {d.usage_date: d.minutes for d in days if d.tenant_id == tenant_id and d.minutes is not None}
+        borne, left = spread(burning[tenant_id], own, minutes)
+        fees += borne
+        for idle in left:
+            day_number = numbers[idle.usage_date]
+            version = None if day_number in with_lines else own.version_of(idle.usage_date, frozenset())
+            unused.append((day_number, *idle[1:], dated_model(idle.model), version))
+    return fees, unused

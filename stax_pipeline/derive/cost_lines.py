@@ -29,7 +29,7 @@ _KNOWN = frozenset(
     ]
 )
 
-_GROUPED = ("cost_type", "token_type", "model", "description")
+GROUPED = ("cost_type", "token_type", "model", "description")
 _DOCUMENTED = _KNOWN | {"list_amount", "requests"}  # the newer source's, without a column here
 
 
@@ -72,7 +72,7 @@ def cost_line(day: date, row: Row) -> CostLine:
             raise ContractBroken(f"field {required} is missing")
     if row["currency"] != "USD":
         raise ContractBroken(f"currency {str(row['currency'])[:10]!r} is not USD")
-    if not any(text(row, name) for name in _GROUPED):
+    if not any(text(row, name) for name in GROUPED):
         raise ContractBroken("not grouped as asked: cost type, token type, model and description are null")
     usd = cents_to_usd(row["amount"])
     more = extras(row, _KNOWN) | ({"amount": row["amount"]} if was_rounded(row["amount"], usd) else {})

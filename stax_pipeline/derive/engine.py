@@ -16,11 +16,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from stax_pipeline.derive.schemas import USD
+from stax_pipeline.derive.schemas import UNITS, USD
 from stax_pipeline.pricing.prices.book import ALIASES
 
 EXACT_TYPES = frozenset({"VARCHAR", "DATE", "BOOLEAN", "INTEGER", "BIGINT", "HUGEINT", "DECIMAL(38,0)"})
-_UNITS = pa.decimal128(38, 0)
 
 
 class Inexact(AssertionError):
@@ -34,8 +33,11 @@ class Session:
         self._connection = connection
 
     def give(self, name: str, table: pa.Table) -> None:
-        """Make a table known under `name`. Decimals of scale 18 become whole units of 10^-18."""
-        self._connection.register(name, _as_units(table))
+        """Make a table known under `name`; its exact figures become HUGEINT, whole units of 10^-18."""
+        self._connection.register(f"given_{name}", _as_units(table))
+        exact = [field.name for field in table.schema if field.type in (USD, UNITS)]
+        whole = f"replace ({', '.join(f'{column}::hugeint as {column}' for column in exact)})" if exact else ""
+        self._connection.execute(f"create temp view {name} as select * {whole} from given_{name}")  # noqa: S608
 
     def run(self, rule: str) -> None:
         """Run the rule `sql/<rule>.sql`, which makes tables of tables.
@@ -108,7 +110,7 @@ def _as_units(table: pa.Table) -> pa.Table:
     """The same bits read as whole units of 10^-18."""
     for index, field in enumerate(table.schema):
         if field.type == USD:
-            table = table.set_column(index, field.name, _read_as(table.column(index), _UNITS))
+            table = table.set_column(index, field.name, _read_as(table.column(index), UNITS))
     return table
 
 
@@ -117,7 +119,7 @@ def _as_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
         raise Inexact(f"columns {', '.join(table.column_names)} are not {', '.join(schema.names)}")
     columns = []
     for field, column in zip(schema, table.columns, strict=True):
-        if column.type != (_UNITS if field.type == USD else field.type):
+        if column.type != (UNITS if field.type == USD else field.type):
             raise Inexact(f"{field.name} is {column.type}")
         columns.append(_read_as(column, USD) if field.type == USD else column)
     return pa.table(columns, schema=schema)

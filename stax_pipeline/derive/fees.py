@@ -33,6 +33,59 @@ class _Direction(NamedTuple):
     token_type: str
 
 
+class Burning(NamedTuple):
+    """A spend line that burns a commitment: its number in the batch, its dated model, its units in thousandths."""
+
+    line: int
+    usage_date: date
+    model: str
+    token_type: str
+    thousandths: int
+
+
+class Borne(NamedTuple):
+    """What a line bears of a fee, in USD."""
+
+    line: int
+    fee_usd: Decimal
+    commitment_id: str
+
+
+class Unused(NamedTuple):
+    """What no line bears of a day's fee, in USD, and the units that were left over."""
+
+    usage_date: date
+    model: str
+    token_type: str
+    burndown_units: Decimal
+    fee_usd: Decimal
+    commitment_id: str
+
+
+def spread(lines: Iterable[Burning], terms: Terms, minutes: Mapping[date, int]) -> tuple[list[Borne], list[Unused]]:
+    """Spread the fees of one tenant's commitments over the lines that burned them, in the order of the lines.
+
+    `minutes` gives the covered days and how many minutes of each are known, 1440 for a whole one.
+    """
+    burning: dict[_Direction, list[Burning]] = defaultdict(list)
+    for line in lines:
+        token_type = OUTPUT if line.token_type == OUTPUT else INPUT
+        burning[_Direction(line.usage_date, line.model, token_type)].append(line)
+    borne: list[Borne] = []
+    unused: list[Unused] = []
+    for commitment in terms.commitments:
+        for day in sorted(day for day in minutes if day in commitment):
+            for direction, tokens_per_minute, fee in _fees(commitment, day, minutes[day], terms.book):
+                held = burning.pop(direction, [])
+                left = max(0, tokens_per_minute * minutes[day] * _THOUSANDTHS - sum(line.thousandths for line in held))
+                weights = [line.thousandths for line in held]
+                *shares, rest = split(fee, [*weights, left] if left or any(weights) else [*weights, 1])
+                name = commitment.commitment_id
+                borne += [Borne(line.line, share, name) for line, share in zip(held, shares, strict=True)]
+                unused.append(Unused(*direction, Decimal(left) / _THOUSANDTHS, rest, name))
+    return borne, unused
+
+
 def spread_fees(lines: Iterable[SpendLine], terms: Terms, minutes: Mapping[date, int]) -> list[SpendLine]:
     """The lines with their share of the fees in `effective_cost_usd`, and one line for each unused part.
 

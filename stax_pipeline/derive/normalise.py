@@ -1,45 +1,60 @@
-"""From raw pages back to rows, page by page: a page's rows are counted or kept as lines, then the page is let go.
+"""From the pages of one extraction to its lines as Arrow tables, page by page: what was read of a page is let go.
 
-A page's query says which source it came from; the lines are the same from both.
+A plain page becomes lines column by column (`plain_rows`), any other row by row. A page's query says which source it
+came from; the lines are the same from both.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import reduce
 from operator import or_
 from typing import NamedTuple
 
-from stax_pipeline.anthropic.analytics_page import AnalyticsRow, RowCheck, dimensions_of, parse_analytics_page
-from stax_pipeline.anthropic.envelope import parse_report_page
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stax_pipeline.anthropic.analytics_page import AnalyticsRow, RowCheck
+from stax_pipeline.anthropic.envelope import Envelope
+from stax_pipeline.anthropic.fetched_page import analytics_page_of, report_page_of
 from stax_pipeline.anthropic.fields import Row, count_new_fields
 from stax_pipeline.anthropic.queries import BY_KEY_DIMENSIONS, USAGE_DIMENSIONS
+from stax_pipeline.anthropic.typed_pages import PlainPage
 from stax_pipeline.derive.analytics_rows import WorkspaceNames, cost_row, is_set_aside, usage_row
 from stax_pipeline.derive.cost_lines import CostLine, cost_lines, numbered
+from stax_pipeline.derive.plain_rows import (
+    BY_KEY,
+    COSTS,
+    USAGE,
+    Line,
+    are_lines,
+    count_unknown_values,
+    counted_rows,
+    lines_of_page,
+    lines_of_table,
+    table_of_lines,
+)
 from stax_pipeline.derive.usage_lines import (
     NOTHING,
     Counted,
-    Counts,
-    Key,
     KeyUsageLine,
     UsageLine,
     count_rows,
     counts,
-    disagreements,
     key_usage_lines,
-    usage_lines,
 )
+from stax_pipeline.derive.usage_tables import days_apart, with_speed
 from stax_pipeline.domain.errors import ContractBroken
 from stax_pipeline.domain.extraction import QueryName, RawPage, Window, window_of
 
 Buckets = list[tuple[date, list[Row]]]
-COSTS = frozenset({QueryName.COST, QueryName.ANALYTICS_COST})
 BUCKETED = frozenset({QueryName.COST, QueryName.ALL, QueryName.FAST, QueryName.BY_KEY})
+_COSTS = frozenset({QueryName.COST, QueryName.ANALYTICS_COST})
 _WORKSPACES = frozenset({QueryName.WORKSPACES, QueryName.NAMED_WORKSPACES})
-_USAGE = {  # the newer source's queries of usage, each with the reports' query it stands for
+_USAGE = {  # queries of usage, the newer source's with the reports' query that each stands for
     QueryName.ALL: QueryName.ALL,
     QueryName.FAST: QueryName.FAST,
     QueryName.BY_KEY: QueryName.BY_KEY,
@@ -47,28 +62,58 @@ _USAGE = {  # the newer source's queries of usage, each with the reports' query 
     QueryName.ANALYTICS_FAST: QueryName.FAST,
     QueryName.ANALYTICS_BY_KEY: QueryName.BY_KEY,
 }
+_SCHEMAS = {QueryName.COST: COSTS, QueryName.ALL: USAGE, QueryName.BY_KEY: BY_KEY}
+
+
+class Normalised(NamedTuple):
+    """The lines of one extraction, as `derive.schemas` has them but for `tenant_id`, in no order.
+
+    `set_aside` are dollars kept apart from those that count. Usage by key is known for `key_days` alone.
+    """
+
+    cost_lines: pa.Table
+    set_aside: pa.Table
+    usage_lines: pa.Table
+    usage_by_key: pa.Table
+    key_days: frozenset[date]
+
+    def on(self, days: Collection[date]) -> Normalised:
+        """The lines of these days."""
+        chosen = pa.array(sorted(days), pa.date32())
+        costs, apart, usage, by_key = (table.filter(pc.is_in(table.column("usage_date"), chosen)) for table in self[:4])
+        return Normalised(costs, apart, usage, by_key, self.key_days & set(days))
 
 
 @dataclass(slots=True)
 class PageReader:
     """Reads the pages of one extraction in any order; a bucket or row that came twice, word for word, counts once.
 
-    `refreshed_at` is the earliest instant (UTC) at which the
-    newer source says its data was refreshed, None where it said nothing. Until `names` is asked, lines of the newer
-    source carry the default workspace's real id.
+    `refreshed_at` is the earliest instant (UTC) at which the newer source says its data was refreshed, None where it
+    said nothing; `rounded` counts amounts with more decimals than are kept.
     """
 
     window: Window
     refreshed_at: datetime | None = None
+    rounded: int = 0
     names: WorkspaceNames = field(default_factory=WorkspaceNames)
     _seen: dict[QueryName, set[date]] = field(default_factory=lambda: defaultdict(set))
     _rows: dict[QueryName, RowCheck] = field(default_factory=lambda: defaultdict(RowCheck))
     _unknown: dict[QueryName, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    _asked: dict[QueryName, set[date]] = field(default_factory=dict)
+    _plain: dict[QueryName, list[pa.Table]] = field(default_factory=lambda: defaultdict(list))
+    _costs: list[CostLine] = field(default_factory=list)
+    _set_aside: list[CostLine] = field(default_factory=list)
+    _counted: dict[QueryName, Counted] = field(default_factory=lambda: defaultdict(dict))
 
     @property
     def unknown(self) -> Counter[str]:
         """Fields and enum values that no documentation lists: how often each came in the query that has most."""
         return reduce(or_, self._unknown.values(), Counter[str]())
+
+    @property
+    def key_days(self) -> frozenset[date]:
+        """The days for which usage by key was read."""
+        return frozenset(self._asked.get(QueryName.BY_KEY, ()))
 
     def answered_until(self, queries: Iterable[QueryName]) -> date:
         """The day after the last one that each of these queries has a bucket of: an answer may end early.
@@ -79,91 +124,112 @@ class PageReader:
         ends = [self.window.start if day is None else day + timedelta(days=1) for day in last]
         return min([*ends, self.window.end])
 
-    def buckets(self, page: RawPage) -> Buckets:
-        """The page's rows by day, in the reports' shape. Raises ContractBroken of its kind, query and page named."""
-        try:
-            return self._by_row(page) if page.query.is_analytics else self._by_bucket(page)
-        except ContractBroken as fault:
-            raise type(fault)(f"query {page.query}, page {page.page_number}: {fault}") from None
-
-    def cost(self, page: RawPage) -> list[CostLine]:
-        """The page's cost lines, none where it has no cost. Raises ContractBroken naming bucket and row."""
+    def add(self, page: RawPage) -> None:
+        """Read one page. Raises ContractBroken naming query and page, or bucket and row."""
         if page.query in _WORKSPACES:
             self.names.add(page)
-        return cost_lines(self.buckets(page), self._unknown[page.query]) if page.query in COSTS else []
+        if page.query in _USAGE:
+            days = (window_of(page.params) or self.window).days
+            self._asked.setdefault(_USAGE[page.query], set()).update(days)
+        elif page.query not in _COSTS:
+            return
+        try:
+            rows = self._by_row(page) if page.query.is_analytics else self._by_bucket(page)
+        except ContractBroken as fault:
+            raise type(fault)(f"query {page.query}, page {page.page_number}: {fault}") from None
+        if isinstance(rows, pa.RecordBatch):
+            self._add_columns(page.query, rows)
+        else:
+            self._add_rows(page.query, rows)
 
-    def _by_bucket(self, page: RawPage) -> Buckets:
-        seen = self._seen[page.query]
-        fresh: Buckets = []
-        envelope = parse_report_page(page.body, self.window)
-        count_new_fields(envelope.new_fields, self._unknown[page.query])
-        for bucket in envelope.buckets:
+    def _by_bucket(self, page: RawPage) -> pa.RecordBatch | Buckets:
+        """The rows of days that did not come before: columns of a plain page, else rows in the reports' shape."""
+        found, seen = report_page_of(page, self.window), self._seen[page.query]
+        if isinstance(found, Envelope):
+            count_new_fields(found.new_fields, self._unknown[page.query])
+        fresh = []
+        for bucket in found.buckets:
             if bucket.day not in seen:
                 seen.add(bucket.day)
-                fresh.append((bucket.day, bucket.results))
-        return fresh
+                fresh.append(bucket)
+        if isinstance(found, PlainPage) and len(fresh) == len(found.buckets) and are_lines(found):
+            return found.rows
+        return [(bucket.day, bucket.results) for bucket in fresh]
 
     def _by_row(self, page: RawPage) -> Buckets:
-        found = parse_analytics_page(page.body, self.window, dimensions_of(page.params))
+        found = analytics_page_of(page, self.window)
         moments = [moment for moment in (self.refreshed_at, found.refreshed_at) if moment]
         self.refreshed_at = min(moments, default=None)
         by_day: dict[date, list[Row]] = defaultdict(list)
         for row in self._rows[page.query].fresh(found.rows):
             translated = _translated(row, page.query)
-            if page.query in COSTS or counts(translated) != NOTHING:  # code execution counts requests, no tokens
+            if page.query in _COSTS or counts(translated) != NOTHING:  # code execution counts requests, no tokens
                 by_day[row.day].append(translated)
         for rows in by_day.values():
             self.names.note(rows)
         return list(by_day.items())
 
+    def _add_columns(self, query: QueryName, rows: pa.RecordBatch) -> None:
+        count_unknown_values(rows, self._unknown[query])
+        if query is QueryName.FAST:
+            self._counted[query] |= counted_rows(lines_of_page(rows, USAGE))
+        else:
+            self._plain[query].append(lines_of_page(rows, _SCHEMAS[query]))
+
+    def _add_rows(self, query: QueryName, buckets: Buckets) -> None:
+        unknown = self._unknown[query]
+        if query in _COSTS:
+            for line in cost_lines(buckets, unknown):
+                self.rounded += line.is_rounded
+                (self._set_aside if query.is_analytics and is_set_aside(line) else self._costs).append(line)
+        else:
+            known = _USAGE[query]
+            dimensions = BY_KEY_DIMENSIONS if known is QueryName.BY_KEY else USAGE_DIMENSIONS
+            count_rows(self._counted[known], buckets, dimensions, unknown, query)
+
+    def normalised(self) -> Normalised:
+        """What all pages say together. Raises NegativeSpeedDifference, ContractBroken."""
+        fast_days = self._asked.get(QueryName.FAST)
+        quick = None if fast_days is None else self._counted[QueryName.FAST]
+        whole = _joined(USAGE, self._plain[QueryName.ALL])
+        usage, more = with_speed(whole, self._counted[QueryName.ALL], quick, fast_days or ())
+        by_key = key_usage_lines(self._counted[QueryName.BY_KEY])
+        return Normalised(
+            _joined(COSTS, self._plain[QueryName.COST], numbered(self._renamed(self._costs))),
+            _joined(COSTS, [], numbered(self._renamed(self._set_aside))),
+            _joined(USAGE, [usage], self._renamed(more)),
+            _joined(BY_KEY, self._plain[QueryName.BY_KEY], self._renamed(by_key)),
+            self.key_days,
+        )
+
+    def _renamed(self, lines: Iterable[Line]) -> list[Line]:
+        return [line._replace(workspace_id=self.names.of(line.workspace_id)) for line in lines]
+
+    def days_apart(self, found: Normalised) -> set[date]:
+        """The days on which the queries `all` and `by_key` differ, of those that have both."""
+        both = self._asked.get(QueryName.ALL, set()) & self.key_days
+        return days_apart(found.usage_lines, found.usage_by_key) & both if both else set()
+
 
 def _translated(row: AnalyticsRow, query: QueryName) -> Row:
     try:
-        if query in COSTS:
+        if query in _COSTS:
             return cost_row(row)
         return usage_row(row, by_key=query is QueryName.ANALYTICS_BY_KEY)
     except ContractBroken as fault:
         raise ContractBroken(f"a row of {row.day}: {fault}") from None
 
 
-@dataclass(slots=True)
-class UsageReader(PageReader):
-    """Counts the three queries of usage, each over the days that its requests asked for."""
+def _joined(schema: pa.Schema, tables: Iterable[pa.Table], lines: list[Line] | tuple[()] = ()) -> pa.Table:
+    return pa.concat_tables([table_of_lines(lines, schema), *tables])
 
-    _found: dict[QueryName, Counted] = field(default_factory=lambda: defaultdict(dict))
-    _asked: dict[QueryName, set[date]] = field(default_factory=lambda: defaultdict(set))
 
-    @property
-    def key_days(self) -> frozenset[date]:
-        """The days for which usage by key was read."""
-        return frozenset(self._asked[QueryName.BY_KEY])
-
-    def add(self, page: RawPage) -> None:
-        """Count one page, or learn the workspaces from it. Raises ContractBroken naming bucket and row."""
-        if page.query in _WORKSPACES:
-            self.names.add(page)
-        query = _USAGE.get(page.query)
-        if query is None:
-            return
-        self._asked[query].update((window_of(page.params) or self.window).days)
-        dimensions = BY_KEY_DIMENSIONS if query is QueryName.BY_KEY else USAGE_DIMENSIONS
-        count_rows(self._found[query], self.buckets(page), dimensions, self._unknown[page.query], page.query)
-
-    def lines(self) -> list[UsageLine]:
-        """Raises NegativeSpeedDifference. Speed is '' where the `fast` query was refused or not made."""
-        lines = usage_lines(
-            self._found.get(QueryName.ALL, {}), self._found.get(QueryName.FAST), self._asked[QueryName.FAST]
-        )
-        return sorted(line._replace(workspace_id=self.names.of(line.workspace_id)) for line in lines)
-
-    def by_key(self) -> list[KeyUsageLine]:
-        lines = key_usage_lines(self._found.get(QueryName.BY_KEY, {}))
-        return sorted(line._replace(workspace_id=self.names.of(line.workspace_id)) for line in lines)
-
-    def disagreements(self) -> dict[Key, tuple[Counts, Counts]]:
-        """Where the queries `all` and `by_key` differ, on the days that have both."""
-        both = self._asked[QueryName.ALL] & self.key_days
-        return {key: found for key, found in disagreements(self.lines(), self.by_key()).items() if key[0] in both}
+def read_pages(pages: Iterable[RawPage], window: Window) -> Normalised:
+    """The lines of one extraction. Raises NegativeSpeedDifference, ContractBroken."""
+    reader = PageReader(window)
+    for page in pages:
+        reader.add(page)
+    return reader.normalised()
 
 
 class Costs(NamedTuple):
@@ -173,29 +239,20 @@ class Costs(NamedTuple):
     set_aside: list[CostLine]
 
 
+class Usage(NamedTuple):
+    """The usage of one extraction, in a stable order."""
+
+    lines: list[UsageLine]
+    by_key: list[KeyUsageLine]
+
+
 def read_costs(pages: Iterable[RawPage], window: Window) -> Costs:
-    """The cost of one extraction. Raises ContractBroken."""
-    reader = PageReader(window)
-    lines: list[CostLine] = []
-    apart: list[CostLine] = []
-    for page in pages:
-        for line in reader.cost(page):
-            (apart if page.query.is_analytics and is_set_aside(line) else lines).append(line)
-    return Costs(_final(reader, lines), _final(reader, apart))
+    """The cost of one extraction as plain lines. Raises ContractBroken."""
+    found = read_pages(pages, window)
+    return Costs(lines_of_table(found.cost_lines, CostLine), lines_of_table(found.set_aside, CostLine))
 
 
-def _final(reader: PageReader, lines: Iterable[CostLine]) -> list[CostLine]:
-    return sorted(numbered(line._replace(workspace_id=reader.names.of(line.workspace_id)) for line in lines))
-
-
-def read_cost(pages: Iterable[RawPage], window: Window) -> list[CostLine]:
-    """The cost lines of one extraction, in a stable order, without what is set aside."""
-    return read_costs(pages, window).lines
-
-
-def read_usage(pages: Iterable[RawPage], window: Window) -> UsageReader:
-    """The usage of one extraction, all its queries counted."""
-    reader = UsageReader(window)
-    for page in pages:
-        reader.add(page)
-    return reader
+def read_usage(pages: Iterable[RawPage], window: Window) -> Usage:
+    """The usage of one extraction as plain lines. Raises NegativeSpeedDifference, ContractBroken."""
+    found = read_pages(pages, window)
+    return Usage(lines_of_table(found.usage_lines, UsageLine), lines_of_table(found.usage_by_key, KeyUsageLine))

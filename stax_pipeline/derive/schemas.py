@@ -22,6 +22,7 @@ from stax_pipeline.domain.money import SCALE
 Line = TypeVar("Line", CostLine, UsageLine, KeyUsageLine, SpendLine, KeySpend, Reconciliation)
 
 USD = pa.decimal128(38, SCALE)
+UNITS = pa.decimal128(38, 0)  # USD in whole units of 10^-18: the same bits
 _COUNTS = frozenset({*Counts._fields, "occurrence", "line", "quantity", "cost_line_count"})
 _EXACT = frozenset({"pricing_quantity", "burndown_units", "ratio"})
 _UNKNOWN = frozenset({"quantity", "pricing_quantity", "burndown_units", "ratio"})  # null where the source tells none
@@ -40,6 +41,11 @@ def _field(name: str) -> pa.Field[Any]:
 
 def _schema(*names: str) -> pa.Schema:
     return pa.schema([_field(name) for name in ("tenant_id", *names)])
+
+
+def schema_of(**types: Any) -> pa.Schema:
+    """A schema of columns that may be null."""
+    return pa.schema([pa.field(name, kind) for name, kind in types.items()])
 
 
 COST_LINES = _schema(*CostLine._fields)
@@ -82,3 +88,9 @@ def lines_of(table: pa.Table, kind: type[Line]) -> dict[str, list[Line]]:
     for tenant_id, *values in zip(table.column("tenant_id").to_pylist(), *columns, strict=True):
         found[tenant_id].append(kind(*values))
     return dict(found)
+
+
+def table_of_rows(schema: pa.Schema, rows: list[tuple[Any, ...]]) -> pa.Table:
+    """An Arrow table of rows in the order of the schema's columns."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from stax_pipeline import __version__
 from stax_pipeline.anthropic import NoNewerSource
-from stax_pipeline.derive.normalise import COSTS, UsageReader
+from stax_pipeline.derive.normalise import Normalised, PageReader
 from stax_pipeline.domain.errors import CannotStart, KeyRejected
 from stax_pipeline.domain.extraction import QueryName, RawPage, Report, Window
 from stax_pipeline.domain.plurals import count_of
@@ -32,7 +32,7 @@ class RunningExtraction:
     `found` counts rows by query. `children` are organizations of a parent's, whose use is left out; `has_own_use`
     says whether the parent was seen beside them. `refused` has the reasons of lists, by path, that are missing;
     `excerpt` is the beginning of the answer that ended the extraction as no page; `read` are the days read, where they
-    are not those of the window.
+    are not those of the window. `normalised` are its lines, once it ended whole.
     """
 
     window: Window
@@ -45,14 +45,14 @@ class RunningExtraction:
     found: Counter[QueryName] = field(default_factory=Counter)
     children: frozenset[str] = frozenset()
     has_own_use: bool = False
-    rounded: int = 0
     excerpt: str = ""
     tally: Tally | None = None
     read: Window | None = None
-    proof: UsageReader = field(init=False)
+    normalised: Normalised | None = None
+    reader: PageReader = field(init=False)
 
     def __post_init__(self) -> None:
-        self.proof = UsageReader(self.read or self.window)
+        self.reader = PageReader(self.read or self.window)
 
     @property
     def missing(self) -> str:
@@ -62,39 +62,37 @@ class RunningExtraction:
     @property
     def answered_end(self) -> date:
         """The day from which on the source has nothing yet; the window's end where it answered for all of it."""
-        return max(self.proof.answered_until(self.queries), self.window.start)
+        return max(self.reader.answered_until(self.queries), self.window.start)
 
     @property
     def _now(self) -> datetime:
         return self.moment or datetime.now(UTC)
 
     def add(self, page: RawPage) -> None:
-        """Keep a page, then read it once to prove it readable. Raises ContractBroken."""
+        """Keep a page, then read its rows. Raises ContractBroken."""
         if self.tally:
             self.tally.step()
         self.moment = min(self.moment or page.server_date, page.server_date)
         self.raw.add(page)
         self.found[page.query] += page.rows
-        if page.query in COSTS:
-            self.rounded += sum(line.is_rounded for line in self.proof.cost(page))
-        else:
-            self.proof.add(page)
-        if self.proof.refreshed_at:  # the source says itself that its data is older than its answer
-            self.moment = min(self.moment, self.proof.refreshed_at)
+        self.reader.add(page)
+        if self.reader.refreshed_at:  # the source says itself that its data is older than its answer
+            self.moment = min(self.moment, self.reader.refreshed_at)
 
     def finish(self) -> None:
-        """Note what is odd about the whole. Raises NegativeSpeedDifference, ContractBroken."""
-        self.proof.names.require()
-        self.findings += _unknown(self.proof.unknown)
+        """Make the lines, and note what is odd about the whole. Raises NegativeSpeedDifference, ContractBroken."""
+        self.reader.names.require()
+        self.findings += _unknown(self.reader.unknown)
         if late := [day for day in self.window.days if day >= self.answered_end and day_end(day) <= self._now]:
             days = ", ".join(map(str, late))
             self.findings.append(f"not reported yet: {days}; asked again within hours, until then never zero")
-        if self.rounded:
+        if self.reader.rounded:
             self.findings.append(
-                f"{_count_of_amounts(self.rounded)} more than 16 decimals of a cent: kept to 18 "
+                f"{_count_of_amounts(self.reader.rounded)} more than 16 decimals of a cent: kept to 18 "
                 "decimals of a dollar, rounded half-even, the text as sent in extras of cost_lines"
             )
-        apart = {day for day, _ in self.proof.disagreements() if day_end(day) <= self._now}
+        self.normalised = self.reader.normalised()
+        apart = {day for day in self.reader.days_apart(self.normalised) if day_end(day) <= self._now}
         if apart:
             days = ", ".join(day.isoformat() for day in sorted(apart))
             self.findings.append(f"queries all and by_key disagree on {days}")

@@ -20,7 +20,8 @@ from stax_pipeline.derive.cost_lines import CostLine
 from stax_pipeline.derive.day_facts import DayFacts
 from stax_pipeline.derive.fees import spread_fees
 from stax_pipeline.derive.guards import settled_days
-from stax_pipeline.derive.normalise import read_cost, read_usage
+from stax_pipeline.derive.normalise import Normalised, read_pages
+from stax_pipeline.derive.plain_rows import lines_of_table
 from stax_pipeline.derive.restatement import Later, Repricing, Restatement, restated_dollars, restated_prices
 from stax_pipeline.derive.spend import SpendLine, spend_lines
 from stax_pipeline.derive.terms import Terms
@@ -190,13 +191,16 @@ def _by_day(lines: Iterable[SpendLine]) -> dict[date, list[SpendLine]]:
     return found
 
 
+def read_extraction(lake: Lake, extraction: Extraction, days: Iterable[date]) -> Normalised:
+    """The extraction's lines of these days, from its raw pages. Raises ContractBroken, NegativeSpeedDifference."""
+    chosen = set(days) & set(extraction.window.days)
+    pages = read_raw(lake, extraction.raw_uri or "", extraction.sha256)[1] if chosen else ()
+    return read_pages(pages, extraction.asked).on(chosen)
+
+
 def read_costs(lake: Lake, extraction: Extraction, days: Iterable[date]) -> list[CostLine]:
     """The extraction's cost lines of these days, from its raw pages."""
-    chosen = set(days) & set(extraction.window.days)
-    if not chosen:
-        return []
-    pages = read_raw(lake, extraction.raw_uri or "", extraction.sha256)[1]
-    return [line for line in read_cost(pages, extraction.asked) if line.usage_date in chosen]
+    return lines_of_table(read_extraction(lake, extraction, days).cost_lines, CostLine)
 
 
 class Usages(NamedTuple):
@@ -209,14 +213,11 @@ class Usages(NamedTuple):
 
 def read_usages(lake: Lake, extraction: Extraction, days: Iterable[date]) -> Usages:
     """The extraction's usage lines and usage by key of these days, from its raw pages."""
-    chosen = set(days) & set(extraction.window.days)
-    if not chosen:
-        return Usages([], [], [])
-    found = read_usage(read_raw(lake, extraction.raw_uri or "", extraction.sha256)[1], extraction.asked)
+    found = read_extraction(lake, extraction, days)
     return Usages(
-        [line for line in found.lines() if line.usage_date in chosen],
-        [line for line in found.by_key() if line.usage_date in chosen],
-        sorted(chosen & found.key_days),
+        lines_of_table(found.usage_lines, UsageLine),
+        lines_of_table(found.usage_by_key, KeyUsageLine),
+        sorted(found.key_days),
     )
 
 

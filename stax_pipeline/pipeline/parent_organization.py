@@ -13,8 +13,10 @@ import sqlalchemy as sa
 
 from stax_pipeline.anthropic import OrganizationSession
 from stax_pipeline.anthropic.analytics_page import organizations_on
+from stax_pipeline.anthropic.fetched_page import analytics_page_of
 from stax_pipeline.domain.errors import ContractBroken, RequestRejected
 from stax_pipeline.domain.extraction import Query, QueryName
+from stax_pipeline.pipeline.beside import beside
 from stax_pipeline.pipeline.extraction_record import RunningExtraction
 from stax_pipeline.warehouse.tables import tenants
 from stax_pipeline.warehouse.tenants import DISCONNECTED
@@ -32,8 +34,8 @@ async def own_alone(
         for query in queries:
             if query.name is QueryName.ANALYTICS_ORGANIZATIONS:
                 async for page in session.walk(query):
-                    extraction.add(page)
-                    found |= organizations_on(page.body, extraction.window)
+                    await beside(extraction.add, page)
+                    found |= organizations_on(analytics_page_of(page, extraction.window))
     except RequestRejected as refused:
         if type(refused) is not RequestRejected or refused.status != 400:
             raise

@@ -93,7 +93,7 @@ def _compared(archive: Archive, tenant: Tenant, window: Window) -> Iterator[Part
         days = [d for d in newest if d in current and day_state(d, extraction.extracted_at) is State.COMPLETE]
         if days:
             costs = read_costs(archive.pages(extraction), extraction.asked)
-            usage = read_usage(archive.pages(extraction), extraction.asked).lines()
+            usage = read_usage(archive.pages(extraction), extraction.asked).lines
             newer = Side(_on(days, costs.lines), _on(days, usage), _on(days, costs.set_aside))
             yield extraction, days, compare(_reports(archive.connection, tenant, days), newer)
 

@@ -22,6 +22,7 @@ from stax_pipeline.derive.usage_lines import NegativeSpeedDifference
 from stax_pipeline.domain.errors import RequestRejected, TenantStopped
 from stax_pipeline.domain.extraction import Query, QueryName, Report, Window
 from stax_pipeline.domain.time import may_be_late
+from stax_pipeline.pipeline.beside import beside
 from stax_pipeline.pipeline.extraction_record import RunningExtraction
 from stax_pipeline.pipeline.isolation import reason
 from stax_pipeline.pipeline.parent_organization import own_alone, require_own
@@ -104,7 +105,7 @@ async def _read_window(
             if any([await _read_query(session, query, extraction) for query in parts]):
                 extraction.queries.append(name)
         require_own(extraction)
-        extraction.finish()
+        await beside(extraction.finish)
     except passed_on:
         raise
     except TenantStopped as error:
@@ -146,7 +147,7 @@ async def _refused(session: OrganizationSession, query: Query, extraction: Runni
     before = extraction.raw.pages
     try:
         async for page in session.walk(query):
-            extraction.add(page)
+            await beside(extraction.add, page)
     except RequestRejected as refused:
         if extraction.raw.pages > before:
             raise

@@ -22,7 +22,12 @@ from tools.audit import CLEAN, NOT_AUDITED, VULNERABLE, audit, installed_package
 from tools.lock import Pinned, read_lock
 from tools.sbom import gaps
 
-LOCKS = [CHECKOUT / "requirements.lock", CHECKOUT / "tools" / "tools.lock", CHECKOUT / "tools" / "fuzz.lock"]
+LOCKS = [
+    CHECKOUT / "requirements.lock",
+    CHECKOUT / "tools" / "tools.lock",
+    CHECKOUT / "tools" / "fuzz.lock",
+    CHECKOUT / "benchmarks" / "peers" / "dlt.lock",
+]
 INSTALLED = {"alembic": "1.20.1", "click": "8.4.0"}
 
 

@@ -4,11 +4,17 @@ create macro geo_class(geo) as case when geo in ('', 'global', 'not_available') 
 create macro one(least_, most, several) as case when least_ = most then least_ else several end;
 
 -- `units` and `fine`, which is in units of 10^-36, rounded half-even to units, once. Neither is negative.
-create macro half_even(units, fine) as units + fine // 1000000000000000000 + case
-    when fine % 1000000000000000000 > 500000000000000000 then 1
-    when fine % 1000000000000000000 = 500000000000000000 then (units + fine // 1000000000000000000) % 2
-    else 0 end;
+create macro half_even(units, fine) as case
+    when fine = 0 then units
+    else units + fine // 1000000000000000000 + case
+        when fine % 1000000000000000000 > 500000000000000000 then 1
+        when fine % 1000000000000000000 = 500000000000000000 then (units + fine // 1000000000000000000) % 2
+        else 0 end end;
 
 -- total × weight ÷ weights, whole and rest, within 128 bits for total < 10^38 and weights < 2^63.
-create macro share(total, weight, weights) as (total // weights) * weight + ((total % weights) * weight) // weights;
-create macro remainder(total, weight, weights) as ((total % weights) * weight) % weights;
+create macro share(total, weight, weights) as case
+    when weight = weights then total
+    else (total // weights) * weight + ((total % weights) * weight) // weights end;
+create macro remainder(total, weight, weights) as case
+    when weight = weights then 0
+    else ((total % weights) * weight) % weights end;

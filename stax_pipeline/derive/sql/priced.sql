@@ -1,0 +1,47 @@
+-- meters, sold, prices -> parts, used: tokens by token type, priced part by part, then summed where cost meets them.
+create temp table parts as
+select day, workspace_id, kind, met, sold, speed, token_type, number
+from (
+    select day, workspace_id, kind, met, price_list, speed,
+           unnest(['uncached_input_tokens', 'cache_read_input_tokens', 'cache_creation.ephemeral_5m_input_tokens',
+                   'cache_creation.ephemeral_1h_input_tokens', 'output_tokens']) as token_type,
+           unnest([uncached_input_tokens, cache_read_input_tokens, cache_creation_5m_input_tokens,
+                   cache_creation_1h_input_tokens, output_tokens]) as number
+    from meters
+)
+join sold using (price_list, kind, speed)
+where number > 0;
+
+create temp table used as
+with summed as (
+    select day, workspace_id, met, token_type, sum(number)::bigint as quantity, one(min(kind), max(kind), null) as kind,
+           one(min(speed), max(speed), 'mixed') as speed,
+           count(*) = count(list_id) as is_listed, count(*) = count(contract_id) as is_contracted,
+           sum(number * list_low) as list_low, sum(number * list_low_fine) as list_low_fine,
+           sum(number * list_high) as list_high, sum(number * list_high_fine) as list_high_fine,
+           sum(number * contract_low) as contract_low, sum(number * contract_low_fine) as contract_low_fine,
+           sum(number * contract_high) as contract_high, sum(number * contract_high_fine) as contract_high_fine,
+           case when is_listed then one(min(list_id), max(list_id), null) end is not null as is_one_list,
+           case when is_contracted then one(min(contract_id), max(contract_id), null) end is not null as is_one_contract,
+           min(list_unit) as list_unit, min(contract_unit) as contract_unit,
+           count(*) = count(source) as is_sourced, min(source) as source, min(source) <> max(source) as is_of_several
+    from parts join prices using (sold, token_type)
+    group by day, workspace_id, met, token_type
+),
+several as (
+    select day, workspace_id, met, token_type,
+           case when bool_or(source = 'band-lower') then 'band-lower'
+                else string_agg(distinct source, ' + ' order by source) end as sources
+    from parts join prices using (sold, token_type)
+    semi join (from summed where is_of_several) using (day, workspace_id, met, token_type)
+    group by day, workspace_id, met, token_type
+)
+select day, workspace_id, met, token_type, quantity, kind, speed, is_listed, is_contracted,
+       case when is_listed then half_even(list_low, list_low_fine) end as list_low,
+       case when is_listed then half_even(list_high, list_high_fine) end as list_high,
+       case when is_contracted then half_even(contract_low, contract_low_fine) end as contract_low,
+       case when is_contracted then half_even(contract_high, contract_high_fine) end as contract_high,
+       case when is_one_list then list_unit end as list_unit,
+       case when is_one_contract then contract_unit end as contract_unit,
+       case when is_sourced then coalesce(sources, source) else '' end as price_source
+from summed left join several using (day, workspace_id, met, token_type);
