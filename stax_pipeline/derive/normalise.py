@@ -77,6 +77,11 @@ class Normalised(NamedTuple):
     usage_by_key: pa.Table
     key_days: frozenset[date]
 
+    @property
+    def nbytes(self) -> int:
+        """How much memory the lines take."""
+        return sum(table.nbytes for table in self[:4])
+
     def on(self, days: Collection[date]) -> Normalised:
         """The lines of these days."""
         chosen = pa.array(sorted(days), pa.date32())

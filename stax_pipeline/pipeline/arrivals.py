@@ -15,12 +15,13 @@ import sqlalchemy as sa
 from stax_pipeline.derive.cost_lines import CostLine
 from stax_pipeline.derive.day_facts import Facts, cost_facts, usage_facts
 from stax_pipeline.derive.engine import Session
+from stax_pipeline.derive.normalise import Normalised
 from stax_pipeline.derive.restatement import Later, Restatement, RestatementKind, restated_cost, restated_usage
-from stax_pipeline.derive.schemas import COST_LINES, USAGE_BY_KEY, USAGE_LINES, table_of
+from stax_pipeline.derive.schemas import COST_LINES, USAGE_BY_KEY, USAGE_LINES
 from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.lake.store import Lake
-from stax_pipeline.pipeline.history import read_costs, read_usages
+from stax_pipeline.pipeline.history import read_extraction
 from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.extractions import Extraction
 from stax_pipeline.warehouse.tenants import Tenant
@@ -53,17 +54,51 @@ class Kind(NamedTuple):
     schemas: tuple[pa.Schema, ...]
     line: type[Any]
     restatements: RestatementKind
-    read: Callable[[Lake, Extraction, list[date]], tuple[list[Iterable[Any]], list[date]]]
+    chosen: Callable[[Normalised], tuple[pa.Table, ...]]
     facts: Callable[[Session, Sequence[pa.Table]], Facts]
     restated: Callable[[list[Any], list[Any], Later], list[Restatement]]
 
 
-def read_arrival(lake: Lake, kind: Kind, tenant: Tenant, extraction: Extraction, days: list[date]) -> Arrival:
-    """The extraction's rows of these days, from its raw pages. Raises TenantStopped, RawDamaged."""
-    contents, key_days = kind.read(lake, extraction, days)
-    own = str(tenant.tenant_id)
-    read = (table_of(schema, {own: lines}) for schema, lines in zip(kind.schemas, contents, strict=True))
-    return Arrival(tenant, extraction, days, key_days, tuple(read))
+class Arrived:
+    """The lines of extractions of this run that were not published yet, so that their pages are read once.
+
+    What does not fit into `limit` bytes is let go and read again from the raw pages.
+    """
+
+    def __init__(self, limit: int = 64 << 20) -> None:
+        self._free = limit
+        self._held: dict[UUID, Normalised] = {}
+
+    def put(self, extraction_id: UUID, lines: Normalised) -> None:
+        """Keep the lines if there is room for them."""
+        if lines.nbytes <= self._free:
+            self._free -= lines.nbytes
+            self._held[extraction_id] = lines
+
+    def take(self, extraction_id: UUID, days: list[date]) -> Normalised | None:
+        """The extraction's lines of these days, once; None where they are not here."""
+        lines = self._held.pop(extraction_id, None)
+        if lines is None:
+            return None
+        self._free += lines.nbytes
+        return lines.on(days)
+
+
+def read_arrival(
+    lake: Lake, arrived: Arrived, kind: Kind, tenant: Tenant, extraction: Extraction, days: list[date]
+) -> Arrival:
+    """The extraction's rows of these days, read again from its raw pages where this run did not fetch it.
+
+    Raises TenantStopped, RawDamaged.
+    """
+    found = arrived.take(extraction.extraction_id, days) or read_extraction(lake, extraction, days)
+    own = pa.scalar(str(tenant.tenant_id))
+    tables = (
+        table.add_column(0, schema.field(0), pa.repeat(own, table.num_rows)).select(schema.names).cast(schema)
+        for table, schema in zip(kind.chosen(found), kind.schemas, strict=True)
+    )
+    key_days = sorted(found.key_days) if kind.report is Report.USAGE else days
+    return Arrival(tenant, extraction, days, key_days, tuple(tables))
 
 
 def on_days(table: pa.Table, days: Iterable[date]) -> pa.Table:
@@ -83,20 +118,12 @@ def span_of(days: Iterable[date]) -> Window:
     return Window(min(days), max(days) + timedelta(days=1))
 
 
-def _costs(lake: Lake, extraction: Extraction, days: list[date]) -> tuple[list[Iterable[Any]], list[date]]:
-    return [read_costs(lake, extraction, days)], days
-
-
-def _usages(lake: Lake, extraction: Extraction, days: list[date]) -> tuple[list[Iterable[Any]], list[date]]:
-    found = read_usages(lake, extraction, days)
-    return [found.lines, found.by_key], found.key_days
-
-
 COST = Kind(
-    Report.COST, "publishing cost lines", (tables.cost_lines,), (COST_LINES,), CostLine, RestatementKind.COST, _costs,
-    lambda session, found: cost_facts(session, *found), restated_cost,
+    Report.COST, "publishing cost lines", (tables.cost_lines,), (COST_LINES,), CostLine, RestatementKind.COST,
+    lambda found: (found.cost_lines,),    lambda session, found: cost_facts(session, *found), restated_cost,
 )  # fmt: skip
 USAGE = Kind(
     Report.USAGE, "publishing usage lines", (tables.usage_lines, tables.usage_by_key), (USAGE_LINES, USAGE_BY_KEY),
-    UsageLine, RestatementKind.USAGE, _usages, lambda session, found: usage_facts(session, *found), restated_usage,
+    UsageLine, RestatementKind.USAGE, lambda found: (found.usage_lines, found.usage_by_key),
+    lambda session, found: usage_facts(session, *found), restated_usage,
 )  # fmt: skip

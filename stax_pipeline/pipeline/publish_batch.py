@@ -17,7 +17,7 @@ from stax_pipeline.derive.schemas import lines_of
 from stax_pipeline.domain.errors import TenantStopped
 from stax_pipeline.domain.extraction import Report
 from stax_pipeline.lake.store import Lake
-from stax_pipeline.pipeline.arrivals import Arrival, Kind, from_extraction, on_days, span_of
+from stax_pipeline.pipeline.arrivals import Arrival, Arrived, Kind, from_extraction, on_days, span_of
 from stax_pipeline.pipeline.history import coverage_of, later
 from stax_pipeline.warehouse.arrow_copy import Slot, read_arrow
 from stax_pipeline.warehouse.extractions import Covered, Current, current
@@ -39,6 +39,7 @@ class Stores:
     lake: Lake
     settle: timedelta
     accept_shrink: bool = False
+    arrived: Arrived = field(default_factory=Arrived)
     book: LatestBook = field(default_factory=LatestBook)
 
 

@@ -90,7 +90,7 @@ class _Publisher:
     def _arrivals(self, due: Iterable[tuple[Tenant, Extraction, list[date]]]) -> Iterator[Arrival]:
         for tenant, extraction, days in due:
             try:
-                yield read_arrival(self.stores.lake, self.kind, tenant, extraction, days)
+                yield read_arrival(self.stores.lake, self.stores.arrived, self.kind, tenant, extraction, days)
             except Exception as fault:
                 self._refuse(Arrival(tenant, extraction, days, [], ()), fault)
 

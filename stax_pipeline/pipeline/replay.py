@@ -22,7 +22,7 @@ from stax_pipeline.derive.engine import Engine
 from stax_pipeline.derive.restatement import Restatement, RestatementKind
 from stax_pipeline.derive.schemas import lines_of
 from stax_pipeline.domain.extraction import DataSource, Window
-from stax_pipeline.pipeline.arrivals import COST, USAGE, Kind, from_extraction, on_days, read_arrival
+from stax_pipeline.pipeline.arrivals import COST, USAGE, Arrived, Kind, from_extraction, on_days, read_arrival
 from stax_pipeline.pipeline.build_batch import Books
 from stax_pipeline.pipeline.history import Archive, coverage_of, dollar_restatements, later
 from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, reason
@@ -137,7 +137,7 @@ def _go_through(
 ) -> None:
     """Let the extraction become current for its days, as it did when it was published."""
     days = publication.days
-    arrival = read_arrival(books.lake, kind, tenant, extraction, days)
+    arrival = read_arrival(books.lake, Arrived(), kind, tenant, extraction, days)
     before = {day: found.current[day] for day in days if day in found.current}
     since = later(extraction, publication.published_at, before)
     old, fresh = (
