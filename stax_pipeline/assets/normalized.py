@@ -82,4 +82,4 @@ def organization(
 
 
 def _stores(scope: InScope, warehouse: Warehouse, lake: Lake) -> Stores:
-    return Stores(warehouse.engine, lake.store, warehouse.settings.settle, scope.accept_shrink)
+    return Stores(warehouse.engine, lake.store, warehouse.settings.settle, scope.accept_shrink, scope.arrived)

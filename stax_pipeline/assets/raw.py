@@ -77,7 +77,15 @@ def _fetch(
 
     return anthropic.run(
         lambda api: extract(
-            Source(api, warehouse.engine, lake.store, open_key, context.run_id, reads=anthropic.source),
+            Source(
+                api,
+                warehouse.engine,
+                lake.store,
+                open_key,
+                context.run_id,
+                reads=anthropic.source,
+                arrived=scope.arrived,
+            ),
             report,
             scope.tenants,
             window,

@@ -21,6 +21,7 @@ from stax_pipeline.derive.schemas import COST_LINES, USAGE_BY_KEY, USAGE_LINES
 from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.lake.store import Lake
+from stax_pipeline.pipeline.arrived import Arrived
 from stax_pipeline.pipeline.history import read_extraction
 from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.extractions import Extraction
@@ -57,31 +58,6 @@ class Kind(NamedTuple):
     chosen: Callable[[Normalised], tuple[pa.Table, ...]]
     facts: Callable[[Session, Sequence[pa.Table]], Facts]
     restated: Callable[[list[Any], list[Any], Later], list[Restatement]]
-
-
-class Arrived:
-    """The lines of extractions of this run that were not published yet, so that their pages are read once.
-
-    What does not fit into `limit` bytes is let go and read again from the raw pages.
-    """
-
-    def __init__(self, limit: int = 64 << 20) -> None:
-        self._free = limit
-        self._held: dict[UUID, Normalised] = {}
-
-    def put(self, extraction_id: UUID, lines: Normalised) -> None:
-        """Keep the lines if there is room for them."""
-        if lines.nbytes <= self._free:
-            self._free -= lines.nbytes
-            self._held[extraction_id] = lines
-
-    def take(self, extraction_id: UUID, days: list[date]) -> Normalised | None:
-        """The extraction's lines of these days, once; None where they are not here."""
-        lines = self._held.pop(extraction_id, None)
-        if lines is None:
-            return None
-        self._free += lines.nbytes
-        return lines.on(days)
 
 
 def read_arrival(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from math import ceil
@@ -29,6 +29,7 @@ from stax_pipeline.domain.extraction import DataSource, Query, Report, Window
 from stax_pipeline.domain.time import begun, completed
 from stax_pipeline.keys.tenant_keys import OpenedKey
 from stax_pipeline.lake.store import Lake
+from stax_pipeline.pipeline.arrived import Arrived
 from stax_pipeline.pipeline.extraction_record import ExtractionResult, RunningExtraction, keep
 from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, no_progress, reason
 from stax_pipeline.pipeline.parent_organization import without_tenant
@@ -52,6 +53,7 @@ class Source:
     run_id: str
     tenant_seconds: float = 900.0
     reads: DataSource = DataSource.REPORTS
+    arrived: Arrived = field(default_factory=Arrived)
 
     def is_newer(self, report: Report, tenant: Tenant) -> bool:
         """Whether the tenant's `report` is read from the analytics endpoints."""
@@ -108,9 +110,12 @@ async def _extract_one(
     if missing := result.fault or extraction.missing:
         outcome.failures[tenant.slug] = missing
     try:
-        outcome.rows += await asyncio.to_thread(
+        row = await asyncio.to_thread(
             keep, source.engine, source.lake, source.run_id, report, tenant, extraction, result
         )
+        outcome.rows += row.rows if row else 0
+        if row and extraction.normalised and not result.fault:
+            source.arrived.put(row.extraction_id, extraction.normalised)
     except Exception as error:
         outcome.failures[tenant.slug] = reason(error, f"keeping {report}")
     return extraction.raw.pages

@@ -122,14 +122,14 @@ def keep(
     tenant: Tenant,
     extraction: RunningExtraction,
     result: ExtractionResult,
-) -> int:
-    """Keep the pages, then the record of them, then the tenant's state; returns the rows kept.
+) -> Extraction | None:
+    """Keep the pages, then the record of them, then the tenant's state; returns the record, None of an empty window.
 
     A kill in between leaves an object that nothing names. The object is removed where the record was refused (the
     tenant is gone), never where the commit's outcome is unknown.
     """
     if not result.fault and not extraction.window:
-        return 0
+        return None
     row = _store(lake, run_id, report, tenant, extraction, result.fault)
     try:
         with plain_faults(f"tenant {tenant.slug}: recording an extraction"), engine.begin() as connection:
@@ -146,7 +146,7 @@ def keep(
         if row.raw_uri:
             lake.delete(row.raw_uri)
         raise
-    return row.rows
+    return row
 
 
 def _without_pages(counted: Extraction, missing: str) -> Extraction:

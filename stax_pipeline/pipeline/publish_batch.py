@@ -17,7 +17,8 @@ from stax_pipeline.derive.schemas import lines_of
 from stax_pipeline.domain.errors import TenantStopped
 from stax_pipeline.domain.extraction import Report
 from stax_pipeline.lake.store import Lake
-from stax_pipeline.pipeline.arrivals import Arrival, Arrived, Kind, from_extraction, on_days, span_of
+from stax_pipeline.pipeline.arrivals import Arrival, Kind, from_extraction, on_days, span_of
+from stax_pipeline.pipeline.arrived import Arrived
 from stax_pipeline.pipeline.history import coverage_of, later
 from stax_pipeline.warehouse.arrow_copy import Slot, read_arrow
 from stax_pipeline.warehouse.extractions import Covered, Current, current

@@ -22,7 +22,8 @@ from stax_pipeline.derive.engine import Engine
 from stax_pipeline.derive.restatement import Restatement, RestatementKind
 from stax_pipeline.derive.schemas import lines_of
 from stax_pipeline.domain.extraction import DataSource, Window
-from stax_pipeline.pipeline.arrivals import COST, USAGE, Arrived, Kind, from_extraction, on_days, read_arrival
+from stax_pipeline.pipeline.arrivals import COST, USAGE, Kind, from_extraction, on_days, read_arrival
+from stax_pipeline.pipeline.arrived import Arrived
 from stax_pipeline.pipeline.build_batch import Books
 from stax_pipeline.pipeline.history import Archive, coverage_of, dollar_restatements, later
 from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, reason

@@ -1,0 +1,33 @@
+"""What a run fetched and has not published yet, handed from the one step to the other."""
+
+from __future__ import annotations
+
+from datetime import date
+from uuid import UUID
+
+from stax_pipeline.derive.normalise import Normalised
+
+
+class Arrived:
+    """The lines of extractions of this run that were not published yet, so that their pages are read once.
+
+    What does not fit into `limit` bytes is let go and read again from the raw pages.
+    """
+
+    def __init__(self, limit: int = 64 << 20) -> None:
+        self._free = limit
+        self._held: dict[UUID, Normalised] = {}
+
+    def put(self, extraction_id: UUID, lines: Normalised) -> None:
+        """Keep the lines if there is room for them."""
+        if lines.nbytes <= self._free:
+            self._free -= lines.nbytes
+            self._held[extraction_id] = lines
+
+    def take(self, extraction_id: UUID, days: list[date]) -> Normalised | None:
+        """The extraction's lines of these days, once; None where they are not here."""
+        lines = self._held.pop(extraction_id, None)
+        if lines is None:
+            return None
+        self._free += lines.nbytes
+        return lines.on(days)
