@@ -1,6 +1,7 @@
 """Group `raw`: pages as the Admin API sent them, kept in the lake, recorded in `extractions`."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -75,21 +76,16 @@ def _fetch(
     open_key = secrets.opener(warehouse)
     report_progress = progress(context, f"extracting {report}", "pages")
 
+    source = partial(
+        Source,
+        engine=warehouse.engine,
+        lake=lake.store,
+        open_key=open_key,
+        run_id=context.run_id,
+        reads=anthropic.source,
+        identities=scope.identities,
+        arrived=scope.arrived,
+    )
     return anthropic.run(
-        lambda api: extract(
-            Source(
-                api,
-                warehouse.engine,
-                lake.store,
-                open_key,
-                context.run_id,
-                reads=anthropic.source,
-                arrived=scope.arrived,
-            ),
-            report,
-            scope.tenants,
-            window,
-            anthropic.concurrency,
-            report_progress,
-        )
+        lambda api: extract(source(api), report, scope.tenants, window, anthropic.concurrency, report_progress)
     )

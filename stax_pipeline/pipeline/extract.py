@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from math import ceil
+from uuid import UUID
 
 import sqlalchemy as sa
 
-from stax_pipeline.anthropic import AdminApi, OrganizationSession, WhoAmI
+from stax_pipeline.anthropic import AdminApi, OrganizationSession
 from stax_pipeline.anthropic.analytics_queries import (
     analytics_cost_queries,
     analytics_usage_queries,
@@ -24,16 +25,17 @@ from stax_pipeline.anthropic.analytics_queries import (
     out_of_reach,
 )
 from stax_pipeline.anthropic.queries import MAX_BUCKETS, cost_query, organization_queries, usage_queries
-from stax_pipeline.domain.errors import ContractBroken
 from stax_pipeline.domain.extraction import DataSource, Query, Report, Window
 from stax_pipeline.domain.time import begun, completed
 from stax_pipeline.keys.tenant_keys import OpenedKey
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.pipeline.arrived import Arrived
 from stax_pipeline.pipeline.extraction_record import ExtractionResult, RunningExtraction, keep
+from stax_pipeline.pipeline.identities import Identities, days_of_names
 from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, no_progress, reason
 from stax_pipeline.pipeline.parent_organization import without_tenant
 from stax_pipeline.pipeline.run_queries import Partial, excerpt_of, read_available_days
+from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.tenants import Tenant
 
 
@@ -42,7 +44,7 @@ class Source:
     """Where pages come from and where they go. `open_key` decrypts one tenant's key, in memory.
 
     `reads` says which of Anthropic's two sources cost and usage come from, for tenants that have no setting of their
-    own.
+    own. `identities` lasts as long as the run.
     No tenant may take longer than `tenant_seconds` for one report: a source that drips must not hold the others up.
     """
 
@@ -54,6 +56,7 @@ class Source:
     tenant_seconds: float = 900.0
     reads: DataSource = DataSource.REPORTS
     arrived: Arrived = field(default_factory=Arrived)
+    identities: Identities = field(default_factory=Identities)
 
     def is_newer(self, report: Report, tenant: Tenant) -> bool:
         """Whether the tenant's `report` is read from the analytics endpoints."""
@@ -66,6 +69,18 @@ class Source:
         return is_compared or report is not Report.ANALYTICS
 
 
+@dataclass(frozen=True, slots=True)
+class _Fetching:
+    """One report over a window, for many tenants. `names_of` has the days of lists of names that are held already."""
+
+    source: Source
+    report: Report
+    window: Window
+    names_of: dict[UUID, date]
+    outcome: Outcome
+    tally: Tally
+
+
 async def extract(
     source: Source, report: Report, tenants: Sequence[Tenant], window: Window, concurrency: int,
     progress: Progress = no_progress,
@@ -76,10 +91,12 @@ async def extract(
     waiting = iter(asked)
     share = max((_pages_to_expect(source, report, tenant, window) for tenant in asked), default=0)
     tally = Tally(progress, len(asked), share)
+    names_of = await asyncio.to_thread(_names_held, source, asked) if report is Report.ORGANIZATION else {}
+    fetching = _Fetching(source, report, window, names_of, outcome, tally)
 
     async def work() -> None:
         for tenant in waiting:
-            pages = await _extract_one(source, report, tenant, window, outcome, tally)
+            pages = await _extract_one(fetching, tenant)
             if tenant.slug in outcome.failures:
                 tally.tenant_failed(pages)
             else:
@@ -94,6 +111,11 @@ async def extract(
     return outcome
 
 
+def _names_held(source: Source, tenants: Sequence[Tenant]) -> dict[UUID, date]:
+    with plain_faults("looking for lists of names"), source.engine.connect() as connection:
+        return days_of_names(connection, tenants)
+
+
 def _pages_to_expect(source: Source, report: Report, tenant: Tenant, window: Window) -> int:
     """Full pages over the window, every query: what progress is measured against."""
     is_newer = source.is_newer(report, tenant)
@@ -102,11 +124,10 @@ def _pages_to_expect(source: Source, report: Report, tenant: Tenant, window: Win
     return len(_queries(report, is_newer, window)) * each
 
 
-async def _extract_one(
-    source: Source, report: Report, tenant: Tenant, window: Window, outcome: Outcome, tally: Tally
-) -> int:
+async def _extract_one(fetching: _Fetching, tenant: Tenant) -> int:
     """Fetch, keep and record one tenant's report; returns how many pages were counted."""
-    extraction, result = await _fetch(source, report, tenant, window, outcome, tally)
+    source, report, outcome = fetching.source, fetching.report, fetching.outcome
+    extraction, result = await _fetch(fetching, tenant)
     if missing := result.fault or extraction.missing:
         outcome.failures[tenant.slug] = missing
     try:
@@ -121,24 +142,24 @@ async def _extract_one(
     return extraction.raw.pages
 
 
-async def _fetch(
-    source: Source, report: Report, tenant: Tenant, window: Window, outcome: Outcome, tally: Tally
-) -> tuple[RunningExtraction, ExtractionResult]:
+async def _fetch(fetching: _Fetching, tenant: Tenant) -> tuple[RunningExtraction, ExtractionResult]:
     """What came, and how it ended; what is odd about it is found."""
-    extraction, ended = RunningExtraction(window), ExtractionResult()
+    source, report, outcome = fetching.source, fetching.report, fetching.outcome
+    extraction, ended = RunningExtraction(fetching.window), ExtractionResult()
     session: OrganizationSession | None = None
     try:
         async with asyncio.timeout(source.tenant_seconds):
             opened = await asyncio.to_thread(source.open_key, tenant)
             ended = ExtractionResult(generation=opened.generation)
             session = source.api.session(opened.key)
-            me = await session.whoami()
-            _require_same_organization(tenant, me)
+            me = await source.identities.of(session, tenant, opened.generation)
             is_newer = source.is_newer(report, tenant)
-            if is_newer and (early := out_of_reach(window, me.server_date)):
+            if is_newer and (early := out_of_reach(fetching.window, me.server_date)):
                 outcome.find(tenant.slug, early)
-            days = _answerable(report, is_newer, window, me.server_date)
-            extraction = RunningExtraction(days, me.organization_id, tally=tally)
+            days = _answerable(report, is_newer, fetching.window, me.server_date)
+            if fetching.names_of.get(tenant.tenant_id) == days.start:
+                days = Window(days.start, days.start)
+            extraction = RunningExtraction(days, me.organization_id, tally=fetching.tally)
             if extraction.window:
                 queries_of = partial(_queries, report, is_newer)
                 extraction = await read_available_days(session, queries_of, extraction, me.server_date.date())
@@ -154,14 +175,6 @@ async def _fetch(
         ended = ended._replace(fault=reason(error, f"extracting {report}"), kind=type(error))
     outcome.retries += session.retries if session else 0
     return extraction, ended
-
-
-def _require_same_organization(tenant: Tenant, me: WhoAmI) -> None:
-    if me.organization_id != tenant.organization_id:
-        raise ContractBroken(
-            f"the stored key belongs to another organisation ({me.name!r}) than the tenant's; "
-            f"`stax rotate-key {tenant.slug}` with a key of the right one"
-        )
 
 
 def _answerable(report: Report, is_newer: bool, window: Window, server_now: datetime) -> Window:

@@ -16,6 +16,7 @@ from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.installation.settings import read_settings
 from stax_pipeline.pipeline.arrived import Arrived
+from stax_pipeline.pipeline.identities import Identities
 from stax_pipeline.resources.dagster import loader_engine, or_failure
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.tenants import KEY_REJECTED, Tenant, all_tenants, tenants_to_sync
@@ -38,14 +39,15 @@ class Missing(NamedTuple):
 class Scope:
     """The tenants of one run, looked up once: one that is rejected on the way stays in the run to its end.
 
-    `lacking` says, by asset and slug, which tenants the run did not bring up to date in it; `arrived` hands what was
-    fetched to the step that publishes it.
+    `lacking` says, by asset and slug, which tenants the run did not bring up to date in it; `identities` know whose
+    the run's keys are; `arrived` hands what was fetched to the step that publishes it.
     """
 
     def __init__(self, slugs: Sequence[str] = (), *, accept_shrink: bool = False) -> None:
         self._slugs = slugs
         self.accept_shrink = accept_shrink
         self.arrived = Arrived()
+        self.identities = Identities()
         self.lacking: dict[str, dict[str, Missing]] = {}
 
     @property

@@ -19,6 +19,7 @@ from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.keys.tenant_keys import master_keys, open_key
 from stax_pipeline.pipeline.build_batch import Books
 from stax_pipeline.pipeline.extract import Source, extract
+from stax_pipeline.pipeline.identities import Identities
 from stax_pipeline.pipeline.isolation import Outcome
 from stax_pipeline.pipeline.publish_batch import Stores
 from stax_pipeline.pipeline.publish_comparison import publish_comparison
@@ -94,8 +95,9 @@ def sync(
         record_prices(connection, shipped_prices())
         tenants = tenants_to_sync(connection, slugs)
     run_id = f"run-{uuid4()}"
+    identities = Identities()
     for report in (*reports, Report.ANALYTICS):
-        ran.steps[report] = fetch(made, report, tenants, window, run_id)
+        ran.steps[report] = fetch(made, report, tenants, window, run_id, identities)
     settle = made.settings.settle
     stores, books = Stores(made.engine, made.lake, settle, accept_shrink), Books(made.engine, made.lake, settle)
     ran.steps["usage"] = publish_usage(stores, tenants, window)
@@ -111,8 +113,9 @@ async def at_once(_: float) -> None:
 
 
 def fetch(
-    made: Installation, report: Report, tenants: list[Tenant], window: Window = DAYS, run_id: str = "run-1"
-) -> Outcome:
+    made: Installation, report: Report, tenants: list[Tenant], window: Window = DAYS, run_id: str = "run-1",
+    identities: Identities | None = None,
+) -> Outcome:  # fmt: skip
     """One report for these tenants; retries do not wait."""
     masters = master_keys(made.settings)
 
@@ -122,7 +125,10 @@ def fetch(
 
     async def work() -> Outcome:
         async with admin_api(made.settings.anthropic_base_url, concurrency=4, limits=LIMITS, sleep=at_once) as api:
-            source = Source(api, made.engine, made.lake, opened, run_id, reads=made.settings.source)
+            source = Source(
+                api, made.engine, made.lake, opened, run_id, reads=made.settings.source,
+                identities=identities or Identities(),
+            )  # fmt: skip
             return await extract(source, report, tenants, window, 4)
 
     return asyncio.run(work())

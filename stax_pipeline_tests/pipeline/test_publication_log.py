@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -89,6 +89,7 @@ def test_an_export_as_of_then_shows_the_names_of_then(made: Installation) -> Non
         then = now(connection)
     before = names_as_of(made, then)
     renamed = replace(acme, workspaces=tuple(replace(one, name=f"New {one.name}") for one in acme.workspaces))
+    made.clock.now += timedelta(days=1)  # names are read once a day
     with Simulator([renamed, globex], clock=made.clock) as later, pytest.MonkeyPatch.context() as environment:
         environment.setenv("STAX_ANTHROPIC_BASE_URL", later.base_url)
         assert sync(made, reports=(Report.ORGANIZATION,)).failures == {}

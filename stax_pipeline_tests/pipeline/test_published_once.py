@@ -185,12 +185,12 @@ class TestEquality:
         assert differences(before, content(made)) == {}
 
     def test_names_that_came_out_of_order(self, made: Installation) -> None:
-        """The slow one of two syncs began earlier and ends later; in between a key was deleted."""
+        """The slow one of two syncs began earlier, on the day before, and ends later; in between a key was deleted."""
 
         def add(page: Any, _: str) -> None:
             page["data"].append({**page["data"][0], "id": "apikey_gone", "name": "gone"})
 
-        made.clock.now -= timedelta(minutes=10)
+        made.clock.now -= timedelta(days=1)
         change(made, "/v1/organizations/api_keys", Fault(change=add))
         sync(made, reports=[Report.ORGANIZATION])
         made.simulator.faults.clear()
