@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from hypothesis import HealthCheck, given, settings
 
 from stax_pipeline.derive.batch import Batch, derive
-from stax_pipeline.derive.engine import Engine, open_engine
+from stax_pipeline.derive.engine import Engine
 from stax_pipeline_tests.derive.batches import batches
 from stax_pipeline_tests.oracle.batches import derived
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    made = open_engine(tmp_path_factory.mktemp("engine"))
-    yield made
-    made.close()
-
 
 SLOW = settings(
     deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
