@@ -55,7 +55,7 @@ SYNC_STAGES = {
     "raw renamed, not recorded": Stage("os:link", after=True),
     "extraction recorded, not committed": Stage(f"{PIPELINE}.extraction_record:record", after=True),
     "extraction committed": Stage(f"{PIPELINE}.extract:keep", after=True),
-    "in COPY": Stage("stax_pipeline.warehouse.copy:_Lines.read", nth=2),
+    "in COPY": Stage("stax_pipeline.warehouse.arrow_copy:_Text.read", nth=2),
     "before the commit": Stage(f"{PIPELINE}.publish_reports:cover", after=True),
     "after the commit, nobody told": Stage(f"{PIPELINE}.publish_reports:_publish_usage", after=True),
     "between usage and cost": Stage("stax_pipeline_tests.pipeline.support:publish_cost"),
@@ -67,6 +67,8 @@ SYNC_STAGES = {
     "in reconciliation": Stage(f"{PIPELINE}.publish_spend:reconcile"),
     "Parquet temp written": Stage(f"{LAKE}.store:Lake.replace", nth=3),
     "Parquet renamed": Stage(f"{LAKE}.store:Lake.replace", after=True, nth=3),
+    "Parquet noted as due, not committed": Stage("stax_pipeline.warehouse.publish:mark_due", after=True, nth=2),
+    "Parquet written, still due": Stage(f"{LAKE}.parquet:forget_due", nth=3),
 }
 
 
