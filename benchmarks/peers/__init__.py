@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -38,12 +39,12 @@ def measure_dlt(settings: Settings, source: Source, window: Window, names: Seque
     python = dlt_environment()
     if python is None:
         return {}
-    admin = sa.make_url(logins(settings).admin).set(drivername="postgresql")
-    engine = sa.create_engine(admin.set(drivername="postgresql+psycopg2"))
+    admin = sa.make_url(logins(settings).admin)
+    engine = sa.create_engine(admin)
     server = Server(engine)
     with tempfile.TemporaryDirectory(prefix="stax-bench-") as folder, spending(server) as spent:
         asked = {
-            "url": source.url, "folder": folder, "postgres": admin.render_as_string(hide_password=False),
+            "url": source.url, "folder": folder, "postgres": _credentials(admin),
             "tenants": {name: _asked(source.keys[name], window) for name in names},
         }  # fmt: skip
         done = subprocess.run(
@@ -53,6 +54,13 @@ def measure_dlt(settings: Settings, source: Source, window: Window, names: Seque
         connection.execute(sa.text("drop schema if exists dlt_peer cascade"))
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return {**figures, "server": spent.server}
+
+
+def _credentials(url: sa.URL) -> dict[str, Any]:
+    """As dlt takes them: it makes a URL of them, in which the server's socket must be quoted."""
+    host, port = url.host or url.query["host"], url.port or url.query["port"]
+    found = {"username": url.username, "password": url.password, "database": url.database}
+    return {**found, "host": quote(str(host), safe=""), "port": int(str(port))}
 
 
 def _asked(key: str, window: Window) -> dict[str, Any]:

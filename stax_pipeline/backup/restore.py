@@ -98,7 +98,7 @@ def rebuild_parquet(loader: sa.Engine, lake: Lake, progress: Progress) -> None:
     if window is None:
         return
     for done, table in enumerate(tables.DAILY, start=1):
-        rebuild(loader, lake, table, window)
+        rebuild(loader, lake, table, window, whole=True)
         progress(done, len(tables.DAILY))
 
 

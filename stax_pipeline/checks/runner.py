@@ -15,6 +15,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from stax_pipeline.checks.distinct import DISTINCT_RULES
 from stax_pipeline.checks.rule import Rule
 from stax_pipeline.checks.rules import RULES
 from stax_pipeline.derive.terms import Terms
@@ -128,6 +129,6 @@ def _versions(connection: sa.Connection) -> str:
 
 
 def run_rules(connection: sa.Connection, window: Window, now: datetime, settings: Settings) -> Iterator[Finding]:
-    """Every rule in turn."""
-    for rule in RULES:
+    """Every rule in turn, those too that hold of whatever is loaded."""
+    for rule in (*RULES, *DISTINCT_RULES):
         yield run_rule(connection, rule, window, now, settings)

@@ -35,6 +35,7 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
         "STAX_DAGSTER_DIR": str(folder),
         "DAGSTER_HOME": str(dagster_home()),
         "DAGSTER_DISABLE_TELEMETRY": "1",
+        "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "1",  # one event per asset in place of one per asset and day
         "DAGSTER_EVENT_BATCH_SIZE": os.environ.get("DAGSTER_EVENT_BATCH_SIZE", EVENTS_PER_BATCH),
     }
 

@@ -52,23 +52,23 @@ class Batch(NamedTuple):
 
 
 class Derived(NamedTuple):
-    """Tables SPEND, SPEND_BY_KEY, RECONCILIATION, by tenant and in order; without rows where it was not wanted."""
+    """Tables SPEND, SPEND_BY_KEY, RECONCILIATION, without rows where they were not wanted.
+
+    SPEND and RECONCILIATION are in order, by tenant and day; rows of SPEND_BY_KEY are in none: loading sorts them.
+    """
 
     spend: pa.Table
     spend_by_key: pa.Table
     reconciliation: pa.Table
 
 
-def _query(schema: pa.Schema, name: str, order: str) -> str:
+def _query(schema: pa.Schema, name: str) -> str:
     exact = [f"{f.name}::decimal(38, 0) as {f.name}" if f.type == USD else f.name for f in schema]
-    return f"select {', '.join(exact)} from {name} join days using (day) order by {order}"  # noqa: S608
+    return f"select {', '.join(exact)} from {name} join days using (day)"  # noqa: S608
 
 
-_SPEND = _query(SPEND, "spend", "day, line")
-_SPEND_BY_KEY = _query(
-    SPEND_BY_KEY, "spend_by_key",
-    "day, workspace_id, api_key_id, account_id, model, cost_type, token_type, service_tier, cost_source",
-)  # fmt: skip
+_SPEND = f"{_query(SPEND, 'spend')} order by day, line"
+_SPEND_BY_KEY = _query(SPEND_BY_KEY, "spend_by_key")
 
 
 def derive(engine: Engine, batch: Batch, wanted: frozenset[str] = RESULTS) -> Derived:
@@ -110,7 +110,9 @@ def price(session: Session, batch: Batch) -> list[Day]:
         "select sold, price_list, model, service_tier, context_window, inference_geo, speed "
         "from sold join kinds using (kind)"
     )
-    session.give("prices", lists.prices(Sold(*row) for row in sold))
+    prices, sources = lists.prices(Sold(*row) for row in sold)
+    session.give("prices", prices)
+    session.give("sources", sources)
     session.run("priced")
     return days
 

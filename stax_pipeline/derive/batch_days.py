@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from stax_pipeline.derive.engine import Engine
 from stax_pipeline.derive.price_lists import PriceLists, each, units
 from stax_pipeline.derive.schemas import UNITS, schema_of, table_of_rows
-from stax_pipeline.derive.terms import Terms
+from stax_pipeline.derive.terms import Terms, Uses
+from stax_pipeline.pricing.prices.book import WEB_SEARCH, use_of
 
 NUMBERED_DAYS = schema_of(
     day=pa.int32(), tenant_id=pa.string(), usage_date=pa.date32(), settled=pa.bool_(), price_list=pa.int32(),
@@ -58,6 +60,24 @@ def numbered_days(days: Iterable[Day], terms: Mapping[str, Terms], lists: PriceL
 def _search(terms: Terms, day: date) -> tuple[object, ...]:
     price = terms.book.service_price("web_search", day)
     return (*each(price, price.low, "web searches"), units(price.low), price.source) if price else (None,) * 4
+
+
+def uses_by_tenant(engine: Engine, usage_lines: pa.Table) -> dict[str, dict[date, Uses]]:
+    """What is priced on each tenant's day, as `Terms.version_of` takes it: models, in fast mode apart, and searches."""
+    found: dict[str, dict[date, set[str]]] = defaultdict(lambda: defaultdict(set))
+    with engine.session() as session:
+        session.give("usage_lines", usage_lines)
+        for tenant_id, day, model, speed, searched in session.rows(_USES):
+            uses = found[tenant_id][day]
+            uses.add(use_of(model, speed))
+            if searched:
+                uses.add(WEB_SEARCH)
+    return {tenant_id: {day: frozenset(uses) for day, uses in days.items()} for tenant_id, days in found.items()}
+
+
+_USES = """
+select tenant_id, usage_date, model, speed, bool_or(web_search_requests > 0) from usage_lines group by all
+"""
 
 
 def versions(days: Iterable[Day], terms: Mapping[str, Terms], used: Iterable[tuple[int, str]]) -> pa.Table:

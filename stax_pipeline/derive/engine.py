@@ -52,9 +52,9 @@ class Session:
             if kind not in EXACT_TYPES:
                 raise Inexact(f"{rule}: {table}.{column} is {kind}")
 
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """The query's rows; HUGEINT comes as int."""
-        return self._connection.execute(query).fetchall()
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """The query's rows, with `values` for its question marks; HUGEINT comes as int."""
+        return self._connection.execute(query, list(values)).fetchall()
 
     def table(self, query: str, schema: pa.Schema) -> pa.Table:
         """The query's rows as an Arrow table of exactly `schema`, units of 10^-18 as decimals of scale 18.

@@ -27,8 +27,9 @@ PRICES = schema_of(
     list_id=pa.int32(), list_unit=UNITS, list_low=UNITS, list_low_fine=UNITS, list_high=UNITS, list_high_fine=UNITS,
     contract_id=pa.int32(), contract_unit=UNITS, contract_low=UNITS, contract_low_fine=UNITS,
     contract_high=UNITS, contract_high_fine=UNITS,
-    source=pa.string(),
+    source=pa.int32(),
 )  # fmt: skip
+SOURCES = schema_of(source=pa.int32(), name=pa.string())
 
 
 class TooFine(StaxError):
@@ -66,19 +67,24 @@ class PriceLists:
             self._lists.append((terms, day))
         return self._numbers[held]
 
-    def prices(self, sold: Iterable[Sold]) -> pa.Table:
-        """A row of PRICES per kind and token type, null where no price is known.
+    def prices(self, sold: Iterable[Sold]) -> tuple[pa.Table, pa.Table]:
+        """A row of PRICES per kind and token type, null where no price is known, and their SOURCES.
 
         Raises:
             TooFine: a price has digits beyond the 36th decimal per token.
         """
         ids: dict[tuple[Decimal, Decimal], int] = {}
+        sources: dict[str, int] = {}
         rows = [
-            (kind.sold, token_type, *self._row(kind, token_type, ids)) for kind in sold for token_type in TOKEN_TYPES
+            (kind.sold, token_type, *self._row(kind, token_type, ids, sources))
+            for kind in sold
+            for token_type in TOKEN_TYPES
         ]
-        return table_of_rows(PRICES, rows)
+        return table_of_rows(PRICES, rows), table_of_rows(SOURCES, [(number, name) for name, number in sources.items()])
 
-    def _row(self, kind: Sold, token_type: str, ids: dict[tuple[Decimal, Decimal], int]) -> Iterator[object]:
+    def _row(
+        self, kind: Sold, token_type: str, ids: dict[tuple[Decimal, Decimal], int], sources: dict[str, int]
+    ) -> Iterator[int | None]:
         terms, day = self._lists[kind.price_list]
         listed, contracted = terms.quote(
             Usage(
@@ -95,7 +101,7 @@ class PriceLists:
                 yield from each(price, price.low, kind.model)
                 yield from each(price, price.high, kind.model)
         known = contracted or listed
-        yield known and known.source
+        yield sources.setdefault(known.source, len(sources)) if known else None
 
 
 def units(amount: Decimal) -> int:

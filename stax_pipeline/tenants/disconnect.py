@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import timedelta
 from io import BytesIO
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from stax_pipeline.lake.store import Lake, ObjectMissing
 from stax_pipeline.tenants.connect import Say, say_nothing
 from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.engine import plain_faults
+from stax_pipeline.warehouse.parquet_due import mark_due
 from stax_pipeline.warehouse.publish import lock_tenant
 from stax_pipeline.warehouse.tenants import DISCONNECTED, Tenant, destroy_keys, get_tenant, set_status
 from stax_pipeline.warehouse.vacuum import vacuum
@@ -59,7 +60,7 @@ def purge(engine: sa.Engine, lake: Lake, slug: str, say: Say = say_nothing) -> P
     done.raw_objects = _delete_raw(lake, tenant)
     say(f"Removed {count_of(done.raw_objects, 'raw object')} from the lake.")
     days = _published_days(engine, tenant)
-    done.rows = _delete_rows(engine, tenant, but=_NEEDED_TO_RESUME)
+    done.rows = _delete_rows(engine, tenant, days, _NEEDED_TO_RESUME)
     done.raw_objects += _delete_raw(lake, tenant)
     done.parquet_days = _rebuild_parquet(engine, lake, days)
     done.left = _left_in_lake(lake, tenant.tenant_id, days)
@@ -101,8 +102,10 @@ def _of_tenants() -> Iterator[sa.Table]:
     return (table for table in reversed(tables.metadata.sorted_tables) if "tenant_id" in table.c)
 
 
-def _delete_rows(engine: sa.Engine, tenant: Tenant, but: Collection[str] = ()) -> dict[str, int]:
-    """The tenant's rows in every table but those named; how many there were by table."""
+def _delete_rows(
+    engine: sa.Engine, tenant: Tenant, days: Window | None = None, but: Collection[str] = ()
+) -> dict[str, int]:
+    """The tenant's rows in every table but those named; how many there were by table. Parquet of `days` becomes due."""
     counts: dict[str, int] = {}
     with plain_faults(f"tenant {tenant.slug}: removing rows"), engine.begin() as connection:
         lock_tenant(connection, tenant.tenant_id)
@@ -110,6 +113,7 @@ def _delete_rows(engine: sa.Engine, tenant: Tenant, but: Collection[str] = ()) -
             if table.name not in but:
                 removed = connection.execute(table.delete().where(table.c.tenant_id == tenant.tenant_id))
                 counts[table.name] = removed.rowcount
+        mark_due(connection, tables.DAILY, {(tenant.tenant_id, day) for day in (days.days if days else ())})
     return counts
 
 
@@ -125,9 +129,12 @@ def _rebuild_parquet(engine: sa.Engine, lake: Lake, days: Window | None) -> int:
 
 def _left_in_lake(lake: Lake, tenant_id: UUID, days: Window | None) -> dict[str, int]:
     """Raw objects and Parquet rows that still name the tenant, by place; a place with none is not listed."""
+    from stax_pipeline.lake.parquet import files_of
+
     left = _left_raw(lake, tenant_id)
     for table in tables.DAILY:
-        found = sum(_rows_in_file(lake, table.name, day, tenant_id) for day in (days.days if days else ()))
+        paths = (path for day in (days.days if days else ()) for path in files_of(lake, table, day))
+        found = sum(_rows_in_file(lake, path, tenant_id) for path in paths)
         left |= {f"Parquet {table.name}": found} if found else {}
     return left
 
@@ -145,12 +152,12 @@ def _left_in_tables(engine: sa.Engine, tenant_id: UUID) -> dict[str, int]:
     return {place: count for place, count in left.items() if count}
 
 
-def _rows_in_file(lake: Lake, table: str, day: date, tenant_id: UUID) -> int:
+def _rows_in_file(lake: Lake, path: str, tenant_id: UUID) -> int:
     import pyarrow.parquet as pq
 
     try:
-        data = lake.get(f"{table}/usage_date={day}/part-0.parquet")
+        file = pq.ParquetFile(BytesIO(lake.get(path)), page_checksum_verification=True)
     except ObjectMissing:
         return 0
-    tenants = pq.read_table(BytesIO(data), columns=["tenant_id"], page_checksum_verification=True).column("tenant_id")
+    tenants = file.read(columns=["tenant_id"]).column("tenant_id")
     return tenants.to_pylist().count(str(tenant_id))

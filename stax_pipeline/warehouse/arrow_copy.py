@@ -24,7 +24,8 @@ Slot = tuple[UUID, date]
 """A tenant's usage date: what is replaced whole."""
 
 USD = pa.decimal128(38, SCALE)
-_PIECE = 1 << 18
+_PIECE = 1 << 16
+_ROWS = 8_192
 _BLOCK = 8 << 20
 _AS_CSV = csv.WriteOptions(include_header=False, quoting_style="needed")
 _INSTANT = """to_char({0} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as {0}"""
@@ -37,8 +38,6 @@ def copy_arrow(connection: sa.Connection, table: sa.Table, rows: pa.Table) -> in
     """
     if not rows.num_rows:
         return 0
-    text = pa.BufferOutputStream()
-    csv.write_csv(rows, text, _AS_CSV)
     names = {
         "table": _named(table),
         "twin": sql.Identifier(f"load_{table.name}"),
@@ -51,13 +50,45 @@ def copy_arrow(connection: sa.Connection, table: sa.Table, rows: pa.Table) -> in
             "create temporary table if not exists {twin} on commit delete rows as select * from {table} with no data"
         ).format(**names)
     )
-    cursor.copy_expert(
-        sql.SQL("copy {twin} ({columns}) from stdin (format csv)").format(**names),
-        pa.BufferReader(text.getvalue()), size=_PIECE,
-    )  # fmt: skip
+    text = _Text(rows)
+    try:
+        cursor.copy_expert(sql.SQL("copy {twin} ({columns}) from stdin (format csv)").format(**names), text, _PIECE)
+    except Exception:
+        if text.fault:
+            raise text.fault from None
+        raise
     cursor.execute(sql.SQL("insert into {table} ({columns}) select {values} from {twin}").format(**names))
     cursor.execute(sql.SQL("truncate {twin}").format(**names))
     return int(rows.num_rows)
+
+
+class _Text:
+    """What psycopg2 reads from: rows as CSV, written as they are asked for.
+
+    psycopg2 turns whatever is raised while it reads, a Ctrl-C too, into a cancelled query: `fault` keeps the original.
+    """
+
+    def __init__(self, rows: pa.Table) -> None:
+        self.fault: BaseException | None = None
+        self._batches = iter(rows.to_batches(max_chunksize=_ROWS))
+        self._written = pa.BufferReader(b"")
+
+    def read(self, size: int) -> bytes:
+        try:
+            while not (piece := self._written.read(size)):
+                if (batch := next(self._batches, None)) is None:
+                    break
+                self._written = _as_csv(batch)
+            return piece
+        except BaseException as fault:
+            self.fault = fault
+            raise
+
+
+def _as_csv(batch: pa.RecordBatch) -> pa.BufferReader:
+    text = pa.BufferOutputStream()
+    csv.write_csv(batch, text, _AS_CSV)
+    return pa.BufferReader(text.getvalue())
 
 
 def read_arrow(
@@ -80,7 +111,9 @@ def read_arrow(
         table=_named(table),
         order=sql.SQL(" order by {}").format(sql.SQL(", ").join(map(sql.Identifier, order))) if order else sql.SQL(""),
     )
-    schema = pa.schema([(name, arrow_type(table.c[name])) for name in columns])
+    schema = pa.schema([
+        pa.field(name, arrow_type(table.c[name]), nullable=bool(table.c[name].nullable)) for name in columns
+    ])  # fmt: skip
     text = io.BytesIO()
     copy_csv(connection, query, text)
     text.seek(0)
@@ -95,7 +128,7 @@ def copy_csv(connection: sa.Connection, query: sql.Composable, out: IO[bytes]) -
 
 
 def read_csv(rows: IO[bytes], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """What `copy_csv` wrote, a block at a time.
+    """What `copy_csv` wrote, a block at a time, its columns named and typed as in `schema`.
 
     Arrow's reader wraps decimals of more than 38 digits without a word: the columns of `schema` may only be read from
     columns of the warehouse, whose CHECK leaves 20 digits before the point and 18 behind it.
@@ -118,7 +151,8 @@ def read_csv(rows: IO[bytes], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         if "Empty CSV" in str(fault):
             return
         raise
-    yield from reader
+    for batch in reader:
+        yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 
 def as_text(column: sa.Column[object]) -> sql.Composable:

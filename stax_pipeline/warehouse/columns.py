@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -78,9 +79,12 @@ def binary(name: str, comment: str) -> sa.Column[Any]:
     return sa.Column(name, sa.LargeBinary, nullable=False, comment=comment)
 
 
-def table(name: str, comment: str, *parts: Any) -> sa.Table:
+def table(name: str, comment: str, *parts: Any, apart: Sequence[str] = ()) -> sa.Table:
     """A table of schema `stax` whose decimals cannot hold what `numeric` would silently accept: NaN, infinities, more
     than 18 decimals, or more than the 20 whole digits that Parquet's decimal128(38, 18) has room for.
+
+    `apart` names the dimensions that tell the rows of a tenant's day apart, where the key is a number instead: loading
+    (`line_numbers`) and a check see to it that no two rows agree in all of them.
     """
     guards = [
         sa.CheckConstraint(
@@ -90,7 +94,7 @@ def table(name: str, comment: str, *parts: Any) -> sa.Table:
         for c in parts
         if isinstance(c, sa.Column) and isinstance(c.type, sa.Numeric)
     ]
-    return sa.Table(name, metadata, *parts, *guards, comment=comment)
+    return sa.Table(name, metadata, *parts, *guards, comment=comment, info={"apart": tuple(apart)})
 
 
 def tenant() -> sa.Column[Any]:

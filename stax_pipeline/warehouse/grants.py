@@ -19,7 +19,7 @@ from stax_pipeline.warehouse.tables import tenant_grants, tenants
 
 SHARED = ("list_prices",)
 """Tables without a tenant that every granted login reads whole."""
-SECRET = ("admin_keys", "alembic_version", "alert_channels")
+SECRET = ("admin_keys", "alembic_version", "alert_channels", "parquet_due", "parquet_layout")
 """Tables no granted login ever reads, whatever the analyst may."""
 
 # as an array it is looked up once a query and can be found by an index, which a sub-select in a policy cannot

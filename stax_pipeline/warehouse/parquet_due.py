@@ -1,4 +1,5 @@
-"""Which Parquet files are older than their rows: noted by whoever changes rows, in the same transaction.
+"""Which Parquet files there are, and which are older than their rows: noted by whoever changes rows, in the same
+transaction.
 
 Notes are only ever added, one for each change, and removed by the writer of the file that read them: publishers of two
 tenants never wait for each other here.
@@ -7,14 +8,25 @@ tenants never wait for each other here.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from datetime import date
+from typing import NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from stax_pipeline.warehouse.arrow_copy import Slot
-from stax_pipeline.warehouse.tables import DAILY
+from stax_pipeline.warehouse.tables import DAILY, parquet_due, parquet_layout, tenants
 
 BUCKETS = 16
+MANY_TENANTS = 50
+
+
+class Due(NamedTuple):
+    """A note that rows of one bucket's tenants changed on a day."""
+
+    mark_id: UUID
+    usage_date: date
+    bucket: int
 
 
 def bucket_of(tenant_id: UUID) -> int:
@@ -35,3 +47,35 @@ def mark_due(connection: sa.Connection, tables: Iterable[sa.Table], slots: Colle
             ),
             {"tables": copied, "days": [day for day, _ in due], "buckets": [bucket for _, bucket in due]},
         )
+
+
+def due_of(connection: sa.Connection, table: sa.Table) -> list[Due]:
+    """The notes about a table."""
+    columns = (parquet_due.c[name] for name in Due._fields)
+    return [Due(*row) for row in connection.execute(sa.select(*columns).where(parquet_due.c.table_name == table.name))]
+
+
+def forget_due(connection: sa.Connection, notes: Collection[Due]) -> None:
+    """These files hold what was noted; what was noted since stays."""
+    connection.execute(parquet_due.delete().where(parquet_due.c.mark_id == sa.func.any([n.mark_id for n in notes])))
+
+
+def buckets_now(connection: sa.Connection, table: sa.Table) -> int:
+    """How many files a day of the table has in this installation: 1 or 16."""
+    layout = sa.select(parquet_layout.c.buckets).where(parquet_layout.c.table_name == table.name)
+    return connection.execute(layout).scalar() or 1
+
+
+def divide_once_many(connection: sa.Connection, table: sa.Table) -> None:
+    """The first time that there are 50 tenants: sixteen files a day for good, and all of the table's are due."""
+    many = sa.select(sa.func.count() >= MANY_TENANTS).select_from(tenants)
+    if buckets_now(connection, table) == BUCKETS or not connection.execute(many).scalar_one():
+        return
+    connection.execute(parquet_layout.insert().values(table_name=table.name, buckets=BUCKETS))
+    connection.execute(
+        sa.text(
+            "insert into stax.parquet_due (table_name, usage_date, bucket) select :table, usage_date, bucket "
+            "from (select distinct usage_date from stax.coverage) days, generate_series(0, :last) bucket"
+        ),
+        {"table": table.name, "last": BUCKETS - 1},
+    )

@@ -12,9 +12,10 @@ import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Report
 from stax_pipeline.warehouse.arrow_copy import Slot, copy_arrow
-from stax_pipeline.warehouse.copy import copy_in
+from stax_pipeline.warehouse.copy import copy_in, to_arrow
 from stax_pipeline.warehouse.engine import WarehouseFault
 from stax_pipeline.warehouse.extractions import Covered
+from stax_pipeline.warehouse.line_numbers import numbered
 from stax_pipeline.warehouse.parquet_due import mark_due
 from stax_pipeline.warehouse.tables import coverage
 
@@ -47,15 +48,12 @@ def try_lock(connection: sa.Connection, tenant_ids: Collection[UUID]) -> set[UUI
 
 def replace_days(connection: sa.Connection, tenant_id: UUID, days: Sequence[date], content: Iterable[TableRows]) -> int:
     """Make the tenant's `days` in each table hold exactly `content`; returns the rows written."""
-    written = 0
     chosen = set(days)
-    for table, columns, rows in content:
-        connection.execute(
-            table.delete().where(table.c.tenant_id == tenant_id, table.c.usage_date == sa.func.any(list(days)))
-        )
-        wanted = ((tenant_id, *row) for row in rows if row[0] in chosen)
-        written += copy_in(connection, table, ["tenant_id", *columns], wanted)
-    return written
+    contents = {
+        table: to_arrow(table, ["tenant_id", *columns], ((tenant_id, *row) for row in rows if row[0] in chosen))
+        for table, columns, rows in content
+    }
+    return sum(replace_tenant_days(connection, contents, {(tenant_id, day) for day in chosen}).values())
 
 
 def replace_tenant_days(
@@ -64,8 +62,8 @@ def replace_tenant_days(
     """Make the tenant-days `slots` in each table hold exactly these rows, in the caller's transaction; their Parquet
     files become due.
 
-    Returns the rows written to each table. Raises WarehouseFault, with nothing written, where a row belongs to none of
-    `slots`.
+    Returns the rows written to each table. Raises WarehouseFault where a row belongs to none of `slots`, or two rows of
+    a tenant's day are equal in every dimension.
     """
     for table, rows in contents.items():
         _refuse_rows_outside(table, rows, slots)
@@ -80,7 +78,7 @@ def replace_tenant_days(
             ),
             {"tenants": [str(tenant) for tenant in tenants], "days": list(days)},
         )
-        written[table] = copy_arrow(connection, table, rows)
+        written[table] = copy_arrow(connection, table, numbered(table, rows))
     mark_due(connection, contents, slots)
     return written
 

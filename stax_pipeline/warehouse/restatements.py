@@ -13,6 +13,7 @@ from stax_pipeline.derive.restatement import Restatement, RestatementKind
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.warehouse.arrow_copy import Slot
 from stax_pipeline.warehouse.copy import copy_in
+from stax_pipeline.warehouse.parquet_due import mark_due
 from stax_pipeline.warehouse.tables import restatements
 
 DIMENSIONS = (
@@ -23,7 +24,9 @@ DIMENSIONS = (
 
 def add_restatements(connection: sa.Connection, tenant_id: UUID, rows: Iterable[Restatement]) -> int:
     """Record what changed, in the transaction that changes it; returns how many figures did."""
-    return copy_in(connection, restatements, ["tenant_id", *Restatement._fields], ((tenant_id, *row) for row in rows))
+    added = list(rows)
+    mark_due(connection, [restatements], {(tenant_id, row.usage_date) for row in added})
+    return copy_in(connection, restatements, ["tenant_id", *Restatement._fields], ((tenant_id, *row) for row in added))
 
 
 def drop_round_trips(connection: sa.Connection, tenant_id: UUID, days: Sequence[date]) -> None:
@@ -37,7 +40,7 @@ def drop_round_trips(connection: sa.Connection, tenant_id: UUID, days: Sequence[
     )  # fmt: skip
     figure = [table.c[name] for name in ("usage_date", *DIMENSIONS)]
     back = sa.select(*figure).where(of_days).group_by(*figure).having(sa.func.sum(table.c.difference_usd) == 0)
-    connection.execute(table.delete().where(of_days, sa.tuple_(*figure).in_(back)))
+    _delete(connection, tenant_id, sa.and_(of_days, sa.tuple_(*figure).in_(back)))
 
 
 def restated_tokens(connection: sa.Connection, slots: Collection[Slot]) -> Iterator[tuple[UUID, Restatement]]:
@@ -76,9 +79,14 @@ def replace_restatements(
 ) -> int:
     """Make the tenant's `days` hold exactly these restatements of `kind`."""
     table = restatements
-    connection.execute(
-        table.delete().where(
-            table.c.tenant_id == tenant_id, table.c.kind == kind, table.c.usage_date == sa.func.any(list(days))
-        )
+    of_kind = sa.and_(
+        table.c.tenant_id == tenant_id, table.c.kind == kind, table.c.usage_date == sa.func.any(list(days))
     )
+    _delete(connection, tenant_id, of_kind)
     return add_restatements(connection, tenant_id, rows)
+
+
+def _delete(connection: sa.Connection, tenant_id: UUID, of_tenant: sa.ColumnElement[bool]) -> None:
+    """Remove these of the tenant's rows; their Parquet files become due."""
+    removed = connection.execute(restatements.delete().where(of_tenant).returning(restatements.c.usage_date))
+    mark_due(connection, [restatements], {(tenant_id, day) for day in removed.scalars()})

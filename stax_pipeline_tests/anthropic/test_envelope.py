@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Iterable
 from datetime import date, timedelta
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -20,12 +21,19 @@ from stax_pipeline.anthropic.envelope import (
     parse_list_page,
     parse_report_page,
 )
+from stax_pipeline.anthropic.typed_pages import read_report_page
 from stax_pipeline.domain.errors import ContractBroken
-from stax_pipeline.domain.extraction import Window
+from stax_pipeline.domain.extraction import QueryName, Window
 
 START = date(2026, 11, 1)
 WINDOW = Window(START, date(2026, 11, 8))
 TODAY = date(2026, 11, 22)
+
+
+@pytest.fixture(autouse=True, params=[parse_report_page, partial(read_report_page, query=QueryName.COST)])
+def each_reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What holds of the row reader's envelope holds of the typed reader's."""
+    monkeypatch.setitem(globals(), "parse_report_page", request.param)
 
 
 def check_walk(window: Window, envelopes: Iterable[Envelope], today: date) -> list[date]:

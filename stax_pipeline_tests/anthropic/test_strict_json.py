@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from decimal import Decimal
 
 import pytest
@@ -78,3 +80,39 @@ def test_a_reason_holds_a_short_excerpt_at_most() -> None:
     with pytest.raises(ContractBroken) as caught:
         loads(json.dumps({"x" * 1000: 1})[:-1] + ',"' + "x" * 1000 + '": 2}')
     assert "x" * 41 not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "unit", ["{}", "[]", '""', '{"a":1}', '{"a":{"a":[]}}', '{"starting_at":"","ending_at":"","results":[]}']
+)
+def test_a_page_that_would_unfold_to_more_than_it_weighs_is_refused_before_it_does(unit: str) -> None:
+    """64 MB of empty objects would be 1.5 GB of Python's: a run for everybody must not die of one tenant's page."""
+    limited = (
+        "import resource, sys\n"
+        "from stax_pipeline.anthropic import typed_pages\n"
+        "from stax_pipeline.anthropic.strict_json import loads\n"
+        "from stax_pipeline.domain.errors import ContractBroken\n"
+        "from stax_pipeline.domain.extraction import QueryName, Window\n"
+        "from datetime import date\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 300_000_000,) * 2)\n"
+        "unit = sys.argv[1]\n"
+        "body = '{\"data\":[' + ','.join([unit] * (60_000_000 // (len(unit) + 1))) + '],\"has_more\":false}'\n"
+        "window = Window(date(2026, 11, 1), date(2026, 11, 2))\n"
+        "for read in (loads, lambda text: typed_pages.read_report_page(text, window, QueryName.COST)):\n"
+        "    try:\n"
+        "        read(body)\n"
+        "    except ContractBroken as refused:\n"
+        "        print(refused)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", limited, unit], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    first, second = ended.stdout.splitlines()
+    assert first == second
+    assert "values, more than the 3000000 that one page may have" in first
+
+
+def test_a_large_honest_page_is_read() -> None:
+    row = {"amount": "1.5", "model": None, "token_type": None, "workspace_id": None, "cost_type": None}
+    document = {"data": [row] * 200_000}
+    assert loads(json.dumps(document)) == document

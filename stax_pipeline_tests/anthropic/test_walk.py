@@ -15,6 +15,7 @@ from stax_pipeline.anthropic.queries import cost_query, usage_queries
 from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import ContractBroken, KeyRejected, RequestRejected
 from stax_pipeline.domain.extraction import Query, QueryName, Report, Window
+from stax_pipeline_tests.anthropic.readings import each_reading
 from stax_pipeline_tests.anthropic.support import (
     CANARY,
     NOW,
@@ -34,6 +35,8 @@ from stax_pipeline_tests.anthropic.support import (
     walk,
 )
 
+__all__ = ["each_reading"]
+pytestmark = pytest.mark.usefixtures("each_reading")
 LIST = Query(Report.ORGANIZATION, QueryName.WORKSPACES, "/v1/organizations/workspaces", (("limit", "1000"),))
 
 

@@ -86,7 +86,7 @@ class TestOneRun:
     def test_files_are_written_for_every_day(self, made: Installation, result: dg.ExecuteInProcessResult) -> None:
         for name in DAILY:
             for day in DAYS.days:
-                file = made.home / "lake" / name / f"usage_date={day}" / "part-0.parquet"
+                file = made.home / "lake" / name / f"usage_date={day}" / "bucket=00" / "part-0.parquet"
                 count = query(made, f"select count(*) as n from stax.{name} where usage_date = '{day}'")[0].n
                 assert pq.read_metadata(file).num_rows == count
 

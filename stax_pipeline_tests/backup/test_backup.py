@@ -187,7 +187,7 @@ class TestRestored:
 
     def test_parquet_is_rebuilt(self, restored: Settings) -> None:
         found = {
-            table.name: sum(pq.read_metadata(file).num_rows for file in Path(restored.lake).glob(f"{table.name}/*/*"))
+            table.name: sum(pq.read_metadata(file).num_rows for file in Path(restored.lake).glob(f"{table.name}/*/*/*"))
             for table in tables.DAILY
         }
         assert found == {table.name: len(rows(restored)[table.name]) for table in tables.DAILY}

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from stax_pipeline.checks import rules, views
+from stax_pipeline.checks.distinct import DISTINCT_RULES
 from stax_pipeline.checks.raw_pages import cost_gaps, usage_gaps
 from stax_pipeline.checks.rule import Rule
 from stax_pipeline.checks.rules import RULES, SOURCES_AGREE
@@ -24,6 +25,11 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ACME = "(select tenant_id from stax.tenants where slug = 'acme')"
 OF = f"tenant_id = {ACME} and usage_date = '{FIRST}'"
 ONE = f"ctid = (select ctid from stax.{{}} where {OF} and {{}} limit 1)"
+
+AGAIN = (
+    "insert into stax.{0} select (again).* from (select jsonb_populate_record(held, '{{\"line\": 1000000}}') as again "
+    f"from stax.{{0}} held where {OF} limit 1) rows"
+)
 
 SEEDS: list[tuple[Rule, str]] = [
     (views.INVOICES_MATCH,
@@ -117,6 +123,7 @@ SEEDS: list[tuple[Rule, str]] = [
      "model, service_tier, context_window, inference_geo, speed, seen_at, old_usd, new_usd, reason) "
      f"select '{FIRST}', tenant_id, 'cost', 'gone', '', '', '', '', '', '', '', '', now(), 9, 8, '' from stax.tenants "
      "where slug = 'acme'"),
+    *((rule, AGAIN.format(rule.asset)) for rule in DISTINCT_RULES),
 ]  # fmt: skip
 
 
@@ -144,12 +151,12 @@ def test_every_rule_is_seeded() -> None:
         views.VIEWS_TIE_TO_TABLES.name,  # no row can break it: `test_view_rules` breaks the views
         SOURCES_AGREE.name,  # of tenants that are read from both: `test_compare`, `test_source_per_tenant`
     }
-    assert {rule.name for rule, _ in SEEDS} | elsewhere == {rule.name for rule in RULES}
+    assert {rule.name for rule, _ in SEEDS} | elsewhere == {rule.name for rule in (*RULES, *DISTINCT_RULES)}
 
 
 def test_all_hold_on_good_data(made: Installation, connection: sa.Connection) -> None:
     found = list(run_rules(connection, DAYS, NOON, made.settings))
-    assert [finding.rule for finding in found] == list(RULES)
+    assert [finding.rule for finding in found] == [*RULES, *DISTINCT_RULES]
     assert [(f.rule.name, f.rows) for f in found if not f.holds] == []
     assert not any(f.is_severe for f in found)
 

@@ -82,10 +82,10 @@ class TestNamesFromOutside:
                 "insert into stax.workspaces (tenant_id, workspace_id, anthropic_id, name, is_default, last_seen_at) "
                 "values (:tenant, 'wrkspc_1', 'wrkspc_1', :name, false, now())",
                 "update stax.spend set workspace_id = 'wrkspc_1', description = :name",
-                "insert into stax.usage_lines (usage_date, tenant_id, workspace_id, model, service_tier, "
+                "insert into stax.usage_lines (usage_date, tenant_id, line, workspace_id, model, service_tier, "
                 "context_window, inference_geo, speed, uncached_input_tokens, cache_read_input_tokens, "
                 "cache_creation_5m_input_tokens, cache_creation_1h_input_tokens, output_tokens, web_search_requests, "
-                "extraction_id) values ('2026-10-31', :tenant, 'wrkspc_1', :name, 'standard', '0-200k', 'global', "
+                "extraction_id) values ('2026-10-31', :tenant, 1, 'wrkspc_1', :name, 'standard', '0-200k', 'global', "
                 "'standard', 0, 0, 0, 0, 1, 0, :tenant)",
             ):
                 names = {"tenant": TENANT, "name": HOSTILE}

@@ -31,7 +31,7 @@ def test_replay_rebuilds_tables_and_files_without_the_source(
     with engine.begin() as connection:
         for table in DERIVED:
             connection.execute(sa.text(f"delete from stax.{table}"))
-    for file in Path(settings.lake).glob("spend/*/*.parquet"):
+    for file in Path(settings.lake).glob("spend/*/*/*.parquet"):
         file.unlink()
     asked = len(simulator.requests)
     ended = stax("replay")
@@ -40,7 +40,7 @@ def test_replay_rebuilds_tables_and_files_without_the_source(
     assert "replaying reports: 3 of 3 tenant-days" in ended.err
     assert len(simulator.requests) == asked
     assert count(engine, "spend", "true") == lines
-    files = list(Path(settings.lake).glob("spend/*/*.parquet"))
+    files = list(Path(settings.lake).glob("spend/*/*/*.parquet"))
     assert sum(pq.read_metadata(file).num_rows for file in files) == lines
     assert stax("verify").code == 0
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 
-from stax_pipeline.cli.runs import Ran, _read
+from stax_pipeline.cli.runs import Ran, _read, run_sync
+from stax_pipeline.definitions import defs
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.failures import Failure
+from stax_pipeline.warehouse.roles import logins
+from stax_pipeline_tests.conftest import NOON, Installation
 from stax_pipeline_tests.derive.builders import DAY
 
 OVERLOADED = "Anthropic answered 529 overloaded_error to GET /v1/{}: Overloaded (request req_{}) after {} tries"
@@ -63,3 +68,28 @@ def test_every_tenant_that_the_last_check_names_failed_however_few_reasons_are_t
     )
     ran = _read("run", [told], Window(DAY, DAY))
     assert (ran.success, ran.clean, ran.lacking) == (True, False, slugs)
+
+
+def test_a_range_of_days_is_planned_by_one_event_per_asset_and_made_by_one_per_asset_and_day(
+    installation: Installation,
+) -> None:
+    installation.add_tenant("globex")
+    days = Window(NOON.date() - timedelta(days=4), NOON.date())
+    ran = run_sync(installation.settings, days)
+    assert ran.success
+    counted = sa.text(
+        "select count(*), count(distinct asset_key) from dagster.event_logs"
+        " where run_id = :run and dagster_event_type = :kind and asset_key like :asset"
+    )
+    engine = sa.create_engine(logins(installation.settings).dagster)
+    with engine.connect() as connection:
+
+        def events(kind: str, asset: str = "%") -> tuple[int, int]:
+            about = {"run": ran.run_id, "kind": kind, "asset": asset}
+            number, assets = connection.execute(counted, about).one()
+            return number, assets
+
+        assets = len(defs.resolve_job_def("sync").asset_layer.executable_asset_keys)
+        assert events("ASSET_MATERIALIZATION_PLANNED") == (assets, assets)
+        assert events("ASSET_MATERIALIZATION", '["spend"]') == (len(days.days), 1)
+    engine.dispose()

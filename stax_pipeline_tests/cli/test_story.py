@@ -246,7 +246,7 @@ def test_verify_names_a_changed_raw_page_and_a_changed_figure(
             "update stax.spend set cost_usd = cost_usd + 1 where cost_source = 'reported' and line = "
             "(select max(line) from stax.spend where cost_source = 'reported')"
         )
-    parquet = next(Path(settings.lake).glob("usage_lines/*/*.parquet"))
+    parquet = next(Path(settings.lake).glob("usage_lines/*/*/*.parquet"))
     parquet.write_bytes(b"")
     ended = stax("verify")
     assert "failed: parquet_holds_the_rows: table usage_lines, usage_date " in ended.err
@@ -304,7 +304,7 @@ def test_purge_removes_one_tenant_and_leaves_the_other_as_it_was(
     assert re.search(r"Looked for [1-9][\d,]* workspaces, keys, models and figures of it", ended.out)
     assert _content(engine, "globex") == globex
     assert not list(Path(settings.lake).glob(f"raw/*/tenant={tenant_id}*"))
-    for file in Path(settings.lake).glob("spend/*/*.parquet"):
+    for file in Path(settings.lake).glob("spend/*/*/*.parquet"):
         assert str(tenant_id) not in pq.read_table(file).column("tenant_id").to_pylist()
     assert stax("verify").code == 0
 

@@ -141,6 +141,16 @@ def batches(draw: st.DrawFn) -> Batch:
     )  # fmt: skip
 
 
+@st.composite
+def unit_batches(draw: st.DrawFn) -> Batch:
+    """Bills of a hundred or a hundredth of the usage's price, or of the price, cell by cell."""
+    usage = {t: draw(st.lists(charged, max_size=4)) for t in TENANTS}
+    terms = {t: Terms(book()) for t in TENANTS}
+    factors = st.sampled_from([Decimal("0.01"), Decimal("0.1"), Decimal(1), Decimal(100)])
+    costs = {t: [bill for line in usage[t] for bill in _billed(line, terms[t], "list", draw(factors))] for t in TENANTS}
+    return batch_of(costs, usage, {}, terms)
+
+
 charged = st.builds(
     lambda line, model, tier, window: line._replace(
         usage_date=DAY, workspace_id="default", model=model, service_tier=tier, context_window=window

@@ -22,6 +22,7 @@ from stax_pipeline.derive.usage_lines import Counted, count_rows, disagreements,
 from stax_pipeline.domain.errors import TenantStopped
 from stax_pipeline.domain.extraction import QueryName, RawPage, Window
 from stax_pipeline.domain.money import MAX_COUNT, SCALE, cents_to_usd
+from stax_pipeline_tests.oracle.readings import by_product, by_rows, walked_by_product, walked_by_rows
 
 WINDOW = Window(date(2026, 11, 1), date(2026, 11, 4))
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -49,7 +50,16 @@ def read(data: bytes) -> set[str]:
         with suppress(TenantStopped):
             attempt()
             found.add(name)
+    _both_ways(body)
     return found
+
+
+def _both_ways(body: str) -> None:
+    """Columns or rows: the same lines, or the same reason."""
+    for query in (QueryName.COST, QueryName.ALL, QueryName.BY_KEY):
+        pages = [RawPage(query, 1, "/v1", (), {}, 200, "req", NOON, NOON, NOON, 0, "", body)]
+        assert by_product(pages, WINDOW) == by_rows(pages, WINDOW)
+        assert walked_by_product([body, body], WINDOW, query) == walked_by_rows([body, body], WINDOW)
 
 
 def _buckets(body: str) -> Buckets:

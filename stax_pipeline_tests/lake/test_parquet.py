@@ -1,4 +1,4 @@
-"""Parquet copies: one file per table and day, equal to Postgres, exact, checked, and never half written."""
+"""Parquet copies: files by table, day and bucket of tenants, equal to Postgres, exact, checked, never half written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.lake import parquet
-from stax_pipeline.lake.parquet import difference, rebuild
+from stax_pipeline.lake.parquet import File, difference, rebuild
 from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.copy import copy_in
 from stax_pipeline_tests.conftest import Installation
@@ -45,7 +45,7 @@ def made(stax_home: Path) -> Iterator[Installation]:
 
 
 def file_of(made: Installation, table: sa.Table, day: date) -> Path:
-    return made.home / "lake" / table.name / f"usage_date={day}" / "part-0.parquet"
+    return made.home / "lake" / table.name / f"usage_date={day}" / "bucket=00" / "part-0.parquet"
 
 
 def plain(value: Any) -> Any:
@@ -111,14 +111,15 @@ class TestDifference:
     @pytest.fixture(autouse=True)
     def mended(self, made: Installation) -> Iterator[None]:
         yield
-        rebuild(made.engine, made.lake, tables.spend, DAYS)
+        rebuild(made.engine, made.lake, tables.spend, DAYS, whole=True)
         assert self.said(made) is None
 
     @staticmethod
     def said(made: Installation, day: date = DAYS.start, table: sa.Table = tables.spend) -> str | None:
         with made.engine.connect() as connection:
             query = f"select count(*) from stax.{table.name} where usage_date = '{day}'"
-            return difference(connection, made.lake, table, day, connection.exec_driver_sql(query).scalar_one())
+            count = connection.exec_driver_sql(query).scalar_one()
+            return difference(connection, made.lake, table, File(day, 0), 1, count)
 
     def test_files_of_good_data_differ_in_nothing(self, made: Installation) -> None:
         assert {self.said(made, day, table) for day in DAYS.days for table in DAILY} == {None}
@@ -149,7 +150,7 @@ class TestDifference:
 
     def test_another_days_file(self, made: Installation) -> None:
         execute(made, f"delete from stax.spend where usage_date = '{DAYS.days[1]}' and line = 1")
-        rebuild(made.engine, made.lake, tables.spend, DAYS)
+        rebuild(made.engine, made.lake, tables.spend, DAYS, whole=True)
         shutil.copy(file_of(made, tables.spend, DAYS.days[1]), file_of(made, tables.spend, DAYS.start))
         assert re.fullmatch(r"the file holds [\d,]+ rows?, Postgres [\d,]+", self.said(made) or "")
 
@@ -205,15 +206,15 @@ def test_a_broken_write_leaves_the_old_file_and_nothing_unfinished(
 
     with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
         patched.setattr(pq.ParquetWriter, where, broken)
-        rebuild(made.engine, made.lake, tables.spend, DAYS)
+        rebuild(made.engine, made.lake, tables.spend, DAYS, whole=True)
     assert {day: file_of(made, tables.spend, day).read_bytes() for day in DAYS.days} == before
     assert list((made.home / "lake" / ".tmp").iterdir()) == []
-    assert rebuild(made.engine, made.lake, tables.spend, DAYS) > 0
+    assert rebuild(made.engine, made.lake, tables.spend, DAYS, whole=True) > 0
 
 
 def test_rows_across_blocks_and_row_groups_are_all_there(made: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet, "ROW_GROUP", 10)
-    written = rebuild(made.engine, made.lake, tables.spend, DAYS)
+    written = rebuild(made.engine, made.lake, tables.spend, DAYS, whole=True)
     files = [pq.read_table(file_of(made, tables.spend, day), partitioning=None) for day in DAYS.days]
     assert written == sum(f.num_rows for f in files) == query(made, "select count(*) as n from stax.spend")[0].n
     assert pq.ParquetFile(file_of(made, tables.spend, DAYS.start)).num_row_groups > 1
@@ -229,7 +230,7 @@ def test_any_text_and_decimal_survives_into_the_file(
     with made.engine.begin() as connection:
         sent = [(d, tenant, *rest) for model, (c, p) in rows.items() for d, _, *rest in [row(model, c, p)]]
         copy_in(connection, tables.reconciliation, COLUMNS, iter(sent))
-    assert rebuild(made.engine, made.lake, tables.reconciliation, ONE_DAY) == len(rows)
+    assert rebuild(made.engine, made.lake, tables.reconciliation, ONE_DAY, whole=True) == len(rows)
     file = file_of(made, tables.reconciliation, ONE_DAY.start)
     found = pq.read_table(file, columns=["model", "cause", "priced_usd"], partitioning=None).to_pylist()
     assert {line["model"]: (line["cause"], line["priced_usd"]) for line in found} == rows

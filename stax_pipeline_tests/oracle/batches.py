@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+import pyarrow as pa
 
 from stax_pipeline.derive.batch import Batch, Derived
 from stax_pipeline.derive.cost_lines import CostLine
 from stax_pipeline.derive.fees import spread_fees
+from stax_pipeline.derive.guards import (
+    DOLLARS,
+    days_without_cost,
+    grouping_fault,
+    settled_days,
+    shrink_reason,
+    shrunk_days,
+    unit_fault,
+)
 from stax_pipeline.derive.reconciliation import Reconciliation, reconcile
+from stax_pipeline.derive.restatement import (
+    Later,
+    Repricing,
+    Restatement,
+    restated_cost,
+    restated_dollars,
+    restated_prices,
+    restated_usage,
+)
 from stax_pipeline.derive.schemas import RECONCILIATION, SPEND, SPEND_BY_KEY, lines_of, table_of
 from stax_pipeline.derive.spend import SpendLine, spend_lines
 from stax_pipeline.derive.split_by_key import KeySpend, spend_by_key
+from stax_pipeline.derive.terms import Uses, uses_by_day
 from stax_pipeline.derive.usage_lines import KeyUsageLine, UsageLine
+from stax_pipeline.domain.extraction import midnight
+from stax_pipeline.domain.money import EXACT
 
 
 def derived(batch: Batch) -> Derived:
@@ -35,3 +60,118 @@ def _days(batch: Batch, tenant_id: str) -> tuple[frozenset[date], Mapping[date, 
     rows = [row for row in batch.days.to_pylist() if row["tenant_id"] == tenant_id]
     settled = frozenset(row["usage_date"] for row in rows if row["settled"])
     return settled, {row["usage_date"]: row["minutes"] for row in rows if row["minutes"] is not None}
+
+
+Places = frozenset[tuple[str, date]]
+
+
+def settlement(batch: Batch, old_enough: Places) -> list[dict[str, object]]:
+    """The same as `guards.settlement`, for two days of every tenant."""
+    costs, usage = lines_of(batch.cost_lines, CostLine), lines_of(batch.usage_lines, UsageLine)
+    found: list[dict[str, object]] = []
+    for tenant_id in sorted(batch.terms):
+        days = [row["usage_date"] for row in batch.days.to_pylist() if row["tenant_id"] == tenant_id]
+        moments = {day: midnight(day) + timedelta(days=9 if (tenant_id, day) in old_enough else 0) for day in days}
+        held = costs.get(tenant_id, []), usage.get(tenant_id, [])
+        settled = settled_days(moments, *held, timedelta(days=2))
+        missing = days_without_cost(moments, *held, timedelta(days=2))
+        found += [
+            {"tenant_id": tenant_id, "usage_date": day, "settled": day in settled, "cost_missing": day in missing}
+            for day in sorted(days)
+        ]
+    return found
+
+
+def unit_faults(batch: Batch) -> dict[str, str]:
+    costs, usage = lines_of(batch.cost_lines, CostLine), lines_of(batch.usage_lines, UsageLine)
+    return _told({
+        tenant_id: unit_fault(costs.get(tenant_id, []), usage.get(tenant_id, []), terms)
+        for tenant_id, terms in batch.terms.items()
+    })  # fmt: skip
+
+
+def grouping_faults(batch: Batch, settled: Places) -> dict[str, str]:
+    costs, usage = lines_of(batch.cost_lines, CostLine), lines_of(batch.usage_lines, UsageLine)
+    return _told({
+        tenant_id: grouping_fault(costs.get(tenant_id, []), usage.get(tenant_id, []), _of(settled, tenant_id))
+        for tenant_id in batch.terms
+    })  # fmt: skip
+
+
+def shrink_faults(
+    held: pa.Table, fresh: pa.Table, settled: Places, slugs: Mapping[str, str], what: str
+) -> dict[str, str]:
+    before, after = (_figures(table, what) for table in (held, fresh))
+    found: dict[str, str] = {}
+    for tenant_id, slug in slugs.items():
+        figures = before.get(tenant_id, {}), after.get(tenant_id, {})
+        if days := shrunk_days(*figures, _of(settled, tenant_id)):
+            found[tenant_id] = shrink_reason(slug, days, *figures, what)
+    return found
+
+
+def _figures(table: pa.Table, what: str) -> dict[str, dict[date, Decimal]]:
+    found: dict[str, dict[date, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    if what == DOLLARS:
+        for tenant_id, costs in lines_of(table, CostLine).items():
+            for cost in costs:
+                day = found[tenant_id]
+                day[cost.usage_date] = EXACT.add(day[cost.usage_date], max(cost.amount_usd, Decimal(0)))
+        return found
+    by_key = "api_key_id" in table.column_names
+    for tenant_id, meters in lines_of(table, KeyUsageLine if by_key else UsageLine).items():
+        for meter in meters:
+            found[tenant_id][meter.usage_date] += sum(meter.counts[:5])
+    return found
+
+
+def cost_restatements(old: pa.Table, new: pa.Table, later: Mapping[str, Later]) -> dict[str, list[Restatement]]:
+    before, after = lines_of(old, CostLine), lines_of(new, CostLine)
+    return _some({t: restated_cost(before.get(t, []), after.get(t, []), one) for t, one in later.items()})
+
+
+def usage_restatements(old: pa.Table, new: pa.Table, later: Mapping[str, Later]) -> dict[str, list[Restatement]]:
+    before, after = lines_of(old, UsageLine), lines_of(new, UsageLine)
+    return _some({t: restated_usage(before.get(t, []), after.get(t, []), one) for t, one in later.items()})
+
+
+def price_restatements(
+    old: pa.Table, new: pa.Table, changes: Mapping[str, Mapping[date, Repricing]]
+) -> dict[str, list[Restatement]]:
+    before, after = lines_of(old, SpendLine), lines_of(new, SpendLine)
+    return _some({
+        t: [row for day, change in sorted(days.items())
+            for row in restated_prices(_on(before.get(t, []), day), _on(after.get(t, []), day), change)]
+        for t, days in changes.items()
+    })  # fmt: skip
+
+
+def dollar_restatements(
+    old: pa.Table, new: pa.Table, moments: Mapping[str, Mapping[date, datetime]]
+) -> dict[str, list[Restatement]]:
+    before, after = lines_of(old, SpendLine), lines_of(new, SpendLine)
+    return _some({
+        t: [row for day, moment in sorted(days.items())
+            for row in restated_dollars(_on(before.get(t, []), day), _on(after.get(t, []), day), moment)]
+        for t, days in moments.items()
+    })  # fmt: skip
+
+
+def uses_by_tenant(usage_lines: pa.Table) -> dict[str, dict[date, Uses]]:
+    return {tenant_id: uses_by_day(usage) for tenant_id, usage in lines_of(usage_lines, UsageLine).items()}
+
+
+def _on(lines: list[SpendLine], day: date) -> list[SpendLine]:
+    return [line for line in lines if line.usage_date == day]
+
+
+def _of(places: Places, tenant_id: str) -> frozenset[date]:
+    return frozenset(day for own, day in places if own == tenant_id)
+
+
+def _told(reasons: Mapping[str, str | None]) -> dict[str, str]:
+    return {tenant_id: reason for tenant_id, reason in reasons.items() if reason}
+
+
+def _some(rows: Mapping[str, list[Restatement]]) -> dict[str, list[Restatement]]:
+    return {tenant_id: found for tenant_id, found in rows.items() if found}

@@ -55,7 +55,7 @@ SYNC_STAGES = {
     "raw renamed, not recorded": Stage("os:link", after=True),
     "extraction recorded, not committed": Stage(f"{PIPELINE}.extraction_record:record", after=True),
     "extraction committed": Stage(f"{PIPELINE}.extract:keep", after=True),
-    "before COPY": Stage("stax_pipeline.warehouse.publish:copy_arrow"),
+    "in COPY": Stage("stax_pipeline.warehouse.arrow_copy:_Text.read", nth=2),
     "in COPY of the coverage": Stage("stax_pipeline.warehouse.copy:_Lines.read"),
     "before the commit": Stage(f"{PIPELINE}.publish_batch:cover_slots", after=True),
     "after the commit, nobody told": Stage(f"{PIPELINE}.publish_reports:_Publisher._note_missing_cost"),
@@ -68,6 +68,8 @@ SYNC_STAGES = {
     "spend committed": Stage(f"{PIPELINE}.publish_spend:Totals.add"),
     "Parquet temp written": Stage(f"{LAKE}.store:Lake.replace", nth=3),
     "Parquet renamed": Stage(f"{LAKE}.store:Lake.replace", after=True, nth=3),
+    "Parquet noted as due, not committed": Stage("stax_pipeline.warehouse.publish:mark_due", after=True, nth=2),
+    "Parquet written, still due": Stage(f"{LAKE}.parquet:forget_due", nth=3),
 }
 
 

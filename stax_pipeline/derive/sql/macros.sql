@@ -18,3 +18,9 @@ create macro share(total, weight, weights) as case
 create macro remainder(total, weight, weights) as case
     when weight = weights then 0
     else ((total % weights) * weight) % weights end;
+
+-- whether tokens of a usage line belong on the cost report
+create macro is_metered(service_tier, a, b, c, d, e) as
+    service_tier in ('', 'standard', 'batch') and greatest(a, b, c, d, e) > 0;
+
+create macro tokens_of(a, b, c, d, e) as sum(a) + sum(b) + sum(c) + sum(d) + sum(e);

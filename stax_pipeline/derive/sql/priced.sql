@@ -1,4 +1,4 @@
--- meters, sold, prices -> parts, used: tokens by token type, priced part by part, then summed where cost meets them.
+-- meters, sold, prices, sources -> parts, used: tokens by token type, priced part by part, then summed where cost meets them.
 create temp table parts as
 select day, workspace_id, kind, met, sold, speed, token_type, number
 from (
@@ -24,16 +24,16 @@ with summed as (
            case when is_listed then one(min(list_id), max(list_id), null) end is not null as is_one_list,
            case when is_contracted then one(min(contract_id), max(contract_id), null) end is not null as is_one_contract,
            min(list_unit) as list_unit, min(contract_unit) as contract_unit,
-           count(*) = count(source) as is_sourced, min(source) as source, min(source) <> max(source) as is_of_several
+           count(*) = count(source) as is_sourced, one(min(source), max(source), null) as source
     from parts join prices using (sold, token_type)
     group by day, workspace_id, met, token_type
 ),
 several as (
     select day, workspace_id, met, token_type,
-           case when bool_or(source = 'band-lower') then 'band-lower'
-                else string_agg(distinct source, ' + ' order by source) end as sources
-    from parts join prices using (sold, token_type)
-    semi join (from summed where is_of_several) using (day, workspace_id, met, token_type)
+           case when bool_or(name = 'band-lower') then 'band-lower'
+                else string_agg(distinct name, ' + ' order by name) end as names
+    from parts join prices using (sold, token_type) join sources using (source)
+    semi join (from summed where is_sourced and source is null) using (day, workspace_id, met, token_type)
     group by day, workspace_id, met, token_type
 )
 select day, workspace_id, met, token_type, quantity, kind, speed, is_listed, is_contracted,
@@ -43,5 +43,7 @@ select day, workspace_id, met, token_type, quantity, kind, speed, is_listed, is_
        case when is_contracted then half_even(contract_high, contract_high_fine) end as contract_high,
        case when is_one_list then list_unit end as list_unit,
        case when is_one_contract then contract_unit end as contract_unit,
-       case when is_sourced then coalesce(sources, source) else '' end as price_source
-from summed left join several using (day, workspace_id, met, token_type);
+       case when is_sourced then coalesce(name, names) else '' end as price_source
+from summed
+left join sources using (source)
+left join several using (day, workspace_id, met, token_type);

@@ -103,5 +103,6 @@ other as (
 every as (from tokens union all by name from search union all by name from other)
 select row_number() over ()::integer as id, * exclude (paid_usd),
        case cost_source when 'reported' then paid_usd when 'unbilled' then 0 when 'unpriced' then null
-                        else contracted_cost_usd end as cost_usd
+                        else contracted_cost_usd end as cost_usd,
+       null::hugeint as unused_usd, null::varchar as unused_of, null::varchar as unused_version
 from every;

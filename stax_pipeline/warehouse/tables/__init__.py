@@ -6,7 +6,7 @@ from stax_pipeline.warehouse.columns import metadata
 from stax_pipeline.warehouse.tables.agreements import accepted_findings, commitments, contract_rates, invoices
 from stax_pipeline.warehouse.tables.alerts import alert_channels, alerts
 from stax_pipeline.warehouse.tables.comparison import source_comparison
-from stax_pipeline.warehouse.tables.copies import parquet_due
+from stax_pipeline.warehouse.tables.copies import parquet_due, parquet_layout
 from stax_pipeline.warehouse.tables.history import publications, restatements, spend_builds
 from stax_pipeline.warehouse.tables.normalized import (
     api_keys,
@@ -39,6 +39,7 @@ __all__ = [
     "members",
     "metadata",
     "parquet_due",
+    "parquet_layout",
     "publications",
     "reconciliation",
     "restatements",

@@ -12,6 +12,7 @@ source_comparison = table(
     tenant(),
     *dimensions(
         "workspace_id", "model", "cost_type", "token_type", "service_tier", "context_window", "inference_geo",
+        key=True,
     ),
     number("reports_usd", "USD of the cost report; NULL where the sources were not compared", null=True),
     number("analytics_usd", "USD of the newer source, set-aside dollars left out; NULL likewise", null=True),

@@ -13,5 +13,13 @@ parquet_due = table(
     identity("mark_id", "Random id", key=True, server_default=sa.func.gen_random_uuid()),
     text("table_name", "The table"),
     day("usage_date", "The UTC day"),
-    count("bucket", "Which sixteenth of the tenants: the first hexadecimal digit of tenant_id"),
+    count("bucket", "Which sixteenth of the tenants, 0 to 15: the first hexadecimal digit of tenant_id"),
+)
+
+
+parquet_layout = table(
+    "parquet_layout",
+    "How many Parquet files hold a day of a table: one without a row here, sixteen since there were 50 tenants",
+    text("table_name", "The table", key=True),
+    count("buckets", "Buckets of tenants, a file each"),
 )

@@ -16,7 +16,7 @@ restatements = table(
          "the same prices) or price (dollars of the same usage under new prices)", key=True),
     *dimensions(
         "workspace_id", "description", "cost_type", "token_type", "model", "service_tier", "context_window",
-        "inference_geo", "speed",
+        "inference_geo", "speed", key=True,
     ),
     instant("seen_at", "When the change was published: when the tables changed", key=True),
     number("old_usd", "USD before; NULL where there was no line, or the kind has no dollars", null=True),

@@ -14,23 +14,29 @@ from stax_pipeline.warehouse.columns import (
     text,
     usage_date,
 )
-from stax_pipeline.warehouse.tables.shared import EXTRACTION, counts, dimensions, extras, loaded
+from stax_pipeline.warehouse.tables.shared import EXTRACTION, counts, dimensions, extras, line, loaded
+
+COST = (
+    "workspace_id", "description", "cost_type", "token_type", "model", "service_tier", "context_window",
+    "inference_geo", "currency",
+)  # fmt: skip
+USAGE = ("workspace_id", "model", "service_tier", "context_window", "inference_geo", "speed")
+USAGE_BY_KEY = ("workspace_id", "api_key_id", "account_id", "model", "service_tier")
 
 cost_lines = table(
     "cost_lines",
     "One normalised row of the cost report, in USD",
     usage_date(),
     tenant(),
-    *dimensions(
-        "workspace_id", "description", "cost_type", "token_type", "model", "service_tier", "context_window",
-        "inference_geo", "currency",
-    ),
-    count("occurrence", "1, 2, … among rows equal in every dimension, by amount", key=True),
+    line(),
+    *dimensions(*COST),
+    count("occurrence", "1, 2, … among rows equal in every dimension, by amount"),
     number("amount_usd", "USD, exact: the report's cents ÷ 100; negative for credits"),
     extras(),
     identity("extraction_id", EXTRACTION),
     loaded(),
-)  # fmt: skip
+    apart=(*COST, "occurrence"),
+)
 
 
 usage_lines = table(
@@ -38,18 +44,13 @@ usage_lines = table(
     "One normalised row of the usage report, with its speed",
     usage_date(),
     tenant(),
-    *dimensions(
-        "workspace_id",
-        "model",
-        "service_tier",
-        "context_window",
-        "inference_geo",
-        "speed",
-    ),
+    line(),
+    *dimensions(*USAGE),
     *counts(),
     extras(),
     identity("extraction_id", EXTRACTION),
     loaded(),
+    apart=USAGE,
 )
 
 
@@ -58,11 +59,13 @@ usage_by_key = table(
     "Usage by API key and account",
     usage_date(),
     tenant(),
-    *dimensions("workspace_id", "api_key_id", "account_id", "model", "service_tier"),
+    line(),
+    *dimensions(*USAGE_BY_KEY),
     *counts(),
     extras(),
     identity("extraction_id", EXTRACTION),
     loaded(),
+    apart=USAGE_BY_KEY,
 )
 
 

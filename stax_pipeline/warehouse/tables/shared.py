@@ -37,9 +37,14 @@ def loaded() -> sa.Column[Any]:
     return instant("loaded_at", "When this row was written", server_default=sa.func.now())
 
 
-def dimensions(*names: str) -> list[sa.Column[Any]]:
-    """Dimensions that are part of the key."""
-    return [text(name, DIMENSIONS[name], key=True) for name in names]
+def line() -> sa.Column[Any]:
+    """The narrow key of tables with many dimensions, beside the day and the tenant."""
+    return count("line", "1, 2, … within the tenant's day", key=True)
+
+
+def dimensions(*names: str, key: bool = False) -> list[sa.Column[Any]]:
+    """Dimensions, part of the key if `key`."""
+    return [text(name, DIMENSIONS[name], key=key) for name in names]
 
 
 def counts() -> list[sa.Column[Any]]:

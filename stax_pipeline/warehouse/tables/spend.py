@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from stax_pipeline.warehouse.columns import count, day, flag, instant, number, table, tenant, text, usage_date
-from stax_pipeline.warehouse.tables.shared import DIMENSIONS, dimensions, loaded
+from stax_pipeline.warehouse.tables.shared import dimensions, line, loaded
 
 list_prices = table(
     "list_prices",
@@ -35,9 +35,9 @@ spend = table(
     "What something cost, and where that figure comes from",
     usage_date(),
     tenant(),
-    count("line", "1, 2, … within the tenant's day", key=True),
-    *(text(name, DIMENSIONS[name]) for name in ("workspace_id", "model", "cost_type", "token_type", "service_tier",
-      "context_window", "inference_geo", "speed", "description")),
+    line(),
+    *dimensions("workspace_id", "model", "cost_type", "token_type", "service_tier", "context_window", "inference_geo",
+                "speed", "description"),
     count("quantity", "Tokens or requests; NULL where the source tells none", null=True),
     text("unit", "tokens, requests or hours"),
     text("cost_source", "reported, priority-reconstructed, unbilled, usage-estimated, unpriced or commitment-unused"),
@@ -65,21 +65,16 @@ spend = table(
 )  # fmt: skip
 
 
+BY_KEY = ("workspace_id", "api_key_id", "account_id", "model", "cost_type", "token_type", "service_tier")
+
 spend_by_key = table(
     "spend_by_key",
     "Spend lines split over API keys and accounts by the tokens each used; sums tie to spend exactly",
     usage_date(),
     tenant(),
-    *dimensions(
-        "workspace_id",
-        "api_key_id",
-        "account_id",
-        "model",
-        "cost_type",
-        "token_type",
-        "service_tier",
-    ),
-    text("cost_source", "As in spend", key=True),
+    line(),
+    *dimensions(*BY_KEY),
+    text("cost_source", "As in spend"),
     count(
         "quantity",
         "Tokens or requests of this key, by the by-key query; NULL where it tells none",
@@ -88,6 +83,7 @@ spend_by_key = table(
     number("cost_usd", "This key's share in USD; NULL when unpriced", null=True),
     number("effective_cost_usd", "This key's share of the effective cost in USD", null=True),
     loaded(),
+    apart=(*BY_KEY, "cost_source"),
 )
 
 
