@@ -31,6 +31,7 @@ from stax_pipeline.assets.partitions import range_tags
 from stax_pipeline.definitions import defs
 from stax_pipeline.domain.admin_key import parse_admin_key
 from stax_pipeline.domain.extraction import Window
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.domain.time import trailing_window
 from stax_pipeline.installation.homes import CHECKOUT
 from stax_pipeline.installation.settings import read_settings
@@ -43,7 +44,7 @@ from stax_pipeline.pipeline.replay import replay
 from stax_pipeline.resources.dagster import loader_engine
 from stax_pipeline.warehouse.roles import logins
 from stax_pipeline.warehouse.tables import metadata
-from stax_pipeline.warehouse.tenants import StoredKey, Tenant, add_tenant, all_tenants, store_key
+from stax_pipeline.warehouse.tenants import StoredKey, add_tenant, all_tenants, store_key
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def _fetch(
 
     return anthropic.run(
         lambda api: extract(
-            Source(api, warehouse.engine, lake.store, open_key, context.run_id, reads=anthropic.source),
+            Source(api, warehouse.engine, lake.store, open_key, context.run.run_id, reads=anthropic.source),
             report,
             scope.tenants,
             window,

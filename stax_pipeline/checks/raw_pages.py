@@ -16,10 +16,10 @@ import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import QueryName, RawPage, Report, Window
 from stax_pipeline.domain.money import EXACT, sum_usd
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.lake.raw import read_raw
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.warehouse.extractions import Extraction, covered, get_extraction
-from stax_pipeline.warehouse.tenants import Tenant
 
 Sums = dict[date, Decimal]
 Figure = Callable[[dict[str, Any], bool], Decimal]  # of one row, and whether it is the newer source's

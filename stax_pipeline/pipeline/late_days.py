@@ -9,11 +9,11 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Report, Window
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.domain.time import State, day_end
 from stax_pipeline.pipeline.history import not_reported
 from stax_pipeline.warehouse.extractions import Covered, Extraction, covered, ended_early
 from stax_pipeline.warehouse.publish import cover
-from stax_pipeline.warehouse.tenants import Tenant
 
 FIRST_AFTER, THEN_EVERY = timedelta(hours=1), timedelta(hours=3)
 

@@ -15,9 +15,9 @@ from stax_pipeline.anthropic import OrganizationSession
 from stax_pipeline.anthropic.analytics_page import organizations_on
 from stax_pipeline.domain.errors import ContractBroken, RequestRejected
 from stax_pipeline.domain.extraction import Query, QueryName
+from stax_pipeline.domain.tenant import DISCONNECTED
 from stax_pipeline.pipeline.extraction_record import RunningExtraction
 from stax_pipeline.warehouse.tables import tenants
-from stax_pipeline.warehouse.tenants import DISCONNECTED
 
 OWN = "organization_ids[]"
 

@@ -30,6 +30,7 @@ from stax_pipeline.derive.usage_lines import KeyUsageLine, UsageLine
 from stax_pipeline.domain.errors import ContractBroken, TenantStopped
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.domain.money import EXACT
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.domain.time import is_old_enough_to_settle
 from stax_pipeline.lake.raw import refuse_raw
 from stax_pipeline.lake.store import Lake
@@ -53,7 +54,6 @@ from stax_pipeline.warehouse.prices import LatestBook
 from stax_pipeline.warehouse.publication_log import Publication, add_publication, now
 from stax_pipeline.warehouse.publish import TableRows, cover, lock_tenant, replace_days
 from stax_pipeline.warehouse.restatements import add_restatements
-from stax_pipeline.warehouse.tenants import Tenant
 
 Line = TypeVar("Line", CostLine, UsageLine, KeyUsageLine)
 

@@ -21,6 +21,7 @@ from stax_pipeline.derive.terms import Terms, uses_by_day
 from stax_pipeline.derive.usage_lines import KeyUsageLine
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.money import EXACT, sum_usd
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.pipeline.history import Archive, Held, dollar_restatements, held_now, spend_of, terms_now
 from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, no_progress, reason
@@ -33,7 +34,7 @@ from stax_pipeline.warehouse.prices import LatestBook
 from stax_pipeline.warehouse.publication_log import Build, add_builds, builds_of, now
 from stax_pipeline.warehouse.publish import TableRows, lock_tenant, read_days, replace_days
 from stax_pipeline.warehouse.restatements import add_restatements, drop_round_trips
-from stax_pipeline.warehouse.tenants import Tenant, set_first_sync
+from stax_pipeline.warehouse.tenants import set_first_sync
 
 Work = Callable[[sa.Connection, Tenant, Window], int]
 CHUNK = 31  # days built at a time, so that a long history stays small in memory

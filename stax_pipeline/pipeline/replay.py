@@ -19,6 +19,7 @@ from stax_pipeline.derive.cost_lines import CostLine
 from stax_pipeline.derive.restatement import Later, Restatement, RestatementKind, restated_cost, restated_usage
 from stax_pipeline.derive.usage_lines import KeyUsageLine, UsageLine
 from stax_pipeline.domain.extraction import DataSource, Report, Window
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.pipeline.history import (
     Archive,
@@ -46,7 +47,6 @@ from stax_pipeline.warehouse.extractions import Covered, Extraction, get_extract
 from stax_pipeline.warehouse.publication_log import Publication, builds_of, published
 from stax_pipeline.warehouse.publish import TableRows, cover, lock_tenant, replace_days
 from stax_pipeline.warehouse.restatements import drop_round_trips, replace_restatements
-from stax_pipeline.warehouse.tenants import Tenant
 
 
 class StageProgress(Protocol):

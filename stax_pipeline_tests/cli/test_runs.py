@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from stax_pipeline.cli.runs import Ran, _read
+from stax_pipeline.cli.runs import Ran, _quiet, _read
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.failures import Failure
 from stax_pipeline_tests.derive.builders import DAY
@@ -63,3 +64,9 @@ def test_every_tenant_that_the_last_check_names_failed_however_few_reasons_are_t
     )
     ran = _read("run", [told], Window(DAY, DAY))
     assert (ran.success, ran.clean, ran.lacking) == (True, False, slugs)
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_warning_that_nobody_foresaw_is_shown_during_a_run(verbose: bool) -> None:
+    with pytest.warns(UserWarning, match="something new"), _quiet(verbose):
+        warnings.warn("something new", stacklevel=1)
