@@ -18,6 +18,7 @@ from benchmarks.source import Source
 from stax_pipeline import embedded_postgres
 from stax_pipeline.anthropic.queries import API_VERSION, ME_PATH
 from stax_pipeline.domain.admin_key import parse_admin_key
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.installation.settings import Settings, read_settings
 from stax_pipeline.keys.encryption import seal
 from stax_pipeline.keys.tenant_keys import ensure_master_key
@@ -25,7 +26,7 @@ from stax_pipeline.resources.dagster import loader_engine
 from stax_pipeline.warehouse.migrate import upgrade
 from stax_pipeline.warehouse.roles import logins
 from stax_pipeline.warehouse.tables import metadata
-from stax_pipeline.warehouse.tenants import StoredKey, Tenant, add_tenant, store_key
+from stax_pipeline.warehouse.tenants import StoredKey, add_tenant, store_key
 
 LONGEST = timedelta(days=400)
 

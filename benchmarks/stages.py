@@ -49,7 +49,7 @@ STAGES = {
     "dagster": "Dagster",
     "dagster_postgres": "Dagster",
     "dagster_shared": "Dagster",
-    "stax_pipeline.instance": "Dagster",
+    "stax_pipeline.dagster_instance": "Dagster",
 }
 """Stages by module, the longest name counts. Modules that are not here serve several stages: their caller decides."""
 ORDER = ("request and raw", "parse", "publish", "derive", "load", "parquet", "checks", "Dagster", "rest")

@@ -16,8 +16,8 @@ from stax_pipeline.assets import (
     comparison,
     extraction_check,
     normalized,
+    purge_history,
     raw,
-    retention,
     spend,
 )
 from stax_pipeline.resources.dagster import AnthropicAdminApi, Lake, TenantSecrets, Warehouse, no_values
@@ -39,7 +39,7 @@ ASSETS = [
 defs = dg.Definitions(
     assets=ASSETS,
     asset_checks=[*checks.CHECKS, comparison.set_aside_ties_to_report, extraction_check.all_tenants_extracted(ASSETS)],
-    jobs=[automation.sync, automation.watch, retention.purge_history],
+    jobs=[automation.sync, automation.watch, purge_history.purge_history],
     schedules=automation.schedules(),
     sensors=[automation.new_tenant_backfill, automation.catch_up, alerts.alerts],
     resources={

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from stax_pipeline import embedded_postgres
 from stax_pipeline.domain.admin_key import parse_admin_key
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.embedded_postgres.layout import Home, read_record
 from stax_pipeline.installation.settings import Settings, read_settings
 from stax_pipeline.keys.encryption import seal
@@ -30,7 +31,7 @@ from stax_pipeline.simulator import Organization, Simulator, demo_organizations
 from stax_pipeline.warehouse.migrate import upgrade
 from stax_pipeline.warehouse.roles import logins
 from stax_pipeline.warehouse.tables import metadata
-from stax_pipeline.warehouse.tenants import StoredKey, Tenant, add_tenant, store_key
+from stax_pipeline.warehouse.tenants import StoredKey, add_tenant, store_key
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -31,7 +31,8 @@ from tools.make_tables import tables_markdown
 
 DOCS = CHECKOUT / "docs"
 PAGES = [*sorted(CHECKOUT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
-ROOMS = sorted(room.parent for room in (CHECKOUT / "stax_pipeline").glob("*/__init__.py"))
+PRODUCT = CHECKOUT / "stax_pipeline"
+ROOMS = sorted({PRODUCT / module.relative_to(PRODUCT).parts[0] for module in PRODUCT.glob("*/**/*.py")})
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _NAMED = re.compile(r"\bdocs/[\w./-]*\w\.\w+")

@@ -59,7 +59,7 @@ limit 8""",
     Question(
         "What is our Priority Tier use worth, and how far can that figure be trusted?",
         """
-with bar as (
+with accuracy as (
     select tenant_id, model, min(ratio) as lowest_ratio, max(ratio) as highest_ratio,
            count(*) filter (where cause not in ('', 'band')) as days_off
     from stax.reconciliation
@@ -68,7 +68,7 @@ with bar as (
 )
 select s.tenant, s.model, round(sum(s.cost_usd), 2) as priority_usd, lowest_ratio, highest_ratio, days_off
 from stax.spend_daily s
-left join bar using (tenant_id, model)
+left join accuracy using (tenant_id, model)
 where s.usage_date between '2026-11-01' and '2026-11-20' and s.cost_source = 'priority-reconstructed'
 group by s.tenant, s.model, lowest_ratio, highest_ratio, days_off
 order by s.tenant, priority_usd desc""",
@@ -125,8 +125,8 @@ from stax.restated_days
 where usage_date between '2026-11-01' and '2026-11-20'
 order by tenant, usage_date, kind, measure""",
         "The source told other dollars for this day when it was read again. `restatements` has every line of it; "
-        "`last_seen_at > …` in this view asks for what was published since an instant. Under new prices `figure` names "
-        "the column of `spend`; one figure is never added to another.",
+        "`last_seen_at > …` in this view asks for what was published since an instant. Under new prices `measure` "
+        "names the column of `spend`; one measure is never added to another.",
     ),
     Question(
         "Does the invoice match?",
@@ -155,14 +155,14 @@ order by sum(usd) is null desc, abs(sum(usd)) desc""",
         """
 select commitment_id, direction, round(sum(used_units) / sum(committed_units), 4) as utilisation_ratio,
        round(sum(fee_usd), 2) as fee_usd, round(sum(unused_fee_usd), 2) as unused_fee_usd,
-       round(sum(reconstructed_usd), 2) as reconstructed_usd,
+       round(sum(priority_reconstructed_usd), 2) as priority_reconstructed_usd,
        round(1000000 * sum(fee_usd) / sum(tokens), 4) as effective_usd_per_million_tokens
 from stax.commitment_utilisation
 where tenant = 'acme' and period = 'day' and period_start between '2026-11-01' and '2026-11-20'
 group by commitment_id, direction
 order by direction""",
         "The fee of these twenty days, beside what the same tokens list for: the commitment pays where "
-        "`reconstructed_usd` is the larger.",
+        "`priority_reconstructed_usd` is the larger.",
     ),
     Question(
         "What do web search, code execution and sessions cost?",

@@ -86,8 +86,8 @@ def quarantined(rows: Iterable[Quarantined]) -> Iterator[Cause]:
         last = row.window_end - timedelta(days=1)
         yield Cause(
             row.tenant_id, row.slug, Kind.QUARANTINED, row.report, row.window_start,
-            f"The {row.report} of {row.window_start} to {last}, fetched {row.extracted_at:%Y-%m-%d %H:%M} UTC, is held "
-            f"back and the rows before it stay: {row.error}.",
+            f"The {row.report} of {row.window_start} to {last}, fetched {row.extracted_at:%Y-%m-%d %H:%M} UTC, is "
+            f"quarantined and the rows before it stay: {row.error}.",
             next_step(row.slug, row.error),
         )  # fmt: skip
 

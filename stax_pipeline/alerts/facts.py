@@ -31,7 +31,7 @@ from stax_pipeline.alerts.causes import (
 )
 from stax_pipeline.alerts.figures import (
     DaySpend,
-    OffBar,
+    Inaccurate,
     OffInvoice,
     Restated,
     day_restated,
@@ -87,7 +87,7 @@ where s.usage_date >= :recent and t.status <> 'disconnected'
        or (s.cost_type = 'tokens' and s.quantity > 0 and coalesce(s.list_cost_usd, s.contracted_cost_usd) is null))
 group by t.tenant_id, t.slug, s.model, s.service_tier, s.cost_type, s.inference_geo
 """
-OFF_BAR = """
+INACCURATE = """
 select t.tenant_id, t.slug, r.model, r.service_tier, r.usage_date, r.ratio, r.cause
 from stax.reconciliation r
 join stax.tenants t using (tenant_id)
@@ -115,7 +115,7 @@ left join spent s using (tenant_id, usage_date)
 join stax.tenants t using (tenant_id)
 where t.status <> 'disconnected'
 """
-# As far back as OFF_BAR: a day that was told as restated is not told as inaccurate once that alert has expired.
+# As far back as INACCURATE: a day that was told as restated is not told as inaccurate once that alert has expired.
 RESTATED = """
 select t.tenant_id, t.slug, r.usage_date, r.kind, r.seen_on, r.added, r.taken,
        case r.kind when 'cost' then
@@ -216,7 +216,7 @@ def judge(
         (Kind.UNKNOWN_VALUE,
          lambda: unknown_values(facts.rows(UNPRICED, Unpriced), facts.rows(NEW_VALUES, NewValue))),
         (Kind.DAY_RESTATED, lambda: day_restated(facts.rows(RESTATED, Restated))),
-        (Kind.PRICE_ACCURACY, lambda: price_accuracy_left(facts.rows(OFF_BAR, OffBar), judged.causes)),
+        (Kind.PRICE_ACCURACY, lambda: price_accuracy_left(facts.rows(INACCURATE, Inaccurate), judged.causes)),
         (Kind.SPEND_SPIKE, lambda: spend_spikes(facts.rows(DAY_SPEND, DaySpend), now.date())),
         (Kind.INVOICE_DIFFERS, lambda: invoice_differs(facts.rows(OFF_INVOICE, OffInvoice))),
     ]  # fmt: skip

@@ -25,7 +25,7 @@ SPIKE_WEEKS = (4, 8)  # at least and at most so many earlier days of the same we
 EVENT_DAYS = 7  # what has happened cannot be mended: it stays open this long after the day it is about
 
 
-class OffBar(NamedTuple):
+class Inaccurate(NamedTuple):
     """A model and tier whose price accuracy left its range on a day; `cause` is that of `reconciliation`."""
 
     tenant_id: UUID
@@ -37,7 +37,7 @@ class OffBar(NamedTuple):
     cause: str
 
 
-OFF_BAR_ADVICE = {
+ACCURACY_ADVICE = {
     Likely.UNBILLED: "Blocked requests cost nothing; if there are many, ask the tenant (`reconciliation`).",
     Likely.BILLED_AT_ZERO: "Ask Anthropic, or the tenant, why these tokens were billed at zero (`reconciliation`).",
     Likely.OTHER_MODEL: "The bill names the model by another id than the usage; the dollars agree (`reconciliation`).",
@@ -52,13 +52,13 @@ OFF_BAR_ADVICE = {
 }
 
 
-def price_accuracy_left(rows: Iterable[OffBar], reported: Collection[Cause]) -> Iterator[Cause]:
+def price_accuracy_left(rows: Iterable[Inaccurate], reported: Collection[Cause]) -> Iterator[Cause]:
     """Priced ÷ reported outside the range that `price_book_matches_bill` allows: one cause per tenant and likely cause.
 
     None where a day's restatement is the likely cause and `reported` already.
     """
     restated = {(cause.tenant_id, cause.day) for cause in reported if cause.kind is Kind.DAY_RESTATED}
-    by_cause: dict[tuple[UUID, str, str], list[OffBar]] = defaultdict(list)
+    by_cause: dict[tuple[UUID, str, str], list[Inaccurate]] = defaultdict(list)
     for row in sorted(rows, key=lambda one: one.usage_date):
         if row.cause != Likely.RESTATED or (row.tenant_id, row.usage_date) not in restated:
             by_cause[row.tenant_id, row.slug, row.cause].append(row)
@@ -68,11 +68,11 @@ def price_accuracy_left(rows: Iterable[OffBar], reported: Collection[Cause]) -> 
         yield Cause(
             tenant_id, slug, Kind.PRICE_ACCURACY, likely, last,
             f"Tokens × price are outside 0.99 to 1.01 times the bill {on}: {_ratios(off)}. Likely cause: {likely}.",
-            OFF_BAR_ADVICE[Likely(likely)].format(slug=slug),
+            ACCURACY_ADVICE[Likely(likely)].format(slug=slug),
         )  # fmt: skip
 
 
-def _ratios(off: Iterable[OffBar]) -> str:
+def _ratios(off: Iterable[Inaccurate]) -> str:
     """The ratio of each model and tier on its last such day; `off` is in the order of days."""
     last = {(one_line(row.model), one_line(row.service_tier)): row.ratio for row in off}
     named = [f"{model} ({tier}) {ratio:.4f}" for (model, tier), ratio in sorted(last.items())]
@@ -137,7 +137,7 @@ class Restated(NamedTuple):
     tenant_id: UUID
     slug: str
     usage_date: date
-    subject: str
+    kind: str
     seen_on: date
     added: Decimal
     taken: Decimal
@@ -150,10 +150,10 @@ def day_restated(rows: Iterable[Restated]) -> Iterator[Cause]:
     for row in rows:
         if max(row.added, row.taken) <= multiply(max(row.before, row.charged), RESTATED_SHARE):
             continue
-        what, show = ("reported dollars", _usd) if row.subject == "cost" else ("tokens", _tokens)
+        what, show = ("reported dollars", _usd) if row.kind == "cost" else ("tokens", _tokens)
         yield Cause(
             row.tenant_id, row.slug, Kind.DAY_RESTATED,
-            f"{row.subject} of {row.usage_date}, seen {row.seen_on}", row.usage_date,
+            f"{row.kind} of {row.usage_date}, seen {row.seen_on}", row.usage_date,
             f"Anthropic restated the {what} of {row.usage_date} on {row.seen_on}: {show(row.added)} added, "
             f"{show(row.taken)} taken away, of {show(row.before)} before.",
             "Correct what you passed on for that day; `restatements` has every line.",

@@ -85,11 +85,11 @@ def in_turn(alerts: Sequence[Alert]) -> list[Alert]:
 
 def alike(alerts: Sequence[Alert], shown: Sequence[Alert]) -> list[Alert]:
     """Alerts that are not shown, but say of another tenant what one that is shown says: they take no line."""
-    known = {_said(alert) for alert in shown}
-    return [alert for alert in alerts if alert not in shown and _said(alert) in known][:TENANTS]
+    known = {_content_key(alert) for alert in shown}
+    return [alert for alert in alerts if alert not in shown and _content_key(alert) in known][:TENANTS]
 
 
-def _said(alert: Alert) -> tuple[str, ...]:
+def _content_key(alert: Alert) -> tuple[str, ...]:
     return alert.kind, alert.subject, *key_of(alert.slug, alert.what, alert.todo)
 
 
@@ -124,14 +124,14 @@ def _title(found: Due) -> str:
 
 def _opened(alerts: Sequence[Alert]) -> Iterator[str]:
     for shared in shared_reasons((alert.slug, f"{TITLES[alert.kind]}\n  {alert.what}", alert.todo) for alert in alerts):
-        yield f"{shared.who}: {shared.reason}"
+        yield f"{shared.tenants_named}: {shared.reason}"
         yield f"  What to do: {shared.step}"
         yield ""
 
 
 def _ended(alerts: Sequence[Alert]) -> Iterator[str]:
     for shared in shared_reasons((alert.slug, _end_of(alert), "") for alert in alerts):
-        yield f"{shared.who}: gone: {shared.reason}"
+        yield f"{shared.tenants_named}: gone: {shared.reason}"
         yield ""
 
 

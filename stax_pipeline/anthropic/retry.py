@@ -109,7 +109,7 @@ class Retrying:
             tries += 1
             strange += outcome.kind is Kind.STRANGE
             left = self._total_seconds - (self._monotonic() - started)
-            verdict = decide(
+            decision = decide(
                 outcome,
                 tries=tries,
                 strange=strange,
@@ -117,19 +117,19 @@ class Retrying:
                 left=left,
                 draw=self._random(),
             )
-            if isinstance(verdict, GiveUp):
-                raise _final(outcome.error, verdict, tries, self._now())
+            if isinstance(decision, GiveUp):
+                raise _final(outcome.error, decision, tries, self._now())
             self.retries += 1
-            await self._sleep(verdict.seconds)
-            left -= verdict.seconds
+            await self._sleep(decision.seconds)
+            left -= decision.seconds
 
 
-def _final(error: TenantStopped, verdict: GiveUp, tries: int, now: datetime) -> TenantStopped:
+def _final(error: TenantStopped, decision: GiveUp, tries: int, now: datetime) -> TenantStopped:
     """The error with what only the loop knows: how often it was tried, and when the source wants to be asked again."""
     if isinstance(error, SourceUnavailable):
         again = ""
-        if verdict.asked is not None and error.retry_at is None:
-            error.retry_at = now + timedelta(seconds=verdict.asked)
+        if decision.asked is not None and error.retry_at is None:
+            error.retry_at = now + timedelta(seconds=decision.asked)
             again = f"; it asks to be left alone until {error.retry_at:%Y-%m-%d %H:%M:%S} UTC"
         error.args = (f"{error} after {tries} {'try' if tries == 1 else 'tries'}{again}",)
     return error

@@ -12,13 +12,8 @@ from stax_pipeline.alerts.evaluation import Evaluation, evaluate_alerts
 from stax_pipeline.alerts.facts import EVERY, QUICK
 from stax_pipeline.assets.checks import CHECKS
 from stax_pipeline.assets.partitions import window_of_run
+from stax_pipeline.dagster_instance.internals import CheckResult, check_results, sensor_records
 from stax_pipeline.installation.settings import read_settings
-from stax_pipeline.instance.internals import (
-    AssetCheckExecutionRecord,
-    AssetCheckExecutionRecordStatus,
-    InstigatorType,
-    SensorInstigatorData,
-)
 from stax_pipeline.resources.dagster import loader_engine
 
 OWN_CAUSE = frozenset({"data_is_fresh", "all_tenants_extracted", "every_token_priced", "price_book_matches_bill"})
@@ -58,12 +53,9 @@ class Looked(NamedTuple):
 
 def last_looked(instance: dg.DagsterInstance) -> Looked:
     """What Dagster kept of the sensor, by whichever daemon ran it last."""
-    states = instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
-    kept = [state.instigator_data for state in states if state.instigator_name == alerts.name]
-    found = [data for data in kept if isinstance(data, SensorInstigatorData)]
-    every = max((datetime.fromisoformat(data.cursor) for data in found if data.cursor), default=None)
-    ended = (data.last_tick_success_timestamp for data in found)
-    ticks = [datetime.fromtimestamp(at, UTC) for at in ended if at]
+    found = sensor_records(instance, alerts.name)
+    every = max((datetime.fromisoformat(kept.cursor) for kept in found if kept.cursor), default=None)
+    ticks = [datetime.fromtimestamp(kept.last_success, UTC) for kept in found if kept.last_success]
     return Looked(max([*ticks, *([every] if every else [])], default=None), every)
 
 
@@ -80,24 +72,20 @@ def failed_checks(instance: dg.DagsterInstance, lookback_days: int) -> dict[str,
     return found
 
 
-def _last_error(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> AssetCheckExecutionRecord | None:
-    failed = instance.event_log_storage.get_asset_check_execution_history(
-        key, limit=LOOKED_AT, status={AssetCheckExecutionRecordStatus.FAILED}
-    )
-    return next((record for record in failed if _is_error(record)), None)
+def _last_error(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> CheckResult | None:
+    failed = check_results(instance, key, LOOKED_AT, failed=True)
+    return next((result for result in failed if _is_error(result)), None)
 
 
-def _is_mended(
-    instance: dg.DagsterInstance, key: dg.AssetCheckKey, error: AssetCheckExecutionRecord, lookback_days: int
-) -> bool:
+def _is_mended(instance: dg.DagsterInstance, key: dg.AssetCheckKey, error: CheckResult, lookback_days: int) -> bool:
     """Whether a later result over days as late and as many (or the whole trailing window) is no ERROR."""
     broken = instance.get_run_by_id(error.run_id)
     failed = window_of_run(broken) if broken else None
-    for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=LOOKED_AT):
-        if record.id <= error.id:
+    for result in check_results(instance, key, LOOKED_AT):
+        if result.id <= error.id:
             return False
-        run = instance.get_run_by_id(record.run_id)
-        if record.evaluation is None or run is None or _is_narrowed(run):
+        run = instance.get_run_by_id(result.run_id)
+        if result.evaluation is None or run is None or _is_narrowed(run):
             continue
         seen = window_of_run(run)
         if failed is None or (seen.end >= failed.end and len(seen.days) >= min(lookback_days, len(failed.days))):
@@ -105,11 +93,11 @@ def _is_mended(
     return False
 
 
-def _is_error(record: AssetCheckExecutionRecord) -> bool:
-    return record.evaluation is not None and record.evaluation.severity is dg.AssetCheckSeverity.ERROR
+def _is_error(result: CheckResult) -> bool:
+    return result.evaluation is not None and result.evaluation.severity is dg.AssetCheckSeverity.ERROR
 
 
-def _named(error: AssetCheckExecutionRecord) -> list[str]:
+def _named(error: CheckResult) -> list[str]:
     tenants = error.evaluation.metadata.get("tenants") if error.evaluation else None
     return str(tenants.value).split(", ") if tenants else []
 

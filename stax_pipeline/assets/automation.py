@@ -8,14 +8,14 @@ import sqlalchemy as sa
 
 from stax_pipeline.assets.checks import FRESHNESS_CHECKS
 from stax_pipeline.assets.partitions import range_tags
-from stax_pipeline.assets.retention import purge_history
+from stax_pipeline.assets.purge_history import purge_history
 from stax_pipeline.domain.extraction import midnight
+from stax_pipeline.domain.tenant import CONNECTED
 from stax_pipeline.domain.time import FIRST_DAYS, month_before, trailing_window
 from stax_pipeline.installation.settings import read_settings
 from stax_pipeline.pipeline.late_days import due_again, not_closed
 from stax_pipeline.resources.dagster import loader_engine
 from stax_pipeline.warehouse.tables import extractions, tenants
-from stax_pipeline.warehouse.tenants import CONNECTED
 
 AT_ONCE = 50  # tenants in one first backfill
 GRACE = timedelta(seconds=60)  # `stax connect` backfills itself; the sensor is for tenants added by other means
@@ -90,7 +90,7 @@ def open_day_refresh(minutes: int) -> dg.ScheduleDefinition:
     )
     def refresh(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         running = dg.RunsFilter(tags={"lane": "refresh"}, statuses=UNFINISHED)
-        if context.instance.get_runs(filters=running, limit=1):
+        if context.instance.get_run_records(filters=running, limit=1):
             return dg.SkipReason("The previous refresh is still running.")
         window = trailing_window(0, context.scheduled_execution_time.astimezone(UTC))
         return dg.RunRequest(tags={**range_tags(window), "lane": "refresh"})
@@ -130,7 +130,7 @@ def new_tenant_backfill(context: dg.SensorEvaluationContext) -> Iterator[dg.RunR
     A tenant that fails is tried once a day, and keeps nobody behind it from his turn.
     """
     running = dg.RunsFilter(tags={"lane": "onboard"}, statuses=UNFINISHED)
-    if context.instance.get_runs(filters=running, limit=1):
+    if context.instance.get_run_records(filters=running, limit=1):
         yield dg.SkipReason("The previous first backfill is still running.")
         return
     now = datetime.now(UTC)
@@ -150,7 +150,7 @@ def new_tenant_backfill(context: dg.SensorEvaluationContext) -> Iterator[dg.RunR
 def catch_up(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Ask again for days that are over and not reported yet: after an hour, then every three, until they are there."""
     running = dg.RunsFilter(tags={"lane": "catch-up"}, statuses=UNFINISHED)
-    if context.instance.get_runs(filters=running, limit=1):
+    if context.instance.get_run_records(filters=running, limit=1):
         return dg.SkipReason("The previous catch-up is still running.")
     now = datetime.now(UTC)
     with loader_engine(read_settings()).connect() as connection:

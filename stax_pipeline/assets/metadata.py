@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
+from stax_pipeline.dagster_instance.internals import tag_run
 from stax_pipeline.domain.event_privacy import without_figures
 from stax_pipeline.pipeline.isolation import Outcome
 from stax_pipeline.resources.scope import Scope
@@ -90,11 +91,11 @@ def outcome_metadata(outcome: Outcome, scope: Scope, asset: str | None = None) -
 
 def _tag_run(context: dg.AssetExecutionContext, slugs: Collection[str]) -> None:
     """Name failed tenants where runs are listed: a run that succeeded for the others is green."""
-    run = context.instance.get_run_by_id(context.run_id)
+    run = context.instance.get_run_by_id(context.run.run_id)
     before = run.tags.get(FAILED_TENANTS, "").split(", ") if run else []
     names = sorted({*before, *slugs} - {""})
     shown = [*names[:TAGGED], *(["…"] if len(names) > TAGGED else [])]
-    context.instance.add_run_tags(context.run_id, {FAILED_TENANTS: ", ".join(shown)})
+    tag_run(context.instance, context.run.run_id, {FAILED_TENANTS: ", ".join(shown)})
 
 
 def text_table(names: list[str], rows: list[Any]) -> dg.TableMetadataValue:

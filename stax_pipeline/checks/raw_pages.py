@@ -21,10 +21,10 @@ import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import QueryName, RawPage, Report, Window
 from stax_pipeline.domain.money import EXACT, sum_usd
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.lake.raw import read_raw
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.warehouse.extractions import Extraction, get_extractions
-from stax_pipeline.warehouse.tenants import Tenant
 
 Sums = dict[date, Decimal]
 _COST = frozenset({QueryName.COST, QueryName.ANALYTICS_COST})

@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def _dev() -> None:
-    from stax_pipeline.instance.internals import dev_module
+    from stax_pipeline.dagster_instance.internals import dev_module
 
     dev: Any = dev_module()
     start = dev.open_ipc_subprocess

@@ -34,12 +34,12 @@ HIGHLIGHTS = (
     Highlight(
         """
         select tenant, commitment_id, max(model) as model, sum(fee_usd) as fee_usd,
-               sum(reconstructed_usd) as reconstructed_usd
+               sum(priority_reconstructed_usd) as priority_reconstructed_usd
         from stax.commitment_utilisation where period = 'day'
         group by tenant, commitment_id having sum(fee_usd) > 0 order by max(period_start) desc, tenant limit 1
         """,
         "A commitment: {tenant} paid {fee_usd} USD on these days for Priority Tier capacity of {model} "
-        "({commitment_id}); the tokens that used it are worth {reconstructed_usd} at list price.",
+        "({commitment_id}); the tokens that used it are worth {priority_reconstructed_usd} at list price.",
         "commitments",
     ),
     Highlight(
@@ -67,13 +67,13 @@ HIGHLIGHTS = (
     Highlight(
         """
         select tenant, month as first_day, to_char(month, 'YYYY-MM') as month, invoice_usd, difference_usd,
-               reconstructed_usd
+               priority_reconstructed_usd
         from stax.invoice_check
         where days_complete = days_in_month and status = 'differs' and difference_usd > 0
         order by invoice_check.month desc, tenant limit 1
         """,
         "An invoice that does not: {tenant} was invoiced {invoice_usd} USD for {month}, {difference_usd} more than "
-        "expected. Its Priority Tier use, which is in no cost report, is worth {reconstructed_usd}.",
+        "expected. Its Priority Tier use, which is in no cost report, is worth {priority_reconstructed_usd}.",
         'sql "select kind, model, round(sum(usd), 2) as usd from stax.invoice_differences '
         "where tenant = '{tenant}' and month = '{first_day}' group by 1, 2 order by 3 desc\"",
     ),

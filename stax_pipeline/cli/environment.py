@@ -23,7 +23,7 @@ def dagster_home() -> Path:
     """The folder of `dagster.yaml` and `workspace.yaml`: the checkout, or the installed package's own copy."""
     if (CHECKOUT / "dagster.yaml").exists():
         return CHECKOUT
-    return Path(__file__).resolve().parents[1] / "deploy"
+    return Path(__file__).resolve().parents[1] / "dagster_home"
 
 
 def dagster_environment(settings: Settings) -> dict[str, str]:

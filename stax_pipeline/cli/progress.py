@@ -20,7 +20,7 @@ from stax_pipeline.domain.plurals import count_of, progress_of
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from stax_pipeline.pipeline.isolation import Progress as SharedReason
+    from stax_pipeline.pipeline.isolation import Progress as StepProgress
 
 LOGGER = logging.getLogger("stax.progress")
 SECONDS_BETWEEN_LINES = 2.0
@@ -42,24 +42,24 @@ class _Lines(_Handler):
     def __init__(self, out: IO[str]) -> None:
         super().__init__()
         self._out = out
-        self._said: dict[str, float] = {}
-        self._unsaid: dict[str, str] = {}
+        self._printed_at: dict[str, float] = {}
+        self._unprinted: dict[str, str] = {}
 
     def show(self, stage: str, done: int, total: int, unit: str, failed: int) -> None:
         now = time.monotonic()
         line = f"  {progress_of(stage, done, total, unit, failed)}"
-        self.say_rest(but=stage)
-        if done < total and now - self._said.setdefault(stage, now) < SECONDS_BETWEEN_LINES:
-            self._unsaid[stage] = line
+        self.print_rest(but=stage)
+        if done < total and now - self._printed_at.setdefault(stage, now) < SECONDS_BETWEEN_LINES:
+            self._unprinted[stage] = line
             return
-        self._said[stage] = now
-        self._unsaid.pop(stage, None)
+        self._printed_at[stage] = now
+        self._unprinted.pop(stage, None)
         print(line, file=self._out, flush=True)
 
-    def say_rest(self, but: str = "") -> None:
+    def print_rest(self, but: str = "") -> None:
         """How far the stages came that ended before the whole: all of them, or those before the stage `but`."""
-        for stage in [stage for stage in self._unsaid if stage != but]:
-            print(self._unsaid.pop(stage), file=self._out, flush=True)
+        for stage in [stage for stage in self._unprinted if stage != but]:
+            print(self._unprinted.pop(stage), file=self._out, flush=True)
 
 
 class _Bar(_Handler):
@@ -75,13 +75,13 @@ class _Bar(_Handler):
         self._bar.update(self._tasks[stage], description=words, completed=done, total=total)
 
 
-def told(stage: str, unit: str = "tenant-days") -> SharedReason:
+def step_progress(stage: str, unit: str = "tenant-days") -> StepProgress:
     """A callback of a step that runs outside of Dagster."""
 
-    def tell(done: int, total: int, failed: int = 0, /) -> None:
+    def report(done: int, total: int, failed: int = 0, /) -> None:
         LOGGER.info("%s", stage, extra={"stage": stage, "done": done, "total": total, "unit": unit, "failed": failed})
 
-    return tell
+    return report
 
 
 @contextmanager
@@ -113,7 +113,7 @@ def _handler(out: IO[str]) -> Iterator[_Handler]:
     if not out.isatty():
         lines = _Lines(out)
         yield lines
-        lines.say_rest()
+        lines.print_rest()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import traceback
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -123,8 +122,8 @@ def run_sync(
         import dagster as dg
 
         from stax_pipeline.assets.partitions import range_tags
+        from stax_pipeline.dagster_instance.internals import create_run, execute
         from stax_pipeline.definitions import defs
-        from stax_pipeline.instance.internals import create_run, execute
 
         job = defs.resolve_job_def("sync")
         with dg.DagsterInstance.get() as instance:
@@ -191,18 +190,17 @@ def ending_at_signals() -> Iterator[None]:
 
 @contextmanager
 def _quiet(verbose: bool) -> Iterator[None]:
-    with warnings.catch_warnings():
-        if verbose:
-            yield
-            return
-        warnings.simplefilter("ignore")
-        logging.getLogger("dagster").setLevel(logging.CRITICAL)
-        root = logging.getLogger()
-        root.addFilter(_is_named)
-        try:
-            yield
-        finally:
-            root.removeFilter(_is_named)
+    """Without Dagster's log, unless it is asked for. Warnings are shown: known ones are filtered where they arise."""
+    if verbose:
+        yield
+        return
+    logging.getLogger("dagster").setLevel(logging.CRITICAL)
+    root = logging.getLogger()
+    root.addFilter(_is_named)
+    try:
+        yield
+    finally:
+        root.removeFilter(_is_named)
 
 
 def _is_named(record: logging.LogRecord) -> bool:

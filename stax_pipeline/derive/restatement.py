@@ -36,7 +36,7 @@ class RestatementKind(StrEnum):
 class Key(NamedTuple):
     """What one restatement is about; equal rows are summed under it.
 
-    Of dollars under new prices or of other usage `description` names the figure of `spend` that changed.
+    Of dollars under new prices or of other usage `description` names the measure of `spend` that changed.
     """
 
     usage_date: date
@@ -174,33 +174,33 @@ class Repricing(NamedTuple):
 def restated_prices(old: Iterable[SpendLine], new: Iterable[SpendLine], change: Repricing) -> list[Restatement]:
     """Dollars of the same usage and cost before and after new prices, rates or commitments."""
     why = f"under {change.words}, {change.old_version} → {change.new_version}"
-    return _restated_figures(old, new, RestatementKind.PRICE, change.recorded_at, why)
+    return _restated_measures(old, new, RestatementKind.PRICE, change.recorded_at, why)
 
 
 def restated_dollars(old: Iterable[SpendLine], new: Iterable[SpendLine], recorded_at: datetime) -> list[Restatement]:
     """Dollars at the same prices and of the same cost before and after the usage changed."""
-    return _restated_figures(
+    return _restated_measures(
         old, new, RestatementKind.USAGE_DOLLARS, recorded_at, "of usage that changed at a later extraction"
     )
 
 
-def _restated_figures(
+def _restated_measures(
     old: Iterable[SpendLine], new: Iterable[SpendLine], kind: RestatementKind, recorded_at: datetime, why: str
 ) -> list[Restatement]:
-    """Each figure of `spend` that moved is told by itself, so that the differences of one figure sum to its change;
-    figures are never added to each other.
+    """Each measure of `spend` that moved is told by itself, so that the differences of one measure sum to its change;
+    measures are never added to each other.
     """
     before, after = _by_key(old), _by_key(new)
     found = []
     for key in sorted(before.keys() | after.keys()):
         then, now = before.get(key, _NOTHING), after.get(key, _GONE)
-        for figure in _FIGURES:
-            if _moved(then, now, figure):
+        for measure in _MEASURES:
+            if _moved(then, now, measure):
                 found.append(
                     Restatement(
-                        *key._replace(kind=kind, description=figure), recorded_at,
-                        getattr(then, figure), getattr(now, figure), then.quantity, now.quantity,
-                        f"{figure} {why}", None, None,
+                        *key._replace(kind=kind, description=measure), recorded_at,
+                        getattr(then, measure), getattr(now, measure), then.quantity, now.quantity,
+                        f"{measure} {why}", None, None,
                     )
                 )  # fmt: skip
     return found
@@ -213,14 +213,14 @@ class _Figures(NamedTuple):
     quantity: int | None
 
 
-_FIGURES = ("cost_usd", "contracted_cost_usd", "effective_cost_usd")
+_MEASURES = ("cost_usd", "contracted_cost_usd", "effective_cost_usd")
 _NOTHING = _Figures(None, None, None, None)
 _GONE = _Figures(Decimal(0), Decimal(0), Decimal(0), 0)
 
 
-def _moved(then: _Figures, now: _Figures, figure: str) -> bool:
+def _moved(then: _Figures, now: _Figures, measure: str) -> bool:
     """A line that comes or goes moved only what it held; one that stays also when a first price makes 0 of NULL."""
-    was, becomes = getattr(then, figure), getattr(now, figure)
+    was, becomes = getattr(then, measure), getattr(now, measure)
     return (was or 0) != (becomes or 0) if then is _NOTHING or now is _GONE else was != becomes
 
 
@@ -366,12 +366,12 @@ def _figure_restatements(
         now = _figures(*row[4:8]) if stays else _GONE
         tenant_id, day, *dimensions = row[8:]
         moment, why = told[tenant_id, day]
-        for figure in _FIGURES:
-            if _moved(then, now, figure):
-                key = Key(day, kind, dimensions[0], figure, *dimensions[1:])
+        for measure in _MEASURES:
+            if _moved(then, now, measure):
+                key = Key(day, kind, dimensions[0], measure, *dimensions[1:])
                 found[tenant_id].append(Restatement(
-                    *key, moment, getattr(then, figure),
-                    getattr(now, figure), then.quantity, now.quantity, f"{figure} {why}", None, None,
+                    *key, moment, getattr(then, measure),
+                    getattr(now, measure), then.quantity, now.quantity, f"{measure} {why}", None, None,
                 ))  # fmt: skip
     return dict(found)
 

@@ -85,7 +85,7 @@ def rfc3339(day: date) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The request of a query, or of part of its days, without its page token: what a token is bound to.
+    """One walk of a report with one grouping and filter, as a request without a page token: what a token is bound to.
 
     `params` keep their order and may repeat a name (`group_by[]`); `betas` go into `anthropic-beta`.
     `window` is None for the list endpoints, which have no usage date.

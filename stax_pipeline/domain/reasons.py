@@ -25,7 +25,7 @@ class SharedReason(NamedTuple):
     step: str
 
     @property
-    def who(self) -> str:
+    def tenants_named(self) -> str:
         """`acme`, or `3 tenants (acme, globex, initech)`; of many the first twenty."""
         if len(self.slugs) == 1:
             return self.slugs[0]

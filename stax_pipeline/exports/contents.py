@@ -1,6 +1,6 @@
 """What can be exported, read row by row from one snapshot: FOCUS, spend (also as of a past day), usage.
 
-Stays out: how a file is written (`exports.files`) and the mapping to FOCUS (the view and `exports.focus`).
+Stays out: how a file is written (`exports.files`) and the mapping to FOCUS (the view and `exports.mixed_speed`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from stax_pipeline.derive.join import JoinKey
 from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import Window
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.exports.files import Column, Kind, Row
-from stax_pipeline.exports.focus import MIXED, FocusRow, MixedLine, SpeedPart, speed_parts, split_by_speed
+from stax_pipeline.exports.mixed_speed import MIXED, FocusRow, MixedLine, SpeedPart, speed_parts, split_by_speed
 from stax_pipeline.installation.settings import Settings
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.pipeline.history import Archive, spend_as_of, workspace_names_at
@@ -30,7 +31,7 @@ from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.agreements import read_terms
 from stax_pipeline.warehouse.prices import read_book
 from stax_pipeline.warehouse.publish import read_days
-from stax_pipeline.warehouse.tenants import Tenant, all_tenants
+from stax_pipeline.warehouse.tenants import all_tenants
 
 ROWS_AT_A_TIME = 5000
 

@@ -9,10 +9,11 @@ import sqlalchemy as sa
 
 from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import CannotStart
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.installation.settings import Settings
 from stax_pipeline.keys.encryption import MasterKeys, generate_master_key_file, load_master_keys, open_sealed
 from stax_pipeline.keys.private_memory import keep_memory_private
-from stax_pipeline.warehouse.tenants import Tenant, current_key, keys_in_use
+from stax_pipeline.warehouse.tenants import current_key, keys_in_use
 
 MASTER_KEYS_LOCK = "stax master keys"  # whoever stores a key shares it, whoever changes the master keys has it alone
 

@@ -24,13 +24,13 @@ from stax_pipeline.domain.errors import StaxError
 from stax_pipeline.domain.extraction import QueryName, RawPage, Report, Window
 from stax_pipeline.lake.store import Lake, ObjectMissing
 
-FORMAT = 1
+FORMAT = 2  # 1, never released, said `reading` where 2 says `query`
 OBJECT, REFUSAL = ".jsonl.zst", ".refused.json"
 _LEVEL = 1  # a fifth larger than level 6, at a sixth of its work
 
 
 class RawDamaged(StaxError):
-    """A raw object is not what was written: its hash or its lines do not fit."""
+    """A raw object is not what this version writes: its hash, its lines or its format do not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def prove_whole(path: str, header: RawHeader, pages: list[RawPage]) -> None:
 
 
 def read_raw(lake: Lake, path: str, sha256: str) -> tuple[RawHeader, Iterator[RawPage]]:
-    """The header and the pages, after the whole object's hash was checked. Raises RawDamaged."""
+    """The header and the pages, after the whole object's hash and its format were checked. Raises RawDamaged."""
     data = lake.get(path)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise RawDamaged(f"{path} does not have the hash that was recorded; restore it from a backup.")
@@ -120,6 +120,12 @@ def read_raw(lake: Lake, path: str, sha256: str) -> tuple[RawHeader, Iterator[Ra
     first = next(lines, {})
     if "extraction" not in first:
         raise RawDamaged(f"{path} does not begin with an extraction.")
+    written = first["extraction"].get("format")
+    if written != FORMAT:
+        raise RawDamaged(
+            f"{path} is written in format {written} of raw pages, and this version of stax-pipeline reads format "
+            f"{FORMAT} only. `stax sync` fetches its days again."
+        )
     return _header_from_json(first["extraction"]), (_page_from_json(line["page"], path) for line in lines)
 
 

@@ -20,12 +20,12 @@ from stax_pipeline.derive.restatement import Later, Restatement, RestatementKind
 from stax_pipeline.derive.schemas import COST_LINES, USAGE_BY_KEY, USAGE_LINES
 from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.domain.extraction import Report, Window
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.pipeline.arrived import Arrived
 from stax_pipeline.pipeline.history import read_extraction
 from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.extractions import Extraction
-from stax_pipeline.warehouse.tenants import Tenant
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import CannotStart, Interrupted, StaxError
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.publish import try_lock
-from stax_pipeline.warehouse.tenants import Tenant
 
 BATCH_ROWS = 100_000
 BATCH_TENANTS = 500  # locks of one transaction: Postgres has room for some thousands

@@ -23,6 +23,7 @@ from stax_pipeline.derive.restatement import Restatement, RestatementKind
 from stax_pipeline.derive.schemas import COST_LINES, DAYS, USAGE_BY_KEY, USAGE_LINES
 from stax_pipeline.derive.terms import Terms, Uses
 from stax_pipeline.domain.money import EXACT, SCALE, sum_usd
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.pipeline.arrivals import span_of
 from stax_pipeline.pipeline.history import Archive, dollar_restatements
@@ -35,7 +36,6 @@ from stax_pipeline.warehouse.prices import LatestBook
 from stax_pipeline.warehouse.publication_log import Build, add_builds, last_builds, now
 from stax_pipeline.warehouse.publish import replace_tenant_days
 from stax_pipeline.warehouse.restatements import add_restatements, drop_round_trips, restated_tokens
-from stax_pipeline.warehouse.tenants import Tenant
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from stax_pipeline.anthropic.analytics_queries import (
 )
 from stax_pipeline.anthropic.queries import MAX_BUCKETS, cost_query, organization_queries, usage_queries
 from stax_pipeline.domain.extraction import DataSource, Query, Report, Window
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.domain.time import begun, completed
 from stax_pipeline.keys.tenant_keys import OpenedKey
 from stax_pipeline.lake.store import Lake
@@ -36,7 +37,6 @@ from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, no_progre
 from stax_pipeline.pipeline.parent_organization import without_tenant
 from stax_pipeline.pipeline.run_queries import Partial, excerpt_of, read_available_days
 from stax_pipeline.warehouse.engine import plain_faults
-from stax_pipeline.warehouse.tenants import Tenant
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,14 @@ from stax_pipeline.derive.normalise import Normalised, PageReader
 from stax_pipeline.domain.errors import CannotStart, KeyRejected
 from stax_pipeline.domain.extraction import QueryName, RawPage, Report, Window
 from stax_pipeline.domain.plurals import count_of
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.domain.time import day_end
 from stax_pipeline.lake.raw import RawHeader, RawWriter, store_raw
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.pipeline.isolation import Tally
 from stax_pipeline.warehouse.engine import WarehouseFault, plain_faults
 from stax_pipeline.warehouse.extractions import Extraction, record
-from stax_pipeline.warehouse.tenants import Tenant, note_accepted, note_no_newer_source, note_rejected
+from stax_pipeline.warehouse.tenants import note_accepted, note_no_newer_source, note_rejected
 
 
 @dataclass(slots=True)

@@ -28,6 +28,7 @@ from stax_pipeline.derive.terms import Terms
 from stax_pipeline.derive.usage_lines import KeyUsageLine, UsageLine
 from stax_pipeline.domain.errors import TenantStopped
 from stax_pipeline.domain.extraction import Report, Window, midnight
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.domain.time import State, data_through, day_state, is_old_enough_to_settle
 from stax_pipeline.lake.raw import read_raw
 from stax_pipeline.lake.store import Lake, ObjectMissing
@@ -37,7 +38,6 @@ from stax_pipeline.warehouse.extractions import Covered, Extraction, get_extract
 from stax_pipeline.warehouse.prices import read_book
 from stax_pipeline.warehouse.publication_log import Build, builds_of
 from stax_pipeline.warehouse.restatements import usage_changes
-from stax_pipeline.warehouse.tenants import Tenant
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from stax_pipeline.anthropic import OrganizationSession, WhoAmI
 from stax_pipeline.domain.errors import ContractBroken
 from stax_pipeline.domain.extraction import Report
-from stax_pipeline.warehouse.tenants import Tenant
+from stax_pipeline.domain.tenant import Tenant
 
 
 class Identities:

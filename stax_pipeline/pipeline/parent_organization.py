@@ -16,10 +16,10 @@ from stax_pipeline.anthropic.analytics_page import organizations_on
 from stax_pipeline.anthropic.fetched_page import analytics_page_of
 from stax_pipeline.domain.errors import ContractBroken, RequestRejected
 from stax_pipeline.domain.extraction import Query, QueryName
+from stax_pipeline.domain.tenant import DISCONNECTED
 from stax_pipeline.pipeline.beside import beside
 from stax_pipeline.pipeline.extraction_record import RunningExtraction
 from stax_pipeline.warehouse.tables import tenants
-from stax_pipeline.warehouse.tenants import DISCONNECTED
 
 OWN = "organization_ids[]"
 

@@ -16,6 +16,7 @@ from stax_pipeline.derive.engine import Engine
 from stax_pipeline.derive.schemas import lines_of
 from stax_pipeline.domain.errors import TenantStopped
 from stax_pipeline.domain.extraction import Report
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.pipeline.arrivals import Arrival, Kind, from_extraction, on_days, span_of
 from stax_pipeline.pipeline.arrived import Arrived
@@ -26,7 +27,6 @@ from stax_pipeline.warehouse.prices import LatestBook
 from stax_pipeline.warehouse.publication_log import Publication, add_publications, now
 from stax_pipeline.warehouse.publish import cover_slots, replace_tenant_days
 from stax_pipeline.warehouse.restatements import add_restatements
-from stax_pipeline.warehouse.tenants import Tenant
 
 Lines = dict[str, list[Any]]
 """Rows as lines of their kind, by `tenant_id` as text."""

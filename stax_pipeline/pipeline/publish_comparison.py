@@ -21,6 +21,7 @@ from stax_pipeline.derive.normalise import read_costs, read_usage
 from stax_pipeline.derive.source_comparison import Compared, Side, compare, set_aside_alone
 from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.domain.extraction import DataSource, RawPage, Report, Window
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.domain.time import State, day_state
 from stax_pipeline.lake.raw import read_raw
 from stax_pipeline.lake.store import Lake
@@ -29,7 +30,6 @@ from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.extractions import Extraction, covered, get_extraction, newest_by_day
 from stax_pipeline.warehouse.publish import TableRows, lock_tenant, read_days, replace_days
-from stax_pipeline.warehouse.tenants import Tenant
 
 T = TypeVar("T", CostLine, UsageLine)
 Part = tuple[Extraction, list[date], list[Compared]]

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from stax_pipeline.anthropic.organization import ApiKey, Member, Workspace, read_organization
 from stax_pipeline.domain.errors import TenantStopped
 from stax_pipeline.domain.extraction import Report, Window
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.lake.raw import read_raw
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, no_progress, reason
@@ -20,7 +21,6 @@ from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.extractions import in_order, set_error
 from stax_pipeline.warehouse.publish import lock_tenant
-from stax_pipeline.warehouse.tenants import Tenant
 
 EVER = Window(date.min, date.max)
 BEFORE_ALL = datetime.min.replace(tzinfo=UTC)

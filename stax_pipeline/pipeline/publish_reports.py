@@ -18,6 +18,7 @@ from uuid import UUID
 from stax_pipeline.derive.engine import Engine
 from stax_pipeline.domain.errors import TenantStopped
 from stax_pipeline.domain.extraction import Window
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.lake.raw import refuse_raw
 from stax_pipeline.pipeline.arrivals import COST, USAGE, Arrival, Kind, read_arrival
 from stax_pipeline.pipeline.batches import in_batches, work_through
@@ -30,7 +31,6 @@ from stax_pipeline.warehouse.arrow_copy import Slot
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.extractions import Extraction, ended_early, set_error, unpublished
 from stax_pipeline.warehouse.publish import lock_tenant
-from stax_pipeline.warehouse.tenants import Tenant
 
 
 def publish_cost(

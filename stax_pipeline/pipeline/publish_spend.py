@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.money import EXACT
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.pipeline.batches import BATCH_ROWS, in_batches, work_through
 from stax_pipeline.pipeline.build_batch import Books, Built, Due, build_batch
 from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, no_progress, reason
@@ -26,7 +27,7 @@ from stax_pipeline.pipeline.tenant_days import tenant_days, to_build
 from stax_pipeline.warehouse.agreements import terms_of
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.publication_log import last_builds
-from stax_pipeline.warehouse.tenants import Tenant, set_first_sync
+from stax_pipeline.warehouse.tenants import set_first_sync
 
 BUILDING = "building spend"
 LOOKED_AT = 500  # tenants whose days are looked at together

@@ -22,6 +22,7 @@ from stax_pipeline.derive.engine import Engine
 from stax_pipeline.derive.restatement import Restatement, RestatementKind
 from stax_pipeline.derive.schemas import lines_of
 from stax_pipeline.domain.extraction import DataSource, Window
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.pipeline.arrivals import COST, USAGE, Kind, from_extraction, on_days, read_arrival
 from stax_pipeline.pipeline.arrived import Arrived
 from stax_pipeline.pipeline.build_batch import Books
@@ -37,7 +38,6 @@ from stax_pipeline.warehouse.extractions import Covered, Extraction, ended_early
 from stax_pipeline.warehouse.publication_log import Publication, builds_of, published
 from stax_pipeline.warehouse.publish import cover, lock_tenant, replace_tenant_days
 from stax_pipeline.warehouse.restatements import drop_round_trips, replace_restatements
-from stax_pipeline.warehouse.tenants import Tenant
 
 CHUNK = 31  # days replayed at a time, so that a long history stays small in memory
 

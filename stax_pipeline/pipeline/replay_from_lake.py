@@ -9,6 +9,7 @@ from datetime import date, datetime
 import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Report
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.lake.raw import OBJECT, RawDamaged, prove_whole, read_raw, refusal_of
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.pipeline.isolation import Outcome, Progress, reason
@@ -16,7 +17,6 @@ from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.extractions import Extraction, raw_uris, record
 from stax_pipeline.warehouse.publication_log import Publication, add_publications
 from stax_pipeline.warehouse.publish import lock_tenant
-from stax_pipeline.warehouse.tenants import Tenant
 
 
 def restore_extractions(engine: sa.Engine, lake: Lake, tenants: Sequence[Tenant], progress: Progress) -> Outcome:

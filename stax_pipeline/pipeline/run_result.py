@@ -14,8 +14,8 @@ from stax_pipeline.domain.event_privacy import without_figures
 from stax_pipeline.domain.extraction import Report
 from stax_pipeline.domain.failures import REJECTED_BEFORE, Failure, add_failure, counted
 from stax_pipeline.domain.next_step import next_step
+from stax_pipeline.domain.tenant import KEY_REJECTED
 from stax_pipeline.warehouse.tables import extractions, tenants
-from stax_pipeline.warehouse.tenants import KEY_REJECTED
 
 COLUMNS = ("tenant", "assets", "reason", "mend")
 LEFT_OUT = f"left out: {REJECTED_BEFORE}"

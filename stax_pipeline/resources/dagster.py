@@ -15,12 +15,12 @@ import sqlalchemy as sa
 from stax_pipeline.anthropic import AdminApi, admin_api
 from stax_pipeline.domain.errors import StaxError
 from stax_pipeline.domain.extraction import DataSource
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.installation.settings import Settings, read_settings
 from stax_pipeline.keys.tenant_keys import OpenedKey, master_keys, open_key
 from stax_pipeline.lake.store import Lake as ObjectLake
 from stax_pipeline.warehouse.engine import connect_engine
 from stax_pipeline.warehouse.roles import logins
-from stax_pipeline.warehouse.tenants import Tenant
 
 T = TypeVar("T")
 

@@ -14,12 +14,13 @@ import dagster as dg
 
 from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.plurals import count_of
+from stax_pipeline.domain.tenant import KEY_REJECTED, Tenant
 from stax_pipeline.installation.settings import read_settings
 from stax_pipeline.pipeline.arrived import Arrived
 from stax_pipeline.pipeline.identities import Identities
 from stax_pipeline.resources.dagster import loader_engine, or_failure
 from stax_pipeline.warehouse.engine import plain_faults
-from stax_pipeline.warehouse.tenants import KEY_REJECTED, Tenant, all_tenants, tenants_to_sync
+from stax_pipeline.warehouse.tenants import all_tenants, tenants_to_sync
 
 
 class Resolved(NamedTuple):

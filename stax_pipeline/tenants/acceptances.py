@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from stax_pipeline.checks.rules import RULES
 from stax_pipeline.domain.acceptance import Acceptance
 from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.warehouse.acceptances import record_acceptance, withdraw_acceptance
 from stax_pipeline.warehouse.engine import plain_faults
-from stax_pipeline.warehouse.tenants import Tenant
 from stax_pipeline.warehouse.versioned_rows import Recorded
 
 ACCEPTABLE = tuple(rule.name for rule in RULES if rule.acceptable)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from stax_pipeline.derive.reconciliation import Reconciliation
 from stax_pipeline.derive.suggested_rates import Contradiction, Suggestion, contradicted, suggest
 from stax_pipeline.domain.errors import Overlap
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.pricing.commitments import Commitment
 from stax_pipeline.pricing.contract_rates import ContractRate
 from stax_pipeline.pricing.imports.commitments import read_commitments
@@ -28,7 +29,7 @@ from stax_pipeline.warehouse.agreements import IdTaken, record_commitments, reco
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.prices import known_book, read_book, record_prices
 from stax_pipeline.warehouse.tables import reconciliation, usage_lines
-from stax_pipeline.warehouse.tenants import Tenant, find_tenant
+from stax_pipeline.warehouse.tenants import find_tenant
 from stax_pipeline.warehouse.versioned_rows import Recorded
 
 Value = TypeVar("Value", bound=tuple[Any, ...])

@@ -6,7 +6,6 @@ the first backfill (`cli`), replacing a key by name (`rotate`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
@@ -14,7 +13,9 @@ import sqlalchemy as sa
 
 from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import CannotStart, KeyRefused, TenantStopped, WrongUse
+from stax_pipeline.domain.say import Say, say_nothing
 from stax_pipeline.domain.slug import parse_slug
+from stax_pipeline.domain.tenant import CONNECTED, DISCONNECTED, Tenant
 from stax_pipeline.installation.settings import Settings
 from stax_pipeline.keys.encryption import MasterKeys, seal
 from stax_pipeline.keys.tenant_keys import OpenedKey, ensure_master_key, hold_master_keys, master_keys, open_key
@@ -23,10 +24,7 @@ from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.publish import lock_tenant
 from stax_pipeline.warehouse.tables import tenants
 from stax_pipeline.warehouse.tenants import (
-    CONNECTED,
-    DISCONNECTED,
     StoredKey,
-    Tenant,
     add_tenant,
     find_tenant,
     newest_generation,
@@ -35,7 +33,6 @@ from stax_pipeline.warehouse.tenants import (
     tenant_of_organization,
 )
 
-Say = Callable[[str], None]
 _ONE_AT_A_TIME = "stax connect"
 
 
@@ -55,10 +52,6 @@ class Connected:
     @property
     def is_new(self) -> bool:
         return self.before is None
-
-
-def say_nothing(_line: str) -> None:
-    """For callers that report no steps."""
 
 
 def connect(

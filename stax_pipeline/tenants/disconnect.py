@@ -18,13 +18,14 @@ import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.domain.plurals import count_of
+from stax_pipeline.domain.say import Say, say_nothing
+from stax_pipeline.domain.tenant import DISCONNECTED, Tenant
 from stax_pipeline.lake.store import Lake, ObjectMissing
-from stax_pipeline.tenants.connect import Say, say_nothing
 from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.parquet_due import mark_due
 from stax_pipeline.warehouse.publish import lock_tenant
-from stax_pipeline.warehouse.tenants import DISCONNECTED, Tenant, destroy_keys, get_tenant, set_status
+from stax_pipeline.warehouse.tenants import destroy_keys, get_tenant, set_status
 from stax_pipeline.warehouse.vacuum import vacuum
 
 _NEEDED_TO_RESUME = frozenset({"tenants", "coverage", "extractions", "admin_keys"})

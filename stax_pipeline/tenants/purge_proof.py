@@ -15,9 +15,9 @@ from typing import Self
 
 import sqlalchemy as sa
 
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.embedded_postgres.layout import write_private
 from stax_pipeline.warehouse.engine import connect_engine, plain_faults
-from stax_pipeline.warehouse.tenants import Tenant
 
 MOST = 100  # marks of one kind, the largest figures first: each is looked for in every event
 DIGITS = 5  # significant ones that make a figure worth looking for

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.pricing.commitments import Commitment
 from stax_pipeline.pricing.contract_rates import ContractRate
 from stax_pipeline.pricing.invoices import Invoice
@@ -18,7 +19,6 @@ from stax_pipeline.warehouse.agreements import withdraw_invoice as take_back_inv
 from stax_pipeline.warehouse.agreements import withdraw_rate as close_rate
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.prices import withdraw_prices as close_prices
-from stax_pipeline.warehouse.tenants import Tenant
 
 
 class WithdrawnPrices(NamedTuple):

@@ -13,25 +13,8 @@ from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import DataSource
 from stax_pipeline.domain.sealed_key import SealedKey, StoredKeyDamaged
 from stax_pipeline.domain.slug import parse_slug
+from stax_pipeline.domain.tenant import CONNECTED, DISCONNECTED, KEY_REJECTED, Tenant
 from stax_pipeline.warehouse.tables import admin_keys, coverage, extractions, tenants
-
-CONNECTED, KEY_REJECTED, DISCONNECTED = "connected", "key_rejected", "disconnected"
-
-
-class Tenant(NamedTuple):
-    tenant_id: UUID
-    slug: str
-    name: str
-    organization_id: str
-    status: str
-    created_at: datetime
-    first_sync_run_id: str | None
-    source: DataSource | None = None
-    newer_source_refused_at: datetime | None = None
-
-    def reads(self, default: DataSource) -> DataSource:
-        """What this tenant is read from; `default` where nothing was set for it."""
-        return DataSource(self.source) if self.source else default
 
 
 class StoredKey(NamedTuple):

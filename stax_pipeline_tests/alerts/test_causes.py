@@ -26,10 +26,10 @@ from stax_pipeline.alerts.causes import (
     unknown_values,
 )
 from stax_pipeline.alerts.figures import (
+    ACCURACY_ADVICE,
     MODELS_NAMED,
-    OFF_BAR_ADVICE,
     DaySpend,
-    OffBar,
+    Inaccurate,
     OffInvoice,
     Restated,
     day_restated,
@@ -64,8 +64,8 @@ def all_causes() -> Iterator[Cause]:
     yield from invoice_differs([OffInvoice(ACME, "acme", date(2026, 10, 1), Decimal(90), Decimal(100))])
 
 
-def off(model: str, cause: str, day: date = DAY, usage_ratio: str = "1.5") -> OffBar:
-    return OffBar(ACME, "acme", model, "standard", day, Decimal(usage_ratio), cause)
+def off(model: str, cause: str, day: date = DAY, usage_ratio: str = "1.5") -> Inaccurate:
+    return Inaccurate(ACME, "acme", model, "standard", day, Decimal(usage_ratio), cause)
 
 
 def history(usual: str, today: str, weeks: int = 4) -> list[DaySpend]:
@@ -158,7 +158,7 @@ class TestPriceAccuracy:
         sorted(set(Likely) - {Likely.AGREES, Likely.BAND, Likely.UNKNOWN_PRICE, Likely.NOT_ARRIVED, Likely.NO_USAGE}),
     )
     def test_every_likely_cause_has_its_own_advice(self, likely: Likely) -> None:
-        others = {OFF_BAR_ADVICE[other] for other in OFF_BAR_ADVICE if other != likely}
+        others = {ACCURACY_ADVICE[other] for other in ACCURACY_ADVICE if other != likely}
         [found] = price_accuracy_left([off("m", likely.value)], [])
         assert found.todo and found.todo not in others
 

@@ -260,7 +260,7 @@ def copy_day(made: Installation, source: date, target: date) -> None:
         )  # fmt: skip
 
 
-def test_an_price_accuracy_that_left_its_range_is_told_by_likely_cause(rig: Rig) -> None:
+def test_a_price_accuracy_that_left_its_range_is_told_by_likely_cause(rig: Rig) -> None:
     execute(
         rig.made,
         "update stax.reconciliation set ratio = 1.25, cause = 'contract discount' where model = 'claude-opus-5-5'"

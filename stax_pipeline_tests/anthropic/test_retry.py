@@ -20,18 +20,18 @@ BUSY = SourceUnavailable("busy")
 
 @given(st.integers(1, 5), st.floats(0, 1, exclude_max=True), st.floats(0, 300))
 def test_own_pause_is_jittered_capped_and_within_the_budget(tries: int, draw: float, left: float) -> None:
-    verdict = decide(Trouble(Kind.TRANSIENT, BUSY), tries=tries, strange=0, max_tries=6, left=left, draw=draw)
-    if isinstance(verdict, Wait):
-        assert 0 <= verdict.seconds <= min(CAP_SECONDS, 0.5 * 2 ** (tries - 1))
-        assert verdict.seconds < left
+    decision = decide(Trouble(Kind.TRANSIENT, BUSY), tries=tries, strange=0, max_tries=6, left=left, draw=draw)
+    if isinstance(decision, Wait):
+        assert 0 <= decision.seconds <= min(CAP_SECONDS, 0.5 * 2 ** (tries - 1))
+        assert decision.seconds < left
     else:
         assert left <= CAP_SECONDS
 
 
 @given(st.floats(0.001, 1e6), st.floats(0, 300))
 def test_an_asked_wait_is_obeyed_exactly_or_handed_back(asked: float, left: float) -> None:
-    verdict = decide(Trouble(Kind.TRANSIENT, BUSY, asked), tries=1, strange=0, max_tries=6, left=left, draw=0.5)
-    assert verdict == (Wait(asked) if asked < left else GiveUp(asked))
+    decision = decide(Trouble(Kind.TRANSIENT, BUSY, asked), tries=1, strange=0, max_tries=6, left=left, draw=0.5)
+    assert decision == (Wait(asked) if asked < left else GiveUp(asked))
 
 
 @pytest.mark.parametrize(

@@ -16,15 +16,7 @@ from stax_pipeline.assets.alerts import alerts, failed_checks, last_looked
 from stax_pipeline.assets.partitions import range_tags
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline_tests.conftest import Installation
-from stax_pipeline_tests.instance.internals import (
-    InstigatorState,
-    InstigatorStatus,
-    InstigatorType,
-    RegisteredCodeLocationOrigin,
-    RemoteInstigatorOrigin,
-    RemoteRepositoryOrigin,
-    SensorInstigatorData,
-)
+from stax_pipeline_tests.dagster_instance.internals import keep_sensor
 from stax_pipeline_tests.pipeline.support import execute, two_tenants
 
 CANARY = "s3cr3t-canary"
@@ -170,17 +162,12 @@ def test_what_reads_weeks_of_rows_is_judged_once_an_hour(
 
 
 def test_when_it_last_looked_is_what_dagster_kept_of_the_sensor() -> None:
-    origin = RemoteInstigatorOrigin(
-        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("stax"), "__repository__"), "alerts"
-    )
     hourly, tick = datetime(2026, 11, 22, 10, tzinfo=UTC), datetime(2026, 11, 22, 10, 35, tzinfo=UTC)
-    data = SensorInstigatorData(cursor=hourly.isoformat(), last_tick_success_timestamp=tick.timestamp())
-    kept = InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, data)
     with dg.instance_for_test() as instance:
         assert last_looked(instance) == (None, None)
-        instance.add_instigator_state(kept)
+        keep_sensor(instance, "alerts", hourly.isoformat(), tick.timestamp())
         assert last_looked(instance) == (tick, hourly)
-        instance.update_instigator_state(kept.with_data(data._replace(last_tick_success_timestamp=None)))
+        keep_sensor(instance, "alerts", hourly.isoformat(), None)
         assert last_looked(instance) == (hourly, hourly)
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from stax_pipeline.assets import automation, retention
+from stax_pipeline.assets import automation, purge_history
 from stax_pipeline.domain.time import FIRST_DAYS, trailing_window
 from stax_pipeline.resources.dagster import Lake
 from stax_pipeline.simulator import faults
 from stax_pipeline_tests.conftest import Installation
+from stax_pipeline_tests.dagster_instance.internals import materialised, start_run
 from stax_pipeline_tests.pipeline.support import COST, DAYS, LAST, change, execute, sync, two_tenants
 from stax_pipeline_tests.pipeline.test_late_days import without
 
@@ -73,7 +74,7 @@ class TestSchedules:
             assert (request.tags[START], request.tags[END], request.tags["lane"]) == (
                 "2026-11-22", "2026-11-22", "refresh",
             )  # fmt: skip
-            instance.create_run_for_job(_sync_of_nothing, tags={"lane": "refresh"}, status=dg.DagsterRunStatus.STARTED)
+            start_run(instance, _sync_of_nothing, {"lane": "refresh"})
             again = refresh(dg.build_schedule_context(instance=instance, scheduled_execution_time=at))
             assert isinstance(again, dg.SkipReason)
 
@@ -183,8 +184,7 @@ class TestCatchUp:
             assert isinstance(request, dg.RunRequest)
             assert request.run_config["resources"]["scope"]["config"]["tenants"] == ["acme"]
             assert (request.tags[START], request.tags[END]) == (LAST.isoformat(), LAST.isoformat())
-            instance.create_run_for_job(_sync_of_nothing, tags={"lane": request.tags["lane"]},
-                                        status=dg.DagsterRunStatus.STARTED)  # fmt: skip
+            start_run(instance, _sync_of_nothing, {"lane": request.tags["lane"]})
             assert isinstance(self.tick(instance), dg.SkipReason)
 
     def test_nothing_is_asked_for_once_the_day_is_there(self, made: Installation) -> None:
@@ -207,19 +207,19 @@ class TestPurge:
     @pytest.mark.parametrize("batch", [500, 1])
     def test_no_day_is_unmaterialised_and_superseded_runs_go(self, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
         """With a batch of one, the oldest run is needed for ever: the next ones must be looked at all the same."""
-        monkeypatch.setattr(retention, "KEEP", timedelta(seconds=-5))
-        monkeypatch.setattr(retention, "BATCH", batch)
+        monkeypatch.setattr(purge_history, "KEEP", timedelta(seconds=-5))
+        monkeypatch.setattr(purge_history, "BATCH", batch)
         with dg.DagsterInstance.ephemeral() as instance:
             first, old, new = self.materialised(instance, "2026-11-01", "2026-11-02", "2026-11-02")
-            before = instance.get_materialized_partitions(dg.AssetKey("kept"))
-            assert retention.purge_history.execute_in_process(instance=instance, resources={"lake": Lake()}).success
-            assert instance.get_materialized_partitions(dg.AssetKey("kept")) == before == {"2026-11-01", "2026-11-02"}
-            left = {run.run_id for run in instance.get_runs()}
+            before = materialised(instance, "kept")
+            assert purge_history.purge_history.execute_in_process(instance=instance, resources={"lake": Lake()}).success
+            assert materialised(instance, "kept") == before == {"2026-11-01", "2026-11-02"}
+            left = {record.dagster_run.run_id for record in instance.get_run_records()}
             assert {first, new} <= left
             assert old not in left
 
     def test_recent_runs_stay(self) -> None:
         with dg.DagsterInstance.ephemeral() as instance:
             runs = self.materialised(instance, "2026-11-01", "2026-11-01")
-            retention.purge_history.execute_in_process(instance=instance, resources={"lake": Lake()})
-            assert set(runs) <= {run.run_id for run in instance.get_runs()}
+            purge_history.purge_history.execute_in_process(instance=instance, resources={"lake": Lake()})
+            assert set(runs) <= {record.dagster_run.run_id for record in instance.get_run_records()}

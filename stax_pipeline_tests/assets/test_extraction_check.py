@@ -34,7 +34,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield opened
 
 
-def verdict(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
+def check_result(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
     [found] = [e for e in result.get_asset_check_evaluations() if e.check_name == CHECK]
     return found
 
@@ -93,7 +93,7 @@ class TestNothingArrived:
         assert [row["tenant"] for row in rows] == ["acme", "globex"], "one failure is told once, with every asset"
         assert {row["assets"].count("raw_") for row in rows} == {3}
         assert all(f"`stax rotate-key {row['tenant']}`" in row["mend"] for row in rows)
-        assert not verdict(failed).passed
+        assert not check_result(failed).passed
 
     def test_a_run_of_all_in_which_every_key_was_rejected_before_fails_too(
         self, made: Installation, instance: dg.DagsterInstance
@@ -101,7 +101,7 @@ class TestNothingArrived:
         execute(made, "update stax.tenants set status = 'key_rejected'")
         failed = run(instance)
         assert not failed.success
-        assert [row["reason"] for row in records(verdict(failed).metadata["first"].value)] == [
+        assert [row["reason"] for row in records(check_result(failed).metadata["first"].value)] == [
             "left out: Anthropic rejected the key in an earlier run"
         ] * 2
 
@@ -128,7 +128,7 @@ class TestOneOfTwoFailed:
         assert failed.success
         kept = instance.get_run_by_id(failed.run_id)
         assert kept and kept.tags[FAILED_TENANTS] == "acme"
-        found = verdict(failed)
+        found = check_result(failed)
         assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
         assert found.description == "failed for 1 of 2 tenants: acme"
         [row] = records(found.metadata["first"].value)
@@ -179,7 +179,7 @@ class TestOfThisRun:
         run(instance)
         assert errors(made, "acme")
         narrowed = run(instance, tenants=["globex"])
-        assert verdict(narrowed).passed
+        assert check_result(narrowed).passed
         told = [
             e.check_name
             for e in narrowed.get_asset_check_evaluations()
@@ -190,10 +190,10 @@ class TestOfThisRun:
     def test_the_reason_is_this_run_s(self, made: Installation, instance: dg.DagsterInstance) -> None:
         broken = faults.status(404)
         made.simulator.faults.add(broken, key=made.simulator.keys["acme"], times=None)
-        assert "404" in str(verdict(run(instance)).metadata["first"].value)
+        assert "404" in str(check_result(run(instance)).metadata["first"].value)
         made.simulator.revoke(made.simulator.keys["acme"])
         made.simulator.faults.clear()
-        said = str(verdict(run(instance, tenants=["acme"])).metadata["first"].value)
+        said = str(check_result(run(instance, tenants=["acme"])).metadata["first"].value)
         assert "404" not in said
         assert status(made, "acme") == "key_rejected"
         assert "rotate-key acme" in said
@@ -214,4 +214,4 @@ class TestOfThisRun:
         job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_check_selection={key})
         looked = job.execute_in_process(instance=instance, raise_on_error=False)
         assert looked.success
-        assert "acme" in str(verdict(looked).metadata["tenants"].value)
+        assert "acme" in str(check_result(looked).metadata["tenants"].value)

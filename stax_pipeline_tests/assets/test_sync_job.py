@@ -17,6 +17,7 @@ from stax_pipeline.installation.homes import CHECKOUT
 from stax_pipeline.simulator import faults
 from stax_pipeline_tests.assets.support import DAYS, NOW, TODAY, run
 from stax_pipeline_tests.conftest import Installation, installed
+from stax_pipeline_tests.dagster_instance.internals import log_of, materialised, storage_class
 from stax_pipeline_tests.pipeline.support import (
     COST,
     content,
@@ -56,7 +57,7 @@ class TestOneRun:
         self, instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult
     ) -> None:
         assert result.success
-        assert type(instance.run_storage).__name__ == "PostgresRunStorage"
+        assert storage_class(instance).__name__ == "PostgresRunStorage"
         kept = instance.get_run_by_id(result.run_id)
         assert kept and kept.status is dg.DagsterRunStatus.SUCCESS
         assert FAILED_TENANTS not in kept.tags
@@ -66,7 +67,7 @@ class TestOneRun:
     ) -> None:
         days = {day.isoformat() for day in DAYS.days}
         for name in ("raw_cost_report", "raw_usage_report", *DAILY):
-            assert instance.get_materialized_partitions(dg.AssetKey(name)) == days, name
+            assert materialised(instance, name) == days, name
 
     def test_dollars_are_the_sources(self, made: Installation, result: dg.ExecuteInProcessResult) -> None:
         for slug in ("acme", "globex"):
@@ -93,7 +94,7 @@ class TestOneRun:
     def test_no_secret_is_in_anything_dagster_stored(
         self, made: Installation, instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult
     ) -> None:
-        stored = "".join(str(entry) for entry in instance.all_logs(result.run_id))
+        stored = log_of(instance, result.run_id)
         stored += str(instance.get_run_by_id(result.run_id))
         for key in made.simulator.keys.values():
             assert key not in stored

@@ -17,9 +17,10 @@ from stax_pipeline.checks.runner import Finding, run_rule, run_rules
 from stax_pipeline.derive.reconciliation import Cause
 from stax_pipeline.domain.acceptance import Acceptance
 from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.tenants.acceptances import accept, withdraw
 from stax_pipeline.tenants.agreements import suggested_rates
-from stax_pipeline.warehouse.tenants import Tenant, get_tenant
+from stax_pipeline.warehouse.tenants import get_tenant
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.pipeline.support import (
     COST,

@@ -11,10 +11,11 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.installation.homes import CHECKOUT
 from stax_pipeline.installation.settings import Settings
 from stax_pipeline.pricing.prices import shipped_prices
-from stax_pipeline.warehouse.tenants import Tenant, add_tenant
+from stax_pipeline.warehouse.tenants import add_tenant
 from stax_pipeline_tests.cli.support import Stax
 from stax_pipeline_tests.tenants.support import count
 from stax_pipeline_tests.warehouse.views.conftest import Warehouse

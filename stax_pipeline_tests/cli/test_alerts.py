@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 from pytest_httpserver import HTTPServer
 
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.installation.settings import read_settings
-from stax_pipeline.warehouse.tenants import Tenant, add_tenant
+from stax_pipeline.warehouse.tenants import add_tenant
 from stax_pipeline_tests.alerts.smtp_sink import SmtpSink
 from stax_pipeline_tests.cli.support import Stax
 

@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from stax_pipeline.warehouse.tenants import Tenant, add_tenant
+from stax_pipeline.domain.tenant import Tenant
+from stax_pipeline.warehouse.tenants import add_tenant
 from stax_pipeline_tests.cli.support import Stax
 
 CHECK = "every_usage_billed"

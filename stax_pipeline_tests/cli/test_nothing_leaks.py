@@ -22,7 +22,6 @@ import dagster as dg
 import psutil
 import pytest
 import sqlalchemy as sa
-from dagster_webserver.webserver import DagsterWebserver
 from starlette.testclient import TestClient
 
 from stax_pipeline.anthropic import transport
@@ -35,7 +34,7 @@ from stax_pipeline.simulator import Simulator, realistic_organization
 from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.warehouse.roles import logins
 from stax_pipeline_tests.canary import Canary, shown
-from stax_pipeline_tests.instance.internals import EmptyWorkspaceTarget, WorkspaceProcessContext
+from stax_pipeline_tests.dagster_instance.internals import web_application
 from stax_pipeline_tests.tenants.support import settings as settings_fixture
 
 ME, COST, USAGE = "organizations/me", "cost_report", "usage_report/messages"
@@ -269,9 +268,9 @@ def test_the_web_interface_shows_it_nowhere(story: Story) -> None:
         one_of_dagsters_processes(story.settings),
         dg.DagsterInstance.from_config(str(CHECKOUT)) as instance,
     ):
-        runs = instance.get_runs()
-        with WorkspaceProcessContext(instance, EmptyWorkspaceTarget()) as context:
-            client = TestClient(DagsterWebserver(context).create_asgi_app())
+        runs = [record.dagster_run for record in instance.get_run_records()]
+        with web_application(instance) as application:
+            client = TestClient(application)
             told = client.post("/graphql", json={"query": RUNS})
             assert told.status_code == 200
             assert "errors" not in told.json(), told.text[:2000]

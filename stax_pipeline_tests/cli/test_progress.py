@@ -6,11 +6,11 @@ import logging
 
 import pytest
 
-from stax_pipeline.cli.progress import LOGGER, shown_progress, told
+from stax_pipeline.cli.progress import LOGGER, shown_progress, step_progress
 
 
 def tell(stage: str, done: int, total: int, failed: int = 0) -> None:
-    told(stage, "pages")(done, total, failed)
+    step_progress(stage, "pages")(done, total, failed)
 
 
 def test_a_stage_that_fell_short_says_how_far_it_came(capfd: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 from stax_pipeline.cli.render import fitted, table
 from stax_pipeline.cli.summary import Dollars, Sum, summary_table
-from stax_pipeline.warehouse.tenants import Tenant, add_tenant
+from stax_pipeline.domain.tenant import Tenant
+from stax_pipeline.warehouse.tenants import add_tenant
 from stax_pipeline_tests.cli.support import Stax
 from stax_pipeline_tests.warehouse.views.conftest import Warehouse
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from stax_pipeline.cli.runs import Ran, _read, run_sync
+from stax_pipeline.cli.runs import Ran, _quiet, _read, run_sync
 from stax_pipeline.definitions import defs
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.failures import Failure
@@ -93,3 +94,9 @@ def test_a_range_of_days_is_planned_by_one_event_per_asset_and_made_by_one_per_a
         assert events("ASSET_MATERIALIZATION_PLANNED") == (assets, assets)
         assert events("ASSET_MATERIALIZATION", '["spend"]') == (len(days.days), 1)
     engine.dispose()
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_warning_that_nobody_foresaw_is_shown_during_a_run(verbose: bool) -> None:
+    with pytest.warns(UserWarning, match="something new"), _quiet(verbose):
+        warnings.warn("something new", stacklevel=1)

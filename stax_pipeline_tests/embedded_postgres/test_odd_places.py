@@ -28,7 +28,7 @@ with database(settings, make=True):
     os.environ["DAGSTER_HOME"] = os.environ["DAGSTER_YAML"]
     from dagster import DagsterInstance
     with DagsterInstance.get() as instance:
-        assert instance.get_runs_count() == 0
+        assert instance.get_run_records() == []
         assert all(revisions and revisions[0] == revisions[1] for revisions in (
             instance.run_storage.alembic_version(), instance.event_log_storage.alembic_version()))
 print(Path(stax_pipeline.__file__).parents[1], Path(dagster_postgres.__file__).parents[1], sep="\\n")

@@ -13,7 +13,7 @@ from pathlib import Path
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.exports.contents import Wanted, columns_of, rows_of
 from stax_pipeline.exports.files import Format, write_file
-from stax_pipeline.exports.focus import FocusRow
+from stax_pipeline.exports.mixed_speed import FocusRow
 from stax_pipeline.pricing.commitments import Commitment
 from stax_pipeline.simulator import realistic_organization
 from stax_pipeline.warehouse.agreements import record_commitments
@@ -35,7 +35,7 @@ FOCUS_COLUMNS = [
 ]  # fmt: skip
 OWN_COLUMNS = [
     "x_CostSource", "x_IsEstimated", "x_ServiceTier", "x_TokenType", "x_Model", "x_PriceBookVersion", "x_TenantId",
-    "x_FetchedAt", "x_Tenant", "x_UsageDate", "x_SpendLine",
+    "x_ExtractedAt", "x_Tenant", "x_UsageDate", "x_SpendLine",
 ]  # fmt: skip
 MONTH = Window(date(2026, 11, 1), date(2026, 12, 1))
 COMMITMENT = Commitment(

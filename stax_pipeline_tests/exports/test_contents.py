@@ -19,7 +19,7 @@ from stax_pipeline.domain.errors import WrongUse
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.exports.contents import Dataset, Wanted, columns_of
 from stax_pipeline.exports.files import Format, write_file
-from stax_pipeline.exports.focus import FocusRow, sku_price_details, sku_price_id
+from stax_pipeline.exports.mixed_speed import FocusRow, sku_price_details, sku_price_id
 from stax_pipeline.warehouse.tenants import get_tenant
 from stax_pipeline_tests.conftest import NOON, Installation
 from stax_pipeline_tests.exports.focus_support import (

@@ -12,9 +12,9 @@ import pytest
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.domain.extraction import Report
 from stax_pipeline.installation.settings import read_settings
+from stax_pipeline.keys.master_key_rotation import rotate_master_key
 from stax_pipeline.keys.tenant_keys import master_keys
 from stax_pipeline.resources.dagster import TenantSecrets, Warehouse
-from stax_pipeline.tenants.rotate import rotate_master_key
 from stax_pipeline.warehouse.tenants import tenants_to_sync
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.pipeline.support import errors, execute, fetch, query, status, two_tenants

@@ -101,6 +101,19 @@ class TestDamage:
         with pytest.raises(RawDamaged, match="page 1 of cost"):
             list(read_raw(lake, path, digest)[1])
 
+    @pytest.mark.parametrize("written", ["1", "3", '"2"', "null"])
+    def test_another_format_is_refused_by_name_before_anything_of_it_is_read(
+        self, lake: Lake, tmp_path: Path, written: str
+    ) -> None:
+        path, _ = stored(lake, page())
+        file = tmp_path / "lake" / path
+        lines = zstandard.ZstdDecompressor().stream_reader(file.read_bytes(), read_across_frames=True).read()
+        assert lines.count(b'"format":2') == 1
+        older = lines.replace(b'"format":2', f'"format":{written}'.encode()).replace(b'"queries"', b'"readings"')
+        file.write_bytes(zstandard.compress(older))
+        with pytest.raises(RawDamaged, match="in format .* of raw pages, and this .* reads format 2 only.*stax sync"):
+            read_raw(lake, path, hashlib.sha256(file.read_bytes()).hexdigest())
+
 
 def test_the_first_line_describes_the_object_and_holds_no_key(lake: Lake) -> None:
     path, _ = stored(lake, page())

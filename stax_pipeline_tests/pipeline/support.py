@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from stax_pipeline.anthropic import Limits, admin_api
 from stax_pipeline.domain.extraction import Report, Window
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.keys.tenant_keys import master_keys, open_key
 from stax_pipeline.pipeline.build_batch import Books
 from stax_pipeline.pipeline.extract import Source, extract
@@ -31,7 +32,7 @@ from stax_pipeline.simulator import Organization, realistic_organization, truth
 from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.warehouse.columns import metadata
 from stax_pipeline.warehouse.prices import record_prices
-from stax_pipeline.warehouse.tenants import Tenant, tenants_to_sync
+from stax_pipeline.warehouse.tenants import tenants_to_sync
 from stax_pipeline_tests.conftest import Installation, installed
 
 TODAY = date(2026, 11, 22)

@@ -19,11 +19,12 @@ import pytest
 from stax_pipeline.anthropic import admin_api
 from stax_pipeline.anthropic.transport import Limits
 from stax_pipeline.domain.extraction import Report, Window
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.keys.tenant_keys import OpenedKey, master_keys, open_key
 from stax_pipeline.pipeline.extract import Source, extract
 from stax_pipeline.pipeline.isolation import Outcome, Progress, no_progress
 from stax_pipeline.simulator import faults
-from stax_pipeline.warehouse.tenants import Tenant, tenants_to_sync
+from stax_pipeline.warehouse.tenants import tenants_to_sync
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.pipeline.support import (
     COST,

@@ -65,7 +65,7 @@ class TestPriorityMoney:
             assert [row.usage_date for row in rows] == CLOSED
             for row in rows:
                 assert row.analytics_priority_usd == truth(organization, row.usage_date).priority_usd
-                assert row.reconstructed_priority_usd == row.analytics_priority_usd
+                assert row.priority_reconstructed_usd == row.analytics_priority_usd
                 assert (row.reports_usd, row.analytics_usd, row.difference_usd) == (None, None, None)
             assert query(made, "select 1 from stax.cost_lines where service_tier = 'priority' "
                                "and cost_type = 'tokens'") == []  # fmt: skip
@@ -87,7 +87,7 @@ class TestPriorityMoney:
                 true = truth(organization, row.usage_date)
                 assert row.reports_usd == true.reported_usd
                 assert row.analytics_priority_usd == true.priority_usd * Decimal("0.9")
-                assert row.reconstructed_priority_usd == true.priority_usd
+                assert row.priority_reconstructed_usd == true.priority_usd
                 assert row.analytics_list_usd == true.reported_usd / Decimal("0.9") + true.priority_usd
 
 

@@ -261,7 +261,7 @@ class TestVerdictOutsideTheLock:
     def test_what_another_sync_accepts_meanwhile_is_not_refused(
         self, made: Installation, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """One sync finds the day shrunk, another with --accept-shrink publishes it before the verdict is written."""
+        """One sync finds the day shrunk, another with --accept-shrink publishes it before the refusal is written."""
         change(made, COST, on(FIRST, times("0.1")))
         fetch_only(made, Report.COST)
         stores = Stores(made.engine, made.lake, made.settings.settle)

@@ -15,6 +15,7 @@ from stax_pipeline.anthropic import admin_api
 from stax_pipeline.definitions import defs
 from stax_pipeline.domain.admin_key import parse_admin_key
 from stax_pipeline.domain.extraction import Report
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.installation.homes import CHECKOUT
 from stax_pipeline.keys.tenant_keys import OpenedKey, master_keys, open_key
 from stax_pipeline.lake.parquet import rebuild
@@ -24,7 +25,7 @@ from stax_pipeline.simulator import faults
 from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.tenants.rotate import rotate_key
 from stax_pipeline.warehouse import tables
-from stax_pipeline.warehouse.tenants import Tenant, tenants_to_sync
+from stax_pipeline.warehouse.tenants import tenants_to_sync
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.pipeline.support import DAYS, errors, execute, query, status, sync, two_tenants, usd_by_day
 

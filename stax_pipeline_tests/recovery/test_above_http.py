@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from stax_pipeline.domain.extraction import Report
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.lake.raw import read_raw
 from stax_pipeline.pipeline.isolation import Outcome
 from stax_pipeline.simulator import faults
 from stax_pipeline.simulator.faults import Fault
-from stax_pipeline.warehouse.tenants import Tenant, tenants_to_sync
+from stax_pipeline.warehouse.tenants import tenants_to_sync
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.pipeline.support import (
     COST,

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.installation.settings import read_settings
+from stax_pipeline.keys.master_key_rotation import rotate_master_key
 from stax_pipeline.keys.tenant_keys import master_keys, open_key
-from stax_pipeline.tenants.rotate import rotate_master_key
 from stax_pipeline.warehouse.engine import connect_engine
 from stax_pipeline.warehouse.migrate import MIGRATIONS, upgrade
 from stax_pipeline.warehouse.roles import logins
@@ -187,13 +187,13 @@ def test_a_job_killed_after_its_commit_and_before_dagster_hears_of_it(
 
 
 def test_keys_open_after_every_killed_rotation_and_the_next_finishes_it(made: Installation, expected: Content) -> None:
-    rotate = "stax_pipeline.tenants.rotate"
+    rotation = "stax_pipeline.keys.master_key_rotation"
     for stage in (
-        Stage(f"{rotate}:add_primary"),
+        Stage(f"{rotation}:add_primary"),
         Stage("pathlib:Path.replace"),
-        Stage(f"{rotate}:add_primary", after=True),
-        Stage(f"{rotate}:replace_wrapping", after=True),
-        Stage(f"{rotate}:replace_wrapping", nth=2),
+        Stage(f"{rotation}:add_primary", after=True),
+        Stage(f"{rotation}:replace_wrapping", after=True),
+        Stage(f"{rotation}:replace_wrapping", nth=2),
     ):
         assert killed_at(stage, "rotate"), stage
         assert opens(made) == made.simulator.keys

@@ -23,11 +23,11 @@ from stax_pipeline.domain.errors import StaxError
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.installation.homes import CHECKOUT
 from stax_pipeline.installation.settings import read_settings
+from stax_pipeline.keys.master_key_rotation import rotate_master_key
 from stax_pipeline.pipeline.build_batch import Books
 from stax_pipeline.pipeline.isolation import no_progress
 from stax_pipeline.pipeline.replay import replay
 from stax_pipeline.pricing.prices import shipped_prices
-from stax_pipeline.tenants.rotate import rotate_master_key
 from stax_pipeline.warehouse.migrate import upgrade
 from stax_pipeline.warehouse.prices import record_prices
 from stax_pipeline.warehouse.tenants import all_tenants

@@ -10,10 +10,11 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.pricing.prices import shipped_prices
 from stax_pipeline.tenants.agreements import import_commitments, import_rates
 from stax_pipeline.warehouse.prices import record_prices
-from stax_pipeline.warehouse.tenants import Tenant, add_tenant
+from stax_pipeline.warehouse.tenants import add_tenant
 from stax_pipeline_tests.conftest import Installation, installed
 
 ACME, GLOBEX = UUID(int=1), UUID(int=2)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from stax_pipeline.domain.admin_key import AdminKey, parse_admin_key
 from stax_pipeline.installation.settings import Settings, read_settings
 from stax_pipeline.simulator import Simulator, realistic_organization
+from stax_pipeline.tenants.connect import connect
 from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.engine import connect_engine
 from stax_pipeline.warehouse.roles import logins
@@ -47,6 +48,12 @@ def engine(settings: Settings) -> Iterator[sa.Engine]:
     made = connect_engine(logins(settings).loader)
     yield made
     made.dispose()
+
+
+@pytest.fixture
+def two_tenants(settings: Settings, engine: sa.Engine, simulator: Simulator) -> None:
+    for name in ("acme", "globex"):
+        connect(settings, engine, name, None, key_of(simulator, name))
 
 
 def key_of(simulator: Simulator, name: str) -> AdminKey:

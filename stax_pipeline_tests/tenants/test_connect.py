@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from stax_pipeline.anthropic import Limits, admin_api
 from stax_pipeline.domain.admin_key import AdminKey, parse_admin_key
 from stax_pipeline.domain.errors import CannotStart, KeyRefused, StaxError, WrongUse
+from stax_pipeline.domain.tenant import CONNECTED, DISCONNECTED, KEY_REJECTED
 from stax_pipeline.installation.settings import Settings, read_settings
 from stax_pipeline.keys.tenant_keys import master_keys, open_key
 from stax_pipeline.simulator import Simulator, faults
@@ -22,7 +23,7 @@ from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.tenants import validate as validating
 from stax_pipeline.tenants.connect import Connected, connect
 from stax_pipeline.tenants.disconnect import disconnect
-from stax_pipeline.warehouse.tenants import CONNECTED, DISCONNECTED, KEY_REJECTED, find_tenant, get_tenant, set_status
+from stax_pipeline.warehouse.tenants import find_tenant, get_tenant, set_status
 from stax_pipeline_tests.rig.fault_server import FaultServer
 from stax_pipeline_tests.tenants.support import count, key_of
 

@@ -10,13 +10,14 @@ import pytest
 import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.pricing.invoices import Invoice
 from stax_pipeline.pricing.prices import shipped_prices
 from stax_pipeline.tenants.agreements import import_invoice, import_prices, import_rates
 from stax_pipeline.tenants.withdrawals import withdraw_commitment, withdraw_invoice, withdraw_prices, withdraw_rate
 from stax_pipeline.warehouse.agreements import read_commitments, read_rates
 from stax_pipeline.warehouse.prices import read_book
-from stax_pipeline.warehouse.tenants import Tenant, get_tenant
+from stax_pipeline.warehouse.tenants import get_tenant
 from stax_pipeline_tests.conftest import Installation
 from stax_pipeline_tests.tenants.agreements_support import (
     ACME,

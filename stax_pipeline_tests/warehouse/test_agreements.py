@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import Overlap, WrongUse
+from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.pricing.commitments import Commitment
 from stax_pipeline.pricing.contract_rates import ContractRate
 from stax_pipeline.pricing.invoices import Invoice
@@ -28,7 +29,7 @@ from stax_pipeline.warehouse.agreements import (
     withdraw_invoice,
 )
 from stax_pipeline.warehouse.prices import record_prices
-from stax_pipeline.warehouse.tenants import Tenant, add_tenant
+from stax_pipeline.warehouse.tenants import add_tenant
 from stax_pipeline_tests.conftest import Installation, installed
 from stax_pipeline_tests.derive.builders import list_price
 

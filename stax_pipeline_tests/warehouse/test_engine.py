@@ -20,7 +20,7 @@ from stax_pipeline.warehouse.engine import connect_engine, plain_faults
 from stax_pipeline.warehouse.roles import logins
 from stax_pipeline.warehouse.tables import admin_keys
 from stax_pipeline_tests.canary import Canary
-from stax_pipeline_tests.instance.internals import serializable_error_info_from_exc_info
+from stax_pipeline_tests.dagster_instance.internals import stored_error
 
 CANARY = Canary(admin_key("canary of the database's errors"))
 SECRET = CANARY.secret
@@ -54,8 +54,7 @@ def engine(stax_home: Path) -> Iterator[sa.Engine]:
 
 def everything(fault: BaseException) -> str:
     """What a traceback shows, and what Dagster stores of it."""
-    stored = serializable_error_info_from_exc_info((type(fault), fault, fault.__traceback__))
-    return "".join(traceback.format_exception(fault)) + repr(fault.args) + repr(vars(fault)) + repr(stored)
+    return "".join(traceback.format_exception(fault)) + repr(fault.args) + repr(vars(fault)) + stored_error(fault)
 
 
 @pytest.mark.parametrize("name", STATEMENTS)

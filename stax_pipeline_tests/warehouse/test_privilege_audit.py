@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from stax_pipeline.dagster_instance.storage import PooledPostgresStorage
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.installation.settings import Settings, read_settings
-from stax_pipeline.instance.storage import PooledPostgresStorage
 from stax_pipeline.tenants.grant import drop, grant
 from stax_pipeline.warehouse.migrate import upgrade
 from stax_pipeline.warehouse.roles import logins

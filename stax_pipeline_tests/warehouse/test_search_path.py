@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from stax_pipeline.dagster_instance.storage import PooledPostgresStorage
 from stax_pipeline.installation.homes import CHECKOUT
 from stax_pipeline.installation.settings import Settings
-from stax_pipeline.instance.storage import PooledPostgresStorage
 from stax_pipeline.tenants.grant import drop, grant
 from stax_pipeline.warehouse.engine import connect_engine
 from stax_pipeline.warehouse.migrate import upgrade
 from stax_pipeline.warehouse.roles import DAGSTER_SCHEMA, logins
+from stax_pipeline_tests.dagster_instance.internals import engine_of
 from stax_pipeline_tests.warehouse.granted import Session, operators_postgres, reader_of
 
 PLANTED = (
@@ -100,10 +101,10 @@ def test_dagster_finds_its_tables_in_its_own_schema_alone(own: Settings, open_pu
         for part in parts:
             if optimized:
                 part.optimize_for_webserver(1000, 10, 1)
-            with part._engine.connect() as connection:  # type: ignore[attr-defined]
+            with engine_of(part).connect() as connection:
                 assert connection.exec_driver_sql("show search_path").scalar() == DAGSTER_SCHEMA
                 assert connection.exec_driver_sql("select cast('runs' as regclass)::text").scalar() == "runs"
-            part._engine.dispose()  # type: ignore[attr-defined]
+            engine_of(part).dispose()
     open_public.done("drop table public.runs")
     made = open_public.rows("select schemaname from pg_tables where tablename = 'event_logs'")
     assert made == [(DAGSTER_SCHEMA,)]
@@ -127,6 +128,6 @@ def test_no_connection_is_made_elsewhere() -> None:
         if making.search(file.read_text())
     }
     assert found == {
-        "warehouse/engine.py", "instance/storage.py", "cli/commands/sql.py",
+        "warehouse/engine.py", "dagster_instance/storage.py", "cli/commands/sql.py",
         "embedded_postgres/client.py",  # asks nothing
     }  # fmt: skip

@@ -14,12 +14,13 @@ import pytest
 import sqlalchemy as sa
 
 from stax_pipeline.cli.database_urls import analyst_url
+from stax_pipeline.dagster_instance.storage import PooledPostgresStorage
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.installation.settings import Settings, read_settings
-from stax_pipeline.instance.storage import PooledPostgresStorage
 from stax_pipeline.warehouse.engine import connect_engine, plain_faults
 from stax_pipeline.warehouse.migrate import upgrade
 from stax_pipeline.warehouse.roles import logins
+from stax_pipeline_tests.dagster_instance.internals import engine_of
 from stax_pipeline_tests.warehouse.own_postgres import NAME, OwnPostgres, own_postgres
 
 NAMES = ("STAX_DATABASE_URL", "STAX_LOADER_URL", "STAX_ANALYST_URL", "STAX_DAGSTER_URL")
@@ -64,7 +65,7 @@ def test_every_connection_of_an_installation_is_encrypted_and_proven(
     monkeypatch.setenv("STAX_DATABASE_CA_FILE", str(with_tls.authority))
     bare = sa.make_url(urls.dagster).set(query={"hostaddr": "127.0.0.1"}).render_as_string(hide_password=False)
     for url in (urls.dagster, bare):
-        with PooledPostgresStorage(url).run_storage._engine.connect() as connection:  # type: ignore[attr-defined]
+        with engine_of(PooledPostgresStorage(url).run_storage).connect() as connection:
             assert connection.exec_driver_sql("select ssl from pg_stat_ssl where pid = pg_backend_pid()").scalar_one()
     address = analyst_url(settings)
     assert "sslmode=verify-full" in address and "require_auth" not in address

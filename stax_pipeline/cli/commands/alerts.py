@@ -99,7 +99,7 @@ def _print_open(settings: Settings) -> None:
         click.echo("No alert is open.")
     shown = sorted(in_turn(found), key=worst_first)
     for shared in shared_reasons((alert.slug, _open(alert), alert.todo) for alert in shown):
-        click.echo(fitted(f"{shared.who}: {shared.reason}\n  What to do: {shared.step}"))
+        click.echo(fitted(f"{shared.tenants_named}: {shared.reason}\n  What to do: {shared.step}"))
     for more in counted(Due(found, []), Due(shown, [])):
         click.echo(f"{more}: `stax sql` has them, in table alerts.")
     _print_channels(settings, failing)

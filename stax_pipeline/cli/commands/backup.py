@@ -27,13 +27,13 @@ def backup(file: Path, no_raw: bool) -> None:
     """
     from stax_pipeline.backup.create import Sources, back_up
     from stax_pipeline.cli.database import existing_database
-    from stax_pipeline.cli.progress import shown_progress, told
+    from stax_pipeline.cli.progress import shown_progress, step_progress
     from stax_pipeline.lake.store import Lake
 
     settings = read_settings()
     with existing_database(settings) as (loader, owner), shown_progress():
         sources = Sources(loader, owner, Lake(settings.lake, settings.home))
-        done = back_up(sources, file.absolute(), with_raw=not no_raw, progress=told("backing up", "tenants"))
+        done = back_up(sources, file.absolute(), with_raw=not no_raw, progress=step_progress("backing up", "tenants"))
     click.echo(
         f"Wrote {file}: {count_of(done.tenants, 'tenant')}, {count_of(done.rows, 'row')}, "
         f"{'no raw objects (--no-raw)' if no_raw else count_of(done.raw_objects, 'raw object')}, {done.bytes:,} bytes."
@@ -54,7 +54,7 @@ def restore(file: Path) -> None:
     from stax_pipeline.backup.create import NOT_ASKED_FOR
     from stax_pipeline.backup.dump import refuse_tenants
     from stax_pipeline.cli.database import database, existing_database
-    from stax_pipeline.cli.progress import shown_progress, told
+    from stax_pipeline.cli.progress import shown_progress, step_progress
     from stax_pipeline.domain.errors import WrongUse
     from stax_pipeline.installation.first_day import move_first_day
     from stax_pipeline.lake.store import Lake
@@ -76,7 +76,7 @@ def restore(file: Path) -> None:
             with plain_faults("looking for tenants"), loader.connect() as connection:
                 refuse_tenants(connection)
             done = restore.restore_rows_and_raw(reader, owner, logins(settings), lake)
-            restore.rebuild_parquet(loader, lake, told("writing Parquet", "tables"))
+            restore.rebuild_parquet(loader, lake, step_progress("writing Parquet", "tables"))
             with plain_faults("looking for logins"), loader.connect() as connection:
                 granted, held = slugs_by_role(connection), reach(connection)
             if held:

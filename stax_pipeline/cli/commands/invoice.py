@@ -13,12 +13,12 @@ from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.installation.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from stax_pipeline.warehouse.tenants import Tenant
+    from stax_pipeline.domain.tenant import Tenant
 
 MATCHES_USD = Decimal("0.005")
 _CHECK = """
-select invoice_usd, reported_usd, credits_usd, reconstructed_usd, estimated_usd, commitment_fee_usd, difference_usd,
-       status, closing
+select invoice_usd, billed_usd, credits_usd, priority_reconstructed_usd, estimated_usd, commitment_fee_usd,
+       difference_usd, status, closing
 from stax.invoice_check where tenant = :slug and month = :month
 """
 _FIRST = "select min(usage_date) from stax.completeness where tenant = :slug"
@@ -148,7 +148,7 @@ def _show_check(settings: Settings, slug: str, month: date) -> None:
         warn_of_outdated_days(connection, settings, slug)
     for name, value in check.items():
         told = f"{in_usd(value):>20}" if value is None or isinstance(value, Decimal) else value
-        click.echo(f"  {name.removesuffix('_usd').replace('_', ' '):<15} {told}")
+        click.echo(f"  {name.removesuffix('_usd').replace('_', ' '):<22} {told}")
     if not differs:
         return
     off = f"the invoice is {in_usd(abs(difference))} {'more' if difference > 0 else 'less'} than expected"

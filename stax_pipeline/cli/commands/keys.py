@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from stax_pipeline.domain.admin_key import AdminKey
+    from stax_pipeline.keys.master_key_rotation import Rotated
     from stax_pipeline.tenants.connect import Connected
     from stax_pipeline.tenants.disconnect import Purged
     from stax_pipeline.tenants.purge_proof import Marks
-    from stax_pipeline.tenants.rotate import Rotated
 
 KEY_FILE = click.option("--key-file", metavar="FILE", help="Read the admin key from FILE, - for standard input.")
 
@@ -201,21 +201,21 @@ def rotate_master_key(retire: str | None, yes: bool) -> None:
     """Wrap every stored key by a new master key. Killed half-way, run it again: it finishes what was begun."""
     from stax_pipeline.cli.database import database, loader
     from stax_pipeline.cli.prompts import confirm
-    from stax_pipeline.tenants import rotate
+    from stax_pipeline.keys import master_key_rotation
 
     settings = read_settings()
     with database(settings), loader(settings) as engine:
         if retire:
-            rotate.refuse_retirement(settings, engine, retire)
+            master_key_rotation.refuse_retirement(settings, engine, retire)
             confirm(
                 f"The admin keys in backups made before the rotation open with master key {retire} alone: have a copy "
                 "of it. Remove it for good?",
                 yes,
             )
-            rotate.retire_master_key(settings, engine, retire)
+            master_key_rotation.retire_master_key(settings, engine, retire)
             click.echo(f"Master key {retire} is retired.")
             return
-        done = rotate.rotate_master_key(settings, engine, click.echo)
+        done = master_key_rotation.rotate_master_key(settings, engine, click.echo)
     report_rotated(done)
     if done.damaged:
         raise click.exceptions.Exit(1)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from stax_pipeline.domain.extraction import Window
+    from stax_pipeline.domain.tenant import Tenant
     from stax_pipeline.lake.store import Lake
     from stax_pipeline.pipeline.isolation import Outcome
-    from stax_pipeline.warehouse.tenants import Tenant
 
 
 @click.command()
@@ -46,7 +46,7 @@ def replay(first: date | None, last: date | None, from_lake: bool) -> None:
 def _replay(
     settings: Settings, engine: sa.Engine, lake: Lake, first: date | None, last: date | None, from_lake: bool
 ) -> set[tuple[str, str]]:
-    from stax_pipeline.cli.progress import told
+    from stax_pipeline.cli.progress import step_progress
     from stax_pipeline.lake.parquet import rebuild
     from stax_pipeline.pipeline.build_batch import Books
     from stax_pipeline.pipeline.replay import replay as rebuild_tables
@@ -63,8 +63,8 @@ def _replay(
         return _failures(outcomes)
     _add_shipped_prices(engine)
     books = Books(engine, lake, settings.settle)
-    outcomes += rebuild_tables(books, settings.source, tenants, window, told)
-    shown = told("writing Parquet", "tables")
+    outcomes += rebuild_tables(books, settings.source, tenants, window, step_progress)
+    shown = step_progress("writing Parquet", "tables")
     for done, table in enumerate(tables.DAILY, start=1):
         rebuild(engine, lake, table, window, whole=True)
         shown(done, len(tables.DAILY))
@@ -73,10 +73,10 @@ def _replay(
 
 
 def _restore(engine: sa.Engine, lake: Lake, tenants: list[Tenant]) -> Outcome:
-    from stax_pipeline.cli.progress import told
+    from stax_pipeline.cli.progress import step_progress
     from stax_pipeline.pipeline.replay_from_lake import restore_extractions, unknown_tenants
 
-    outcome = restore_extractions(engine, lake, tenants, told("reading the lake", "tenants"))
+    outcome = restore_extractions(engine, lake, tenants, step_progress("reading the lake", "tenants"))
     click.echo(f"Recorded {count_of(outcome.rows, 'extraction')} that only the lake knew.")
     for tenant_id in sorted(unknown_tenants(lake, tenants)):
         click.echo(f"Left out: raw pages of {tenant_id}, who is no tenant here.", err=True)

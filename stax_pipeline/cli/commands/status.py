@@ -140,7 +140,7 @@ def _last_error(row: Any) -> str | None:
 
 def _next_step(one: Known, error: str | None) -> str | None:
     from stax_pipeline.domain.next_step import next_step
-    from stax_pipeline.warehouse.tenants import DISCONNECTED, KEY_REJECTED
+    from stax_pipeline.domain.tenant import DISCONNECTED, KEY_REJECTED
 
     rejected = one.status == KEY_REJECTED
     if one.status == DISCONNECTED or not (rejected or error):
@@ -177,9 +177,9 @@ def _print_status(found: Sequence[Status]) -> None:
     click.echo(render.table(("tenant", *DOLLARS), dollars, right=DOLLARS))
     for shared in shared_reasons((one.tenant, one.last_error or "", one.next_step or "") for one in found):
         if shared.reason:
-            click.echo(f"last error of {shared.who}: {plain(shared.reason)}")
+            click.echo(f"last error of {shared.tenants_named}: {plain(shared.reason)}")
         if shared.step:
-            click.echo(f"what to do about {shared.who}: {plain(shared.step)}")
+            click.echo(f"what to do about {shared.tenants_named}: {plain(shared.step)}")
 
 
 def _price_accuracy(one: Status) -> str:

@@ -75,7 +75,7 @@ def report(settings: Settings, ran: object, slugs: Sequence[str], left_out: Sequ
         for slug, failures in sorted(ran.failures.items())
         for failure in failures
     )
-    _tell("failed", failed)
+    _echo_shared("failed", failed)
     for step, reason in ran.broken.items():
         click.echo(f"failed: step {step}: {reason}", err=True)
     if ran.reason:
@@ -85,7 +85,7 @@ def report(settings: Settings, ran: object, slugs: Sequence[str], left_out: Sequ
     return ran.clean
 
 
-def _tell(what: str, found: Iterable[tuple[str, str, str]]) -> None:
+def _echo_shared(what: str, found: Iterable[tuple[str, str, str]]) -> None:
     """One line for tenants that share a reason and a next step, given as (slug, reason, next step)."""
     from stax_pipeline.domain.plain_text import plain
     from stax_pipeline.domain.reasons import shared_reasons
@@ -93,7 +93,7 @@ def _tell(what: str, found: Iterable[tuple[str, str, str]]) -> None:
     for shared in shared_reasons(found):
         words = f"{shared.reason.rstrip('.')}. {shared.step}".rstrip()
         tenant = "tenant " if len(shared.slugs) == 1 else ""
-        click.echo(f"{what}: {tenant}{shared.who}: {plain(words)}", err=True)
+        click.echo(f"{what}: {tenant}{shared.tenants_named}: {plain(words)}", err=True)
 
 
 def _chosen(settings: Settings, slugs: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -104,14 +104,15 @@ def _chosen(settings: Settings, slugs: Sequence[str]) -> tuple[list[str], list[s
     from stax_pipeline.domain.errors import StaxError, WrongUse
     from stax_pipeline.domain.failures import REJECTED_BEFORE
     from stax_pipeline.domain.next_step import next_step
+    from stax_pipeline.domain.tenant import KEY_REJECTED
     from stax_pipeline.warehouse.engine import plain_faults
-    from stax_pipeline.warehouse.tenants import KEY_REJECTED, all_tenants, tenants_to_sync
+    from stax_pipeline.warehouse.tenants import all_tenants, tenants_to_sync
 
     with loader(settings) as engine, plain_faults("looking for tenants"), engine.connect() as connection:
         chosen = [tenant.slug for tenant in tenants_to_sync(connection, slugs)]
         known = () if slugs else all_tenants(connection)
     left_out = [tenant.slug for tenant in known if tenant.status == KEY_REJECTED]
-    _tell("Left out", ((slug, REJECTED_BEFORE, next_step(slug, "", key_rejected=True)) for slug in left_out))
+    _echo_shared("Left out", ((slug, REJECTED_BEFORE, next_step(slug, "", key_rejected=True)) for slug in left_out))
     if not chosen and left_out:
         raise StaxError("No sync was started: no tenant has a key that Anthropic accepts.")
     if not chosen:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from stax_pipeline.checks.raw_pages import Gap
     from stax_pipeline.domain.extraction import Window
+    from stax_pipeline.domain.tenant import Tenant
     from stax_pipeline.lake.store import Lake
-    from stax_pipeline.warehouse.tenants import Tenant
 
     FindGaps = Callable[[sa.Connection, Lake, Sequence[Tenant], Window], Sequence[Gap]]
 

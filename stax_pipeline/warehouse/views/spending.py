@@ -92,7 +92,7 @@ SPEND_MONTHLY = View(
     "Dollars per tenant, calendar month (UTC), workspace, model, tier and cost source, with price accuracy; sums "
     "tie to spend",
     f"""
-    select m.month, m.tenant, m.tenant_id, m.workspace_id, m.workspace_name, m.model, m.cost_type, m.service_tier, m.cost_source, m.cost_usd, m.effective_cost_usd, m.list_cost_usd, m.tokens, case when m.cost_source in ('priority-reconstructed', 'usage-estimated') then bar.ratio end as price_accuracy, m.credits_usd, m.workspace
+    select m.month, m.tenant, m.tenant_id, m.workspace_id, m.workspace_name, m.model, m.cost_type, m.service_tier, m.cost_source, m.cost_usd, m.effective_cost_usd, m.list_cost_usd, m.tokens, case when m.cost_source in ('priority-reconstructed', 'usage-estimated') then accuracy.ratio end as price_accuracy, m.credits_usd, m.workspace
     from (select d.month, t.slug as tenant, s.tenant_id, nullif(s.workspace_id, '') as workspace_id, w.name as workspace_name,
                  nullif(s.model, '') as model, s.cost_type, nullif(s.service_tier, '') as service_tier, s.cost_source,
                  sum(s.cost_usd) as cost_usd, sum(s.effective_cost_usd) as effective_cost_usd,
@@ -114,7 +114,7 @@ SPEND_MONTHLY = View(
             where r.usage_date = m.month + n and r.tenant_id = m.tenant_id and r.ratio is not null
               and r.model = coalesce((select a.id from {ALIASES} as a (alias, id) where a.alias = m.model), m.model)
         ) y
-    ) bar on m.cost_source in ('priority-reconstructed', 'usage-estimated')
+    ) accuracy on m.cost_source in ('priority-reconstructed', 'usage-estimated')
     """,
     {
         "tokens": "Tokens; NULL where the source tells none",

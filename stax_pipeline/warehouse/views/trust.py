@@ -1,4 +1,4 @@
-"""How far to trust a figure: the price book beside the bill, what was restated, how far data reaches, the two sources."""
+"""How far to trust a figure: the price book beside the bill, what was restated, the two sources."""
 
 from __future__ import annotations
 
@@ -106,81 +106,6 @@ RESTATED_DAYS = View(
     },
 )
 
-FRESHNESS = View(
-    "freshness",
-    "How far each tenant's newest data reaches, whatever is missing before it: completeness has the gaps; "
-    "data_through is the usage report's",
-    """
-    with known as (
-        select tenant_id, report, max(data_through) as data_through
-        from stax.coverage
-        where data_through > (usage_date::timestamp at time zone 'UTC')
-        group by tenant_id, report
-    ),
-    whole as (
-        select tenant_id, max(usage_date) as day
-        from (select tenant_id, usage_date from stax.coverage where state = 'complete'
-              group by tenant_id, usage_date having count(*) = 2) d
-        group by tenant_id
-    )
-    select t.slug as tenant, t.tenant_id, u.data_through as usage_data_through, c.data_through as cost_data_through,
-           w.day as complete_through, u.data_through as data_through
-    from stax.tenants t
-    left join known u on u.tenant_id = t.tenant_id and u.report = 'usage_report'
-    left join known c on c.tenant_id = t.tenant_id and c.report = 'cost_report'
-    left join whole w on w.tenant_id = t.tenant_id
-    where t.status <> 'disconnected'
-    """,
-    {
-        "usage_data_through": "Instant up to which token usage is known on the newest day read",
-        "cost_data_through": "Instant up to which cost is known on the newest day read",
-        "complete_through": "The newest day of which both reports are complete",
-        "data_through": "Same as usage_data_through: what people are shown",
-    },
-)
-
-# `offset 0` has each day looked up through a key: without it a whole table may be hashed for a few days
-COMPLETENESS = View(
-    "completeness",
-    "Tenant × day, from the first day read to the last without a gap: state of each report, settled, whether "
-    "spend is up to date, and whether figures changed",
-    """
-    with days as (
-        select t.slug as tenant, t.tenant_id, span.first + n as usage_date
-        from stax.tenants t
-        cross join lateral (select min(v.usage_date) as first, max(v.usage_date) as last
-                            from stax.coverage v where v.tenant_id = t.tenant_id) span
-        cross join lateral generate_series(0, span.last - span.first) as n
-    )
-    select d.tenant, d.tenant_id, d.usage_date, c.state as cost_state, u.state as usage_state,
-           s.settled,
-           coalesce((select (b.cost_digest, b.usage_digest, b.key_digest, b.settled)
-                            = (coalesce(c.digest, ''), coalesce(u.digest, ''), coalesce(u.key_digest, ''), s.settled)
-                     from stax.spend_builds b
-                     where b.tenant_id = d.tenant_id and b.usage_date = d.usage_date
-                     order by b.built_at desc limit 1),
-                    c.digest is null and u.digest is null) as spend_is_current,
-           exists (select 1 from stax.restatements r
-                   where r.tenant_id = d.tenant_id and r.usage_date = d.usage_date offset 0) as restated
-    from days d
-    left join stax.coverage c
-      on c.tenant_id = d.tenant_id and c.usage_date = d.usage_date and c.report = 'cost_report'
-    left join stax.coverage u
-      on u.tenant_id = d.tenant_id and u.usage_date = d.usage_date and u.report = 'usage_report'
-    cross join lateral (
-        select coalesce(c.old_enough_to_settle and (c.metered or not coalesce(u.metered, false)), false) as settled) s
-    """,
-    {
-        "cost_state": "open, provisional, complete, or not reported yet: over, and asked for in vain; NULL where the cost "
-        "report was not read",
-        "usage_state": "open, provisional, complete, or not reported yet: over, and asked for in vain; NULL where the usage "
-        "report was not read",
-        "settled": "Whether a missing cost of the day may be read as zero",
-        "spend_is_current": "Whether spend was built from the rows that are current, and from whether the day is settled",
-        "restated": "Whether any figure of the day changed later; restated_days says which and why",
-    },
-)
-
 SOURCE_DIFFERENCES = View(
     "source_differences",
     "Per tenant and day: the reports, the newer analytics source, and what lies between them",
@@ -201,7 +126,7 @@ SOURCE_DIFFERENCES = View(
     )
     select t.slug as tenant, d.tenant_id, d.usage_date, d.reports_usd, d.analytics_usd,
            d.analytics_usd - d.reports_usd as difference_usd, d.analytics_list_usd, d.analytics_priority_usd,
-           coalesce(r.usd, 0) as reconstructed_priority_usd, d.reports_tokens, d.analytics_tokens,
+           coalesce(r.usd, 0) as priority_reconstructed_usd, d.reports_tokens, d.analytics_tokens,
            d.analytics_tokens - d.reports_tokens as difference_tokens
     from days d
     join stax.tenants t using (tenant_id)
@@ -213,11 +138,11 @@ SOURCE_DIFFERENCES = View(
         "difference_usd": "analytics_usd - reports_usd",
         "analytics_list_usd": "USD of the newer source before discounts, Priority included",
         "analytics_priority_usd": "USD of Priority and other tiers the cost report never has, as the newer source says; kept apart, in no total",
-        "reconstructed_priority_usd": "USD of the same tokens as spend reconstructs them from list prices",
+        "priority_reconstructed_usd": "USD of the same tokens as spend reconstructs them from list prices",
         "reports_tokens": "Tokens of the usage report, every tier; NULL where the sources were not compared",
         "analytics_tokens": "Tokens of the newer source, every tier; NULL likewise",
         "difference_tokens": "analytics_tokens - reports_tokens",
     },
 )
 
-TRUST_VIEWS = (PRICE_ACCURACY, RESTATED_DAYS, FRESHNESS, COMPLETENESS, SOURCE_DIFFERENCES)
+TRUST_VIEWS = (PRICE_ACCURACY, RESTATED_DAYS, SOURCE_DIFFERENCES)

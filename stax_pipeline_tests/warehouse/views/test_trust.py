@@ -1,4 +1,4 @@
-"""Price accuracy, restated days and the grid of days, against rows made by hand."""
+"""Price accuracy and restated days, against rows made by hand."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class TestRestatedDays:
         assert found["last_seen_at"] - found["first_seen_at"] == timedelta(hours=2)
         assert found["reasons"] == "appeared at a later extraction; changed at a later extraction"
 
-    def test_subjects_and_figures_are_not_added_up(self, warehouse: Warehouse) -> None:
+    def test_kinds_and_measures_are_not_added_up(self, warehouse: Warehouse) -> None:
         self.restate(warehouse, "1", "3", kind="price", description="cost_usd")
         self.restate(warehouse, "2", "8", kind="price", description="effective_cost_usd")
         warehouse.add("restatements", kind="usage", old_quantity=7, new_quantity=5, seen_at=WHEN)
@@ -64,23 +64,3 @@ class TestRestatedDays:
         assert [(r["measure"], r["old_usd"], r["difference_usd"], r["difference_quantity"]) for r in found] == [
             ("cost_usd", 1, 2, None), ("effective_cost_usd", 2, 6, None), (None, None, None, -2),
         ]  # fmt: skip
-
-    def test_the_grid_marks_the_day(self, warehouse: Warehouse) -> None:
-        warehouse.cover(DAY)
-        warehouse.cover(DAY + timedelta(days=1))
-        self.restate(warehouse, "1", "3")
-        found = warehouse.rows("select usage_date, restated, cost_state from stax.completeness order by 1")
-        assert [tuple(row.values()) for row in found] == [
-            (DAY, True, "complete"), (DAY + timedelta(days=1), False, "complete"),
-        ]  # fmt: skip
-
-
-def test_a_day_that_was_never_read_is_a_hole_in_the_grid(warehouse: Warehouse) -> None:
-    for n in (0, 2):
-        warehouse.cover(DAY + timedelta(days=n))
-    query = "select usage_date, cost_state, usage_state, settled, restated from stax.completeness order by 1"
-    assert [tuple(row.values()) for row in warehouse.rows(query)] == [
-        (DAY, "complete", "complete", True, False),
-        (DAY + timedelta(days=1), None, None, False, False),
-        (DAY + timedelta(days=2), "complete", "complete", True, False),
-    ]

@@ -56,8 +56,8 @@ class TestAgainstTheTruth:
     ) -> None:
         [found] = ask(analyst, "select * from stax.invoice_check where tenant = :slug", slug=slug)
         days = [truth(made.simulator.organizations[slug], day) for day in COMPLETE]
-        assert found.expected_usd == found.reported_usd == sum(day.reported_usd for day in days)
-        assert found.reconstructed_usd > sum(day.priority_usd for day in days)  # the open day is in it
+        assert found.expected_usd == found.billed_usd == sum(day.reported_usd for day in days)
+        assert found.priority_reconstructed_usd > sum(day.priority_usd for day in days)  # the open day is in it
         assert (found.month, found.days_complete, found.days_settled, found.status) == (NOVEMBER, 3, 1, "no invoice")
         assert (found.price_accuracy, found.commitment_fee_usd) == (1, 0)
 

@@ -18,8 +18,8 @@ from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.dialects import plugins
 from sqlalchemy.engine import CreateEnginePlugin
 
+from stax_pipeline.dagster_instance.internals import ConfigurableClassData
 from stax_pipeline.installation.settings import read_settings
-from stax_pipeline.instance.internals import ConfigurableClassData
 from stax_pipeline.warehouse.engine import searching_in
 from stax_pipeline.warehouse.roles import DAGSTER_SCHEMA, logins
 

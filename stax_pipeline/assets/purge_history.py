@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from stax_pipeline.dagster_instance.internals import latest_of_each_partition
 from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.resources.dagster import Lake
 
@@ -42,14 +43,11 @@ def old_runs(instance: dg.DagsterInstance, needed: set[str]) -> list[str]:
 def runs_that_hold_partitions(instance: dg.DagsterInstance) -> set[str]:
     """Runs whose materialisation is the latest of an asset, or of one of its partitions."""
     needed: set[str] = set()
-    for key in instance.all_asset_keys():
+    for key in instance.get_asset_keys():
         last = instance.get_latest_materialization_event(key)
         if last:
             needed.add(last.run_id)
-        latest = instance.event_log_storage.get_latest_storage_id_by_partition(
-            key, dg.DagsterEventType.ASSET_MATERIALIZATION
-        )
-        ids = sorted(latest.values())
+        ids = latest_of_each_partition(instance, key)
         for start in range(0, len(ids), BATCH):
             chosen = dg.AssetRecordsFilter(asset_key=key, storage_ids=ids[start : start + BATCH])
             records = instance.fetch_materializations(chosen, limit=BATCH).records

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stax_pipeline.derive.terms import Terms
 from stax_pipeline.domain.money import multiply, round_usd, sum_usd
-from stax_pipeline.exports.focus import (
+from stax_pipeline.exports.mixed_speed import (
     FocusRow,
     MixedLine,
     SpeedPart,

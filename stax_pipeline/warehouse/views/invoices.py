@@ -1,8 +1,8 @@
-"""What the operator recorded, beside what was found: invoices and commitments."""
+"""Invoices beside what was found: what one should say, and what can explain a difference."""
 
 from __future__ import annotations
 
-from stax_pipeline.warehouse.views.view import ALIASES, View, days_of
+from stax_pipeline.warehouse.views.view import ALIASES, View
 
 MONTHS = """(
     select tenant_id, date_trunc('month', usage_date)::date as month from stax.coverage
@@ -12,19 +12,19 @@ MONTHS = """(
 
 INVOICE_CHECK = View(
     "invoice_check",
-    "Per tenant and month, what Anthropic invoiced beside what an invoice should say: the reported dollars and "
+    "Per tenant and month, what Anthropic invoiced beside what an invoice should say: the billed dollars and "
     "the fee of recorded commitments. Tolerance: equal to the cent, or within 0.1 % of the expected dollars",
     """
-    select f.tenant, f.tenant_id, f.month, f.invoice_usd, f.note, f.reported_usd, f.estimated_usd, f.reconstructed_usd, f.commitment_fee_usd, f.expected_usd, f.difference_usd, f.days_in_month, f.days_complete, f.days_settled, f.price_accuracy, case when invoice_usd is null then 'no invoice'
+    select f.tenant, f.tenant_id, f.month, f.invoice_usd, f.note, f.billed_usd, f.credits_usd, f.priority_reconstructed_usd, f.estimated_usd, f.commitment_fee_usd, f.expected_usd, f.difference_usd, f.days_in_month, f.days_complete, f.days_settled, f.price_accuracy, case when invoice_usd is null then 'no invoice'
                      when days_complete < days_in_month then 'month incomplete'
                      when abs(difference_usd) <= 0.005 then 'matches to the cent'
                      when abs(difference_usd) <= 0.001 * abs(expected_usd) then 'within 0.1 %'
-                     else 'differs' end as status, f.credits_usd, f.closing
+                     else 'differs' end as status, f.closing
     from (
         select t.slug as tenant, m.tenant_id, m.month, i.amount_usd as invoice_usd, nullif(i.note, '') as note,
-               s.reported_usd, s.credits_usd, s.estimated_usd, s.reconstructed_usd, s.commitment_fee_usd,
-               s.reported_usd + s.commitment_fee_usd as expected_usd,
-               i.amount_usd - s.reported_usd - s.commitment_fee_usd as difference_usd, l.days_in_month,
+               s.billed_usd, s.credits_usd, s.priority_reconstructed_usd, s.estimated_usd, s.commitment_fee_usd,
+               s.billed_usd + s.commitment_fee_usd as expected_usd,
+               i.amount_usd - s.billed_usd - s.commitment_fee_usd as difference_usd, l.days_in_month,
                d.days_complete, d.days_settled, r.price_accuracy,
                case when c.days_closed = l.days_in_month then 'closed'
                     else concat('not closed until all its days are read on or after ', l.closes_on)
@@ -40,14 +40,17 @@ INVOICE_CHECK = View(
             where x.tenant_id = m.tenant_id and x.month = m.month order by x.recorded_at desc limit 1
         ) i on true
         cross join lateral (
-            select coalesce(sum(y.reported_usd), 0) as reported_usd, coalesce(sum(y.credits_usd), 0) as credits_usd, coalesce(sum(y.estimated_usd), 0) as estimated_usd,
-                   coalesce(sum(y.reconstructed_usd), 0) as reconstructed_usd,
+            select coalesce(sum(y.billed_usd), 0) as billed_usd, coalesce(sum(y.credits_usd), 0) as credits_usd,
+                   coalesce(sum(y.priority_reconstructed_usd), 0) as priority_reconstructed_usd,
+                   coalesce(sum(y.estimated_usd), 0) as estimated_usd,
                    coalesce(sum(y.fee_usd), 0) as commitment_fee_usd
             from generate_series(0, l.days_in_month - 1) as n
             cross join lateral (
-                select sum(x.cost_usd) filter (where x.cost_source = 'reported') as reported_usd, sum(x.credits_usd) as credits_usd,
+                select sum(x.cost_usd) filter (where x.cost_source = 'reported') as billed_usd,
+                       sum(x.credits_usd) as credits_usd,
+                       sum(x.cost_usd) filter (where x.cost_source = 'priority-reconstructed')
+                           as priority_reconstructed_usd,
                        sum(x.cost_usd) filter (where x.cost_source = 'usage-estimated') as estimated_usd,
-                       sum(x.cost_usd) filter (where x.cost_source = 'priority-reconstructed') as reconstructed_usd,
                        sum(x.effective_cost_usd) filter (where x.commitment_id <> '') as fee_usd
                 from stax.spend x
                 where x.usage_date = m.month + n and x.tenant_id = m.tenant_id
@@ -84,20 +87,20 @@ INVOICE_CHECK = View(
     {
         "invoice_usd": "USD of the invoice recorded last; NULL without one",
         "note": "What the operator noted with it; NULL without",
-        "reported_usd": "USD of the cost report on the month's loaded days, credits included",
+        "billed_usd": "USD of the cost report on the month's loaded days, credits included",
+        "credits_usd": "USD of credits: the negative part of billed_usd, which holds it; not to be added again",
+        "priority_reconstructed_usd": "USD of Priority tokens at their price, which no cost report holds; not in expected_usd",
         "estimated_usd": "USD of tokens whose cost has not arrived yet, estimated; not in expected_usd",
-        "reconstructed_usd": "USD of Priority tokens at their price, which no cost report holds; not in expected_usd",
         "commitment_fee_usd": "USD that recorded commitments cost on the month's loaded days",
-        "expected_usd": "What an invoice should say: reported_usd + commitment_fee_usd",
+        "expected_usd": "What an invoice should say: billed_usd + commitment_fee_usd",
         "difference_usd": "invoice_usd − expected_usd; NULL without an invoice",
         "days_in_month": "Days of the calendar month",
         "days_complete": "Days of which both reports are complete",
         "days_settled": "Days whose missing cost may be read as zero",
         "price_accuracy": "priced ÷ reported of the month's standard and batch tokens, 1 is exact: read it beside estimated_usd and "
-        "reconstructed_usd; NULL where nothing can be compared",
+        "priority_reconstructed_usd; NULL where nothing can be compared",
         "status": "no invoice; month incomplete; matches to the cent (at most half a cent apart); within 0.1 % of "
         "expected_usd; differs",
-        "credits_usd": "USD of credits: the negative part of reported_usd, which holds it; not to be added again",
         "closing": "closed once every day of both reports was read on or after the 8th of the next month, UTC: Anthropic "
         "corrects a month until about the 7th; else not closed until that is done",
     },
@@ -209,83 +212,4 @@ INVOICE_DIFFERENCES = View(
     },
 )
 
-_UTILISATION = """
-    tenant, tenant_id, commitment_id, {model} as model, '{period}' as period, {start} as period_start, direction,
-    sum(committed_units) as committed_units, sum(used_units) as used_units, sum(unused_units) as unused_units,
-    round(sum(used_units) / nullif(sum(committed_units), 0), 6) as utilisation_ratio,
-    sum(used_fee_usd + unused_fee_usd) as fee_usd, sum(used_fee_usd) as used_fee_usd,
-    sum(unused_fee_usd) as unused_fee_usd, sum(tokens) as tokens,
-    round(1000000 * sum(used_fee_usd + unused_fee_usd) / nullif(sum(tokens), 0), 12)
-        as effective_usd_per_million_tokens,
-    sum(reconstructed_usd) as reconstructed_usd
-"""
-
-_COMMITMENT_DAYS = f"""
-    select t.slug as tenant, b.tenant_id, b.commitment_id, coalesce(c.model, b.model) as model, b.usage_date, b.direction,
-           b.used_units, b.unused_units, b.used_fee_usd, b.unused_fee_usd, b.tokens, b.reconstructed_usd,
-           case when b.unused_units > 0 then b.used_units + b.unused_units
-                else coalesce(case b.direction when 'input' then c.input_tokens_per_minute
-                                               else c.output_tokens_per_minute end
-                              * case when v.data_through is null then 1440
-                                     else least(1440, greatest(0, floor(extract(epoch from
-                                         v.data_through - b.usage_date::timestamp at time zone 'UTC') / 60)))
-                                     end, b.used_units) end as committed_units
-    from (
-        select tenant_id, usage_date, commitment_id,
-               case token_type when 'output_tokens' then 'output' else 'input' end as direction, max(model) as model,
-               coalesce(sum(burndown_units) filter (where cost_source <> 'commitment-unused'), 0) as used_units,
-               coalesce(sum(burndown_units) filter (where cost_source = 'commitment-unused'), 0) as unused_units,
-               coalesce(sum(effective_cost_usd) filter (where cost_source <> 'commitment-unused'), 0) as used_fee_usd,
-               coalesce(sum(effective_cost_usd) filter (where cost_source = 'commitment-unused'), 0)
-                   as unused_fee_usd,
-               coalesce(sum(quantity), 0) as tokens,
-               coalesce(sum(cost_usd) filter (where cost_source <> 'commitment-unused'), 0) as reconstructed_usd
-        from (select distinct tenant_id from stax.commitments) committed
-        cross join {days_of("spend")} d
-        join stax.spend using (tenant_id, usage_date)
-        where commitment_id <> ''
-        group by tenant_id, usage_date, commitment_id,
-                 case token_type when 'output_tokens' then 'output' else 'input' end
-    ) b
-    join stax.tenants t using (tenant_id)
-    left join stax.commitments c
-      on c.commitment_id = b.commitment_id and c.tenant_id = b.tenant_id and c.superseded_at is null
-    left join stax.coverage v
-      on v.tenant_id = b.tenant_id and v.usage_date = b.usage_date and v.report = 'usage_report'
-"""
-
-_DAY = _UTILISATION.format(model="model", period="day", start="usage_date")
-
-_MONTH = _UTILISATION.format(model="max(model)", period="month", start="date_trunc('month', usage_date)::date")
-
-COMMITMENT_UTILISATION = View(
-    "commitment_utilisation",
-    "What a recorded Priority commitment was used for, per day and per month, for input and output apart",
-    f"""
-    select {_DAY} from ({_COMMITMENT_DAYS}) b
-    group by tenant, tenant_id, commitment_id, model, usage_date, direction
-    union all
-    select {_MONTH} from ({_COMMITMENT_DAYS}) b
-    group by tenant, tenant_id, commitment_id, date_trunc('month', usage_date)::date, direction
-    """,
-    {
-        "commitment_id": "The operator's name for the commitment",
-        "model": "Dated model id",
-        "period": "day or month: choose one, each holds all dollars",
-        "period_start": "The UTC day, or the first day of the month",
-        "direction": "input or output",
-        "committed_units": "Committed tokens per minute × the minutes that were read: 1440 of a complete day",
-        "used_units": "Units burned: a token is 1, a cache read 0.1, a 5-minute write 1.25, a 1-hour write 2, US-only 1.1 times "
-        "that; may exceed committed_units",
-        "unused_units": "Units committed and not burned",
-        "utilisation_ratio": "used_units ÷ committed_units; above 1 where more was burned than committed",
-        "fee_usd": "USD of the fee that falls on the period and direction",
-        "used_fee_usd": "The part of it that tokens bear",
-        "unused_fee_usd": "The part of it that nobody used",
-        "tokens": "Tokens that burned it",
-        "effective_usd_per_million_tokens": "fee_usd per 1,000,000 tokens, the unused part included; rounded to 12 decimals; NULL without tokens",
-        "reconstructed_usd": "USD of the same tokens at their price without the commitment",
-    },
-)
-
-AGREEMENT_VIEWS = (INVOICE_CHECK, INVOICE_DIFFERENCES, COMMITMENT_UTILISATION)
+INVOICE_VIEWS = (INVOICE_CHECK, INVOICE_DIFFERENCES)
