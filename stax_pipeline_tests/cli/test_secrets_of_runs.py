@@ -34,7 +34,7 @@ from stax_pipeline.installation.settings import read_settings
 from stax_pipeline.simulator import Simulator, realistic_organization
 from stax_pipeline.warehouse.roles import logins
 from stax_pipeline_tests.canary import Canary, Shown, shown
-from stax_pipeline_tests.cli.test_services import SECONDS, STAX, environment, start
+from stax_pipeline_tests.cli.commands.test_services import SECONDS, STAX, environment, start
 from stax_pipeline_tests.cli.test_ui import DONE, Ui
 
 LOGINS = ("owner", "loader", "analyst", "dagster")

@@ -23,7 +23,7 @@ import pytest
 
 from stax_pipeline.installation.settings import first_day_file
 from stax_pipeline.simulator import Simulator, faults, realistic_organization
-from stax_pipeline_tests.cli.test_services import SECONDS, STAX, environment, start
+from stax_pipeline_tests.cli.commands.test_services import SECONDS, STAX, environment, start
 from stax_pipeline_tests.conftest import forget_outside
 
 RUN = """query ($id: ID!) { runOrError(runId: $id) { ... on Run {
