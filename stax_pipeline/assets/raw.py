@@ -81,7 +81,7 @@ def _fetch(
         engine=warehouse.engine,
         lake=lake.store,
         open_key=open_key,
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         reads=anthropic.source,
         identities=scope.identities,
         arrived=scope.arrived,

@@ -84,7 +84,7 @@ def spend(context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehous
         yield dg.MaterializeResult(asset_key=table.name, metadata=metadata)
     if is_first_backfill(window, datetime.now(UTC), warehouse.settings.start_date):
         whole = [tenant for tenant in scope.tenants if tenant.slug not in scope.lacking["spend"]]
-        note_first_sync(warehouse.engine, whole, context.run_id)
+        note_first_sync(warehouse.engine, whole, context.run.run_id)
 
 
 def books(warehouse: Warehouse, lake: Lake) -> Books:

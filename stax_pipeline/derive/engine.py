@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from stax_pipeline.derive.schemas import UNITS, USD
+from stax_pipeline.domain.errors import StaxError
 from stax_pipeline.pricing.prices.book import ALIASES
 
 EXACT_TYPES = frozenset({"VARCHAR", "DATE", "BOOLEAN", "INTEGER", "BIGINT", "HUGEINT", "DECIMAL(38,0)"})
@@ -24,6 +25,10 @@ EXACT_TYPES = frozenset({"VARCHAR", "DATE", "BOOLEAN", "INTEGER", "BIGINT", "HUG
 
 class Inexact(AssertionError):
     """A rule made a column of a type that is not exact, such as DOUBLE."""
+
+
+class TooLarge(StaxError):
+    """A sum or product does not fit into 38 digits: it was refused, and nothing was rounded or cut."""
 
 
 class Session:
@@ -77,6 +82,10 @@ class Engine:
         own = self._connection.cursor()
         try:
             yield Session(own)
+        except duckdb.OutOfRangeException:
+            raise TooLarge(
+                "a sum has more digits than fit (20 before the point, 18 behind it) and was refused"
+            ) from None
         finally:
             own.close()
 

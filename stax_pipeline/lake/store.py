@@ -146,13 +146,23 @@ class Lake:
         left = [file for file in self.scratch().iterdir() if file.stat().st_mtime < limit]
         for file in left:
             file.unlink(missing_ok=True)
+        for folder in self.overflow().iterdir():
+            if folder.stat().st_mtime < limit:
+                shutil.rmtree(folder, ignore_errors=True)
         return len(left)
 
     def scratch(self) -> Path:
         """A folder for unfinished files: on a local lake's disk so that a rename is atomic, else in `home`."""
+        return self._own_folder(".tmp")
+
+    def overflow(self) -> Path:
+        """A folder for what a step keeps out of memory while it runs, in folders of their own."""
+        return self._own_folder(".overflow")
+
+    def _own_folder(self, name: str) -> Path:
         place = self._folder or self._home
         assert place is not None, "a lake in object storage was opened without a home"
-        folder = place / ".tmp"
+        folder = place / name
         _make(folder)
         return folder
 

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from stax_pipeline.derive.cost_lines import CostLine
 from stax_pipeline.derive.day_facts import Facts, cost_facts, usage_facts
-from stax_pipeline.derive.engine import Session
+from stax_pipeline.derive.engine import Engine, Session
 from stax_pipeline.derive.normalise import Normalised
-from stax_pipeline.derive.restatement import Later, Restatement, RestatementKind, restated_cost, restated_usage
+from stax_pipeline.derive.restatement import Later, Restatement, RestatementKind, cost_restatements, usage_restatements
 from stax_pipeline.derive.schemas import COST_LINES, USAGE_BY_KEY, USAGE_LINES
-from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.pipeline.arrived import Arrived
 from stax_pipeline.pipeline.history import read_extraction
 from stax_pipeline.warehouse import tables
+from stax_pipeline.warehouse.arrow_copy import Slot
 from stax_pipeline.warehouse.extractions import Extraction
 
 
@@ -53,11 +52,10 @@ class Kind(NamedTuple):
     doing: str
     tables: tuple[sa.Table, ...]
     schemas: tuple[pa.Schema, ...]
-    line: type[Any]
     restatements: RestatementKind
     chosen: Callable[[Normalised], tuple[pa.Table, ...]]
     facts: Callable[[Session, Sequence[pa.Table]], Facts]
-    restated: Callable[[list[Any], list[Any], Later], list[Restatement]]
+    restated: Callable[[Engine, pa.Table, pa.Table, Mapping[str, Later]], dict[str, list[Restatement]]]
 
 
 def read_arrival(
@@ -82,6 +80,15 @@ def on_days(table: pa.Table, days: Iterable[date]) -> pa.Table:
     return table.filter(pc.is_in(table.column("usage_date"), pa.array(sorted(days), pa.date32())))
 
 
+def on_slots(table: pa.Table, slots: Collection[Slot]) -> pa.Table:
+    """The rows of these tenant-days."""
+    keys = pa.table({
+        "tenant_id": pa.array([str(tenant_id) for tenant_id, _ in slots], pa.string()),
+        "usage_date": pa.array([day for _, day in slots], pa.date32()),
+    })  # fmt: skip
+    return table.join(keys, ["tenant_id", "usage_date"], join_type="left semi")
+
+
 def from_extraction(table: pa.Table, extraction_id: UUID | None) -> pa.Table:
     """The rows with the extraction that they were read from."""
     name = pa.scalar(extraction_id and str(extraction_id), pa.string())
@@ -95,11 +102,11 @@ def span_of(days: Iterable[date]) -> Window:
 
 
 COST = Kind(
-    Report.COST, "publishing cost lines", (tables.cost_lines,), (COST_LINES,), CostLine, RestatementKind.COST,
-    lambda found: (found.cost_lines,),    lambda session, found: cost_facts(session, *found), restated_cost,
+    Report.COST, "publishing cost lines", (tables.cost_lines,), (COST_LINES,), RestatementKind.COST,
+    lambda found: (found.cost_lines,),    lambda session, found: cost_facts(session, *found), cost_restatements,
 )  # fmt: skip
 USAGE = Kind(
     Report.USAGE, "publishing usage lines", (tables.usage_lines, tables.usage_by_key), (USAGE_LINES, USAGE_BY_KEY),
-    UsageLine, RestatementKind.USAGE, lambda found: (found.usage_lines, found.usage_by_key),
-    lambda session, found: usage_facts(session, *found), restated_usage,
+    RestatementKind.USAGE, lambda found: (found.usage_lines, found.usage_by_key),
+    lambda session, found: usage_facts(session, *found), usage_restatements,
 )  # fmt: skip

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from stax_pipeline.derive.batch import Batch, derive
+from stax_pipeline.derive.batch_days import uses_by_tenant
 from stax_pipeline.derive.day_facts import RULES_VERSION
 from stax_pipeline.derive.engine import Engine
 from stax_pipeline.derive.reconciliation import Cell, Change, cell_of
@@ -27,7 +28,7 @@ from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.pipeline.arrivals import span_of
 from stax_pipeline.pipeline.history import Archive, dollar_restatements
-from stax_pipeline.pipeline.tenant_days import TenantDay, tenant_days, to_build, uses_of
+from stax_pipeline.pipeline.tenant_days import TenantDay, tenant_days, to_build
 from stax_pipeline.pricing.prices import Usage
 from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.agreements import last_changes, terms_of
@@ -84,12 +85,13 @@ def build_batch(books: Books, rules: Engine, anew: bool, connection: sa.Connecti
     costs = read_arrow(connection, tables.cost_lines, COST_LINES.names, slots)
     usage = read_arrow(connection, tables.usage_lines, USAGE_LINES.names, slots)
     by_key = read_arrow(connection, tables.usage_by_key, USAGE_BY_KEY.names, slots)
-    _note_builds(connection, books, items, held, _builds(connection, held, slots, uses_of(usage), books.settle))
+    builds = _builds(connection, held, slots, uses_by_tenant(rules, usage), books.settle)
+    _note_builds(connection, books, items, held, builds)
     terms = {str(tenant_id): own for tenant_id, own in held.terms.items()}
     days = _days(held.days, slots, books.settle)
     found = derive(rules, Batch(costs, usage, by_key, days, terms, _restated(connection, slots)))
     contents = {
-        tables.spend: _with_sources(found.spend, held.days),
+        tables.spend: _with_sources(found.spend, builds),
         tables.spend_by_key: found.spend_by_key,
         tables.reconciliation: found.reconciliation,
     }
@@ -118,19 +120,23 @@ def _days(held: Mapping[Slot, TenantDay], slots: Iterable[Slot], settle: timedel
 
 
 def _builds(
-    connection: sa.Connection, held: Held, slots: Iterable[Slot], uses: Mapping[Slot, Uses], settle: timedelta
-) -> dict[Slot, Build]:
-    """What spend of each covered day is built from now."""
+    connection: sa.Connection, held: Held, slots: Iterable[Slot], uses: Mapping[str, Mapping[date, Uses]],
+    settle: timedelta,
+) -> dict[Slot, Build]:  # fmt: skip
+    """What spend of each covered day is built from: the build before, where rows, prices and rules are the same."""
     moment = now(connection)
     found = {}
     for slot in slots:
         if slot in held.days:
-            (tenant_id, day), own, used = slot, held.days[slot], uses.get(slot, frozenset())
-            found[slot] = Build(
+            (tenant_id, day), own = slot, held.days[slot]
+            used = uses.get(str(tenant_id), {}).get(day, frozenset())
+            build = Build(
                 day, moment, held.terms[tenant_id].version_of(day, used), held.priced_at[tenant_id],
                 own.cost and own.cost.extraction_id, own.usage and own.usage.extraction_id, json.dumps(sorted(used)),
                 *own.digests, own.settled(settle), RULES_VERSION,
             )  # fmt: skip
+            last = held.last.get(slot)
+            found[slot] = last if last and last.made_of == build.made_of else build
     return found
 
 
@@ -138,10 +144,7 @@ def _note_builds(
     connection: sa.Connection, books: Books, items: Sequence[Due], held: Held, builds: Mapping[Slot, Build]
 ) -> None:
     """Log the builds that follow from something else than before, and what that restates."""
-    changed = {
-        slot: build for slot, build in builds.items()
-        if slot not in held.last or held.last[slot].made_of != build.made_of
-    }  # fmt: skip
+    changed = {slot: build for slot, build in builds.items() if build is not held.last.get(slot)}
     add_builds(connection, ((tenant_id, build) for (tenant_id, _), build in changed.items()))
     archive = Archive(connection, books.lake, books.settle)
     for item in items:
@@ -177,16 +180,15 @@ def _change(rows: list[Restatement]) -> Change:
     return Change(usd, tokens)
 
 
-def _with_sources(spend: pa.Table, held: Mapping[Slot, TenantDay]) -> pa.Table:
+def _with_sources(spend: pa.Table, builds: Mapping[Slot, Build]) -> pa.Table:
     """Spend with the extractions that each line was built from."""
     day = spend.column("usage_date").cast(pa.string())
     joined: Any = pc.binary_join_element_wise(spend.column("tenant_id"), day, "/")  # type: ignore[call-overload]
     keys = joined.combine_chunks().dictionary_encode()
     slots = [(UUID(key[:36]), date.fromisoformat(key[37:])) for key in keys.dictionary.to_pylist()]
-    none = TenantDay(None, None)
-    for name, place in (("cost_extraction_id", 0), ("usage_extraction_id", 1)):
-        rows = [held.get(slot, none)[place] for slot in slots]
-        ids = pa.array([row and str(row.extraction_id) for row in rows], pa.string())
+    for name in ("cost_extraction_id", "usage_extraction_id"):
+        found = [getattr(builds.get(slot), name, None) for slot in slots]
+        ids = pa.array([one and str(one) for one in found], pa.string())
         spend = spend.append_column(name, ids.take(keys.indices))
     return spend
 

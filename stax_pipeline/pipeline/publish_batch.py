@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import pyarrow as pa
@@ -13,7 +13,6 @@ import sqlalchemy as sa
 
 from stax_pipeline.derive.day_facts import DayFacts, Facts
 from stax_pipeline.derive.engine import Engine
-from stax_pipeline.derive.schemas import lines_of
 from stax_pipeline.domain.errors import TenantStopped
 from stax_pipeline.domain.extraction import Report
 from stax_pipeline.domain.tenant import Tenant
@@ -27,9 +26,6 @@ from stax_pipeline.warehouse.prices import LatestBook
 from stax_pipeline.warehouse.publication_log import Publication, add_publications, now
 from stax_pipeline.warehouse.publish import cover_slots, replace_tenant_days
 from stax_pipeline.warehouse.restatements import add_restatements
-
-Lines = dict[str, list[Any]]
-"""Rows as lines of their kind, by `tenant_id` as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +43,7 @@ class Stores:
 class Share(NamedTuple):
     """One arrival under its tenant's lock: the days it becomes current for, and those of them whose rows changed.
 
-    `before` is what was current of these days; `tables` have the rows of changed days, by key those of `changed_keys`.
+    `before` is what was current of these days. `fresh` has all their rows.
     """
 
     arrival: Arrival
@@ -55,7 +51,7 @@ class Share(NamedTuple):
     changed: list[date]
     changed_keys: list[date]
     before: dict[date, Covered]
-    tables: tuple[pa.Table, ...]
+    fresh: tuple[pa.Table, ...]
     facts: dict[date, DayFacts]
 
     @property
@@ -63,9 +59,21 @@ class Share(NamedTuple):
         return self.arrival.tenant
 
     @property
-    def slots(self) -> list[Slot]:
-        """The tenant-days whose rows changed."""
-        return [(self.tenant.tenant_id, day) for day in self.changed]
+    def all_slots(self) -> list[Slot]:
+        return [(self.tenant.tenant_id, day) for day in self.days]
+
+    @property
+    def replaced(self) -> dict[Slot, datetime]:
+        """The tenant-days whose rows are replaced by others, with the moment of the extraction they are of (UTC)."""
+        return {
+            (self.tenant.tenant_id, day): self.before[day].extracted_at for day in self.changed if day in self.before
+        }
+
+    @property
+    def changed_rows(self) -> tuple[pa.Table, ...]:
+        """The rows to write, by table."""
+        chosen = zip(self.fresh, (self.changed, self.changed_keys), strict=False)
+        return tuple(on_days(table, days) for table, days in chosen)
 
 
 def compared(connection: sa.Connection, rules: Engine, kind: Kind, arrivals: Sequence[Arrival]) -> list[Share]:
@@ -83,22 +91,21 @@ def _share(arrival: Arrival, held: dict[Slot, Current], facts: Facts) -> Share:
     tenant_id = arrival.tenant.tenant_id
     older = {day: held.get((tenant_id, day)) for day in arrival.days}
     days = [day for day, row in older.items() if row is None or row.is_older_than(arrival.extraction)]
-    own = {day: facts.get((str(tenant_id), day), DayFacts()) for day in days}
-    before = {day: row.covered for day in days if (row := older[day])}
-    none = DayFacts()
-    changed = [day for day in days if (before[day].digest if day in before else none.digest) != own[day].digest]
-    keyed = [
-        day for day in days
-        if day in arrival.key_days
-        and (before[day].key_digest if day in before else none.key_digest) != own[day].key_digest
-    ]  # fmt: skip
-    chosen = (changed, keyed)
-    tables = tuple(on_days(table, of) for table, of in zip(arrival.tables, chosen, strict=False))
-    return Share(arrival, days, changed, keyed, before, tables, own)
+    return share_of(arrival, days, {day: row.covered for day in days if (row := older[day])}, facts)
 
 
-Guard = Callable[[sa.Connection, Stores, Sequence[Share], Lines], dict[UUID, TenantStopped]]
-"""Who must not be published, and why: given what arrived and the lines that are held of days that changed."""
+def share_of(arrival: Arrival, days: list[date], before: dict[date, Covered], facts: Facts) -> Share:
+    """The arrival's `days` beside what is current of them, told apart by the digests of their rows."""
+    own = {day: facts.get((str(arrival.tenant.tenant_id), day), DayFacts()) for day in days}
+    known = {day: (before[day].digest, before[day].key_digest) if day in before else ("", "") for day in days}
+    changed = [day for day in days if known[day][0] != own[day].digest]
+    keyed = [day for day in days if day in arrival.key_days and known[day][1] != own[day].key_digest]
+    whole = arrival.tables if days == arrival.days else tuple(on_days(table, days) for table in arrival.tables)
+    return Share(arrival, days, changed, keyed, before, whole, own)
+
+
+Guard = Callable[[sa.Connection, Stores, Engine, Sequence[Share], pa.Table], dict[UUID, TenantStopped]]
+"""Who must not be published, and why: given what arrived, and the rows that are held of days that changed."""
 
 
 class Published(NamedTuple):
@@ -117,20 +124,57 @@ def publish_batch(
 ) -> Published:
     """Publish what the guards let pass, in the caller's transaction, which holds the locks of all tenants."""
     shares = compared(connection, rules, kind, arrivals)
-    held = _held(connection, kind, shares)
-    faults = guard(connection, stores, shares, held)
-    passed = [share for share in shares if share.tenant.tenant_id not in faults]
+    moved = [share for share in shares if share.changed or share.changed_keys]
+    faults: dict[UUID, TenantStopped] = {}
     moment = now(connection)
-    _note_restatements(connection, kind, passed, held, moment)
-    written = _replace(connection, kind, passed)
-    covering = [row for share in passed for row in _covering(share, stores.settle)]
+    written = 0
+    if moved:
+        held = _held(connection, kind, moved)
+        faults = guard(connection, stores, rules, moved, held)
+        passed = [share for share in moved if share.tenant.tenant_id not in faults]
+        _note_restatements(connection, rules, kind, passed, held, moment)
+        written = _replace(connection, kind, passed)
+    kept = [share for share in shares if share.tenant.tenant_id not in faults]
+    covering = [row for share in kept for row in covering_of(share, stores.settle)]
     cover_slots(connection, kind.report, covering)
     add_publications(
         connection, kind.report,
-        [(s.tenant.tenant_id, Publication(moment, s.arrival.extraction.extraction_id, s.days)) for s in passed],
+        [(s.tenant.tenant_id, Publication(moment, s.arrival.extraction.extraction_id, s.days)) for s in kept],
     )  # fmt: skip
-    refused = [(share.arrival, faults[share.tenant.tenant_id]) for share in shares if share not in passed]
-    return Published(written, passed, refused, _without_cost(connection, kind, covering))
+    refused = [(s.arrival, faults[s.tenant.tenant_id]) for s in shares if s.tenant.tenant_id in faults]
+    return Published(written, kept, refused, _without_cost(connection, kind, covering))
+
+
+def _held(connection: sa.Connection, kind: Kind, shares: Iterable[Share]) -> pa.Table:
+    """The rows that are replaced, of the first table, which figures are told of."""
+    slots = [slot for share in shares for slot in share.replaced]
+    return read_arrow(connection, kind.tables[0], kind.schemas[0].names, slots)
+
+
+def _note_restatements(
+    connection: sa.Connection, rules: Engine, kind: Kind, shares: Sequence[Share], held: pa.Table, moment: datetime
+) -> None:
+    since = {
+        str(share.tenant.tenant_id): found
+        for share in shares
+        if share.changed and (found := later(share.arrival.extraction, moment, share.before)).before
+    }
+    if since:
+        fresh = pa.concat_tables([share.changed_rows[0] for share in shares])
+        for tenant_id, rows in kind.restated(rules, held, fresh, since).items():
+            add_restatements(connection, UUID(tenant_id), rows)
+
+
+def _replace(connection: sa.Connection, kind: Kind, shares: Sequence[Share]) -> int:
+    written = 0
+    for place, table in enumerate(kind.tables):
+        slots = [(s.tenant.tenant_id, day) for s in shares for day in (s.changed, s.changed_keys)[place]]
+        if slots:
+            parts = [
+                from_extraction(share.changed_rows[place], share.arrival.extraction.extraction_id) for share in shares
+            ]
+            written += replace_tenant_days(connection, {table: pa.concat_tables(parts)}, slots)[table]
+    return written
 
 
 def _without_cost(connection: sa.Connection, kind: Kind, covering: Sequence[Covered]) -> set[Slot]:
@@ -142,39 +186,7 @@ def _without_cost(connection: sa.Connection, kind: Kind, covering: Sequence[Cove
     return {slot for slot in slots if slot in used and used[slot].covered.metered}
 
 
-def _held(connection: sa.Connection, kind: Kind, shares: Iterable[Share]) -> Lines:
-    """The rows that are held of changed days, by tenant: of the first table, which figures are told of."""
-    slots = [slot for share in shares for slot in share.slots if slot[1] in share.before]
-    if not slots:
-        return {}
-    table, schema = kind.tables[0], kind.schemas[0]
-    return lines_of(read_arrow(connection, table, schema.names, slots), kind.line)
-
-
-def _note_restatements(
-    connection: sa.Connection, kind: Kind, shares: Iterable[Share], held: Lines, moment: datetime
-) -> None:
-    for share in shares:
-        since = later(share.arrival.extraction, moment, share.before)
-        days = [day for day in share.changed if day in since.before]
-        if days:
-            own = str(share.tenant.tenant_id)
-            fresh = lines_of(on_days(share.tables[0], days), kind.line).get(own, [])
-            old = [line for line in held.get(own, []) if line.usage_date in since.before]
-            add_restatements(connection, share.tenant.tenant_id, kind.restated(old, fresh, since))
-
-
-def _replace(connection: sa.Connection, kind: Kind, shares: Sequence[Share]) -> int:
-    written = 0
-    for place, table in enumerate(kind.tables):
-        slots = [(s.tenant.tenant_id, day) for s in shares for day in (s.changed, s.changed_keys)[place]]
-        parts = [from_extraction(share.tables[place], share.arrival.extraction.extraction_id) for share in shares]
-        if slots:
-            written += replace_tenant_days(connection, {table: pa.concat_tables(parts)}, slots)[table]
-    return written
-
-
-def _covering(share: Share, settle: timedelta) -> list[Covered]:
+def covering_of(share: Share, settle: timedelta) -> list[Covered]:
     """Coverage of the share's days: a day whose usage by key was not read keeps the digest of what is held."""
     rows = coverage_of(share.arrival.extraction, share.days, share.facts, settle, share.arrival.key_days)
     return [

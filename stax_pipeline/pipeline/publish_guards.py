@@ -1,26 +1,28 @@
-"""What must not be published, of a batch: the rules of `derive.guards` put to each tenant whose rows changed."""
+"""What must not be published, of a batch: the rules of `derive.guards` put to the tenants whose rows changed."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
-from decimal import Decimal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
+import pyarrow as pa
 import sqlalchemy as sa
 
-from stax_pipeline.derive.cost_lines import CostLine
-from stax_pipeline.derive.guards import DOLLARS, grouping_fault, settled_days, shrink_reason, shrunk_days, unit_fault
-from stax_pipeline.derive.schemas import USAGE_BY_KEY, USAGE_LINES, lines_of
-from stax_pipeline.derive.usage_lines import KeyUsageLine, UsageLine
+from stax_pipeline.derive.batch import Batch
+from stax_pipeline.derive.engine import Engine
+from stax_pipeline.derive.guards import DOLLARS, grouping_faults, settlement, shrink_faults, unit_faults
+from stax_pipeline.derive.schemas import DAYS, USAGE_BY_KEY, USAGE_LINES, schema_of
 from stax_pipeline.domain.errors import ContractBroken, TenantStopped
-from stax_pipeline.domain.money import EXACT
 from stax_pipeline.domain.time import is_old_enough_to_settle
-from stax_pipeline.pipeline.publish_batch import Lines, Share, Stores
+from stax_pipeline.pipeline.arrivals import on_slots
+from stax_pipeline.pipeline.publish_batch import Share, Stores
 from stax_pipeline.warehouse import tables
-from stax_pipeline.warehouse.agreements import read_terms
-from stax_pipeline.warehouse.arrow_copy import read_arrow
+from stax_pipeline.warehouse.agreements import terms_of
+from stax_pipeline.warehouse.arrow_copy import Slot, read_arrow
+
+OLD_ENOUGH = schema_of(tenant_id=pa.string(), usage_date=pa.date32(), old_enough=pa.bool_())
+SETTLED = schema_of(tenant_id=pa.string(), usage_date=pa.date32(), settled=pa.bool_())
 
 
 class Shrunk(TenantStopped):
@@ -32,83 +34,69 @@ class UnitMismatch(TenantStopped):
 
 
 def cost_faults(
-    connection: sa.Connection, stores: Stores, shares: Sequence[Share], held: Lines
+    connection: sa.Connection, stores: Stores, rules: Engine, shares: Sequence[Share], held: pa.Table
 ) -> dict[UUID, TenantStopped]:
-    """Cost whose unit changed, that is not grouped as asked, or that shrank on a settled day."""
-    slots = [slot for share in shares for slot in share.slots]
-    used = lines_of(read_arrow(connection, tables.usage_lines, USAGE_LINES.names, slots), UsageLine)
-    found: dict[UUID, TenantStopped] = {}
-    for share in shares:
-        own = str(share.tenant.tenant_id)
-        fresh = lines_of(share.tables[0], CostLine).get(own, [])
-        fault = _cost_fault(connection, stores, share, fresh, used.get(own, []), held.get(own, []))
-        if fault:
-            found[share.tenant.tenant_id] = fault
-    return found
+    """Cost whose unit changed, that is not grouped as asked, or that shrank on a settled day.
 
-
-def _cost_fault(
-    connection: sa.Connection, stores: Stores, share: Share, fresh: list[CostLine], usage: list[UsageLine],
-    held: list[CostLine],
-) -> TenantStopped | None:  # fmt: skip
-    terms = read_terms(connection, share.tenant.tenant_id, stores.book.read(connection))
-    if words := unit_fault(fresh, usage, terms):
-        return UnitMismatch(words)
-    moments = dict.fromkeys(share.changed, share.arrival.extraction.extracted_at)
-    if words := grouping_fault(fresh, usage, settled_days(moments, fresh, usage, stores.settle)):
-        return ContractBroken(words)
-    held_at = {day: share.before[day].extracted_at for day in share.changed if day in share.before}
-    settled = settled_days(held_at, held, usage, stores.settle)
-    return _shrunk(stores, share, _charges(held), _charges(fresh), settled, DOLLARS)
+    The first two are told by the whole answer, whichever of its days changed.
+    """
+    days = {slot: share.arrival.extraction.extracted_at for share in shares for slot in share.all_slots}
+    usage = read_arrow(connection, tables.usage_lines, USAGE_LINES.names, days)
+    fresh = pa.concat_tables([share.fresh[0] for share in shares])
+    whole = settlement(rules, fresh, usage, _old_enough(stores, days)).select(SETTLED.names)
+    ids = {share.tenant.tenant_id for share in shares}
+    terms = {str(one): own for one, own in terms_of(connection, ids, stores.book.read(connection)).items()}
+    minutes = pa.nulls(whole.num_rows, pa.int64())
+    batch = Batch(
+        fresh, usage, USAGE_BY_KEY.empty_table(), whole.append_column("minutes", minutes).cast(DAYS), terms, {}
+    )  # fmt: skip
+    before = {slot: moment for share in shares for slot, moment in share.replaced.items()}
+    was = settlement(rules, held, on_slots(usage, before), _old_enough(stores, before)).select(SETTLED.names)
+    shrunk = _shrunk(stores, rules, shares, held, [share.changed_rows[0] for share in shares], was, DOLLARS)
+    return {
+        **_as(Shrunk, shrunk),
+        **_as(ContractBroken, grouping_faults(rules, fresh, usage, whole)),
+        **_as(UnitMismatch, unit_faults(rules, batch)),
+    }
 
 
 def usage_faults(
-    connection: sa.Connection, stores: Stores, shares: Sequence[Share], held: Lines
+    connection: sa.Connection, stores: Stores, rules: Engine, shares: Sequence[Share], held: pa.Table
 ) -> dict[UUID, TenantStopped]:
     """Tokens, or tokens by key, that shrank on a settled day."""
-    keys = _held_by_key(connection, shares)
-    found: dict[UUID, TenantStopped] = {}
-    for share in shares:
-        own = str(share.tenant.tenant_id)
-        settled = frozenset(
-            day for day, row in share.before.items()
-            if is_old_enough_to_settle(day, row.extracted_at, stores.settle)
-        )  # fmt: skip
-        fresh = _tokens(lines_of(share.tables[0], UsageLine).get(own, []))
-        fresh_keys = _tokens(lines_of(share.tables[1], KeyUsageLine).get(own, []))
-        fault = _shrunk(stores, share, _tokens(held.get(own, [])), fresh, settled, "tokens") or _shrunk(
-            stores, share, _tokens(keys.get(own, [])), fresh_keys, settled, "tokens by key"
-        )
-        if fault:
-            found[share.tenant.tenant_id] = fault
-    return found
-
-
-def _held_by_key(connection: sa.Connection, shares: Sequence[Share]) -> Lines:
-    slots = [(s.tenant.tenant_id, day) for s in shares for day in s.changed_keys if day in s.before]
-    return lines_of(read_arrow(connection, tables.usage_by_key, USAGE_BY_KEY.names, slots), KeyUsageLine)
+    before = {slot: moment for share in shares for slot, moment in share.replaced.items()}
+    settled = _old_enough(stores, before).rename_columns(SETTLED.names)
+    keys = {
+        (s.tenant.tenant_id, day): s.before[day].extracted_at for s in shares for day in s.changed_keys
+        if day in s.before
+    }  # fmt: skip
+    held_keys = read_arrow(connection, tables.usage_by_key, USAGE_BY_KEY.names, keys)
+    key_days = _old_enough(stores, keys).rename_columns(SETTLED.names)
+    fresh, fresh_keys = ([share.changed_rows[place] for share in shares] for place in (0, 1))
+    return {
+        **_as(Shrunk, _shrunk(stores, rules, shares, held_keys, fresh_keys, key_days, "tokens by key")),
+        **_as(Shrunk, _shrunk(stores, rules, shares, held, fresh, settled, "tokens")),
+    }
 
 
 def _shrunk(
-    stores: Stores, share: Share, before: Mapping[date, Decimal], after: Mapping[date, Decimal],
-    settled: frozenset[date], what: str,
-) -> Shrunk | None:  # fmt: skip
-    if stores.accept_shrink:
-        return None
-    days = shrunk_days(before, after, settled)
-    return Shrunk(shrink_reason(share.tenant.slug, days, before, after, what)) if days else None
+    stores: Stores, rules: Engine, shares: Iterable[Share], held: pa.Table, fresh: Sequence[pa.Table],
+    settled: pa.Table, what: str,
+) -> dict[str, str]:  # fmt: skip
+    if stores.accept_shrink or not held.num_rows:
+        return {}
+    slugs = {str(share.tenant.tenant_id): share.tenant.slug for share in shares}
+    return shrink_faults(rules, held, pa.concat_tables(fresh), settled, slugs, what)
 
 
-def _charges(lines: Iterable[CostLine]) -> dict[date, Decimal]:
-    """What is charged by day, in USD: a credit is no loss of data."""
-    totals: dict[date, Decimal] = defaultdict(Decimal)
-    for line in lines:
-        totals[line.usage_date] = EXACT.add(totals[line.usage_date], max(line.amount_usd, Decimal(0)))
-    return totals
+def _old_enough(stores: Stores, moments: Mapping[Slot, datetime]) -> pa.Table:
+    rows = [
+        {"tenant_id": str(tenant_id), "usage_date": day,
+         "old_enough": is_old_enough_to_settle(day, moment, stores.settle)}
+        for (tenant_id, day), moment in moments.items()
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, OLD_ENOUGH)
 
 
-def _tokens(lines: Iterable[UsageLine | KeyUsageLine]) -> dict[date, Decimal]:
-    totals: dict[date, Decimal] = defaultdict(Decimal)
-    for line in lines:
-        totals[line.usage_date] += sum(line.counts[:5])
-    return totals
+def _as(kind: Callable[[str], TenantStopped], reasons: Mapping[str, str]) -> dict[UUID, TenantStopped]:
+    return {UUID(tenant_id): kind(why) for tenant_id, why in reasons.items()}

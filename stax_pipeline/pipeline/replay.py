@@ -7,7 +7,6 @@ hold.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -17,18 +16,17 @@ from typing import Protocol
 import pyarrow as pa
 import sqlalchemy as sa
 
-from stax_pipeline.derive.day_facts import DayFacts
 from stax_pipeline.derive.engine import Engine
 from stax_pipeline.derive.restatement import Restatement, RestatementKind
-from stax_pipeline.derive.schemas import lines_of
 from stax_pipeline.domain.extraction import DataSource, Window
 from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.pipeline.arrivals import COST, USAGE, Kind, from_extraction, on_days, read_arrival
 from stax_pipeline.pipeline.arrived import Arrived
 from stax_pipeline.pipeline.build_batch import Books
-from stax_pipeline.pipeline.history import Archive, coverage_of, dollar_restatements, later
+from stax_pipeline.pipeline.history import Archive, dollar_restatements, later
 from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, reason
 from stax_pipeline.pipeline.late_days import mark_not_reported
+from stax_pipeline.pipeline.publish_batch import covering_of, share_of
 from stax_pipeline.pipeline.publish_comparison import publish_comparison
 from stax_pipeline.pipeline.publish_organization import replay_organization
 from stax_pipeline.pipeline.publish_spend import publish_spend
@@ -107,13 +105,8 @@ def _replay(
     publications = published(connection, tenant.tenant_id, kind.report, part)
     extractions = get_extractions(connection, [publication.extraction_id for publication in publications])
     for publication in publications:
-        _go_through(found, extractions[publication.extraction_id], publication, books, tenant, kind)
-    with rules.session() as session:
-        facts = kind.facts(session, found.tables)
-    covering = [
-        row._replace(**facts.get((str(tenant.tenant_id), day), DayFacts())._asdict())
-        for day, row in sorted(found.current.items())
-    ]
+        _go_through(found, extractions[publication.extraction_id], publication, books, rules, tenant, kind)
+    covering = sorted(found.current.values(), key=lambda row: row.usage_date)
     cover(connection, tenant.tenant_id, kind.report, part.days, covering)
     early = ended_early(connection, [tenant.tenant_id], kind.report, part).get(tenant.tenant_id, ())
     mark_not_reported(connection, tenant.tenant_id, kind.report, part, early)
@@ -134,23 +127,22 @@ def _replay_dollars(connection: sa.Connection, books: Books, tenant: Tenant, par
 
 
 def _go_through(
-    found: _Replayed, extraction: Extraction, publication: Publication, books: Books, tenant: Tenant, kind: Kind
-) -> None:
+    found: _Replayed, extraction: Extraction, publication: Publication, books: Books, rules: Engine, tenant: Tenant,
+    kind: Kind,
+) -> None:  # fmt: skip
     """Let the extraction become current for its days, as it did when it was published."""
-    days = publication.days
-    arrival = read_arrival(books.lake, Arrived(), kind, tenant, extraction, days)
-    before = {day: found.current[day] for day in days if day in found.current}
+    arrival = read_arrival(books.lake, Arrived(), kind, tenant, extraction, publication.days)
+    with rules.session() as session:
+        facts = kind.facts(session, arrival.tables)
+    before = {day: found.current[day] for day in publication.days if day in found.current}
+    share = share_of(arrival, publication.days, before, facts)
     since = later(extraction, publication.published_at, before)
-    old, fresh = (
-        lines_of(on_days(table, since.before), kind.line).get(str(tenant.tenant_id), [])
-        for table in (found.tables[0], arrival.tables[0])
-    )
-    found.restated += kind.restated(old, fresh, since)
-    counted = Counter(arrival.tables[0].column("usage_date").to_pylist())
-    for place, whole in zip(range(len(kind.tables)), (days, arrival.key_days), strict=False):
-        rest = on_days(found.tables[place], set(found.current) - set(whole))
-        new = on_days(from_extraction(arrival.tables[place], extraction.extraction_id), whole)
+    if since.before and share.changed:
+        own, held = str(tenant.tenant_id), found.tables[0].select(kind.schemas[0].names)
+        changed = kind.restated(rules, on_days(held, share.changed), share.changed_rows[0], {own: since})
+        found.restated += changed.get(own, [])
+    for place, days in zip(range(len(kind.tables)), (share.changed, share.changed_keys), strict=False):
+        rest = on_days(found.tables[place], set(found.current) - set(days))
+        new = from_extraction(share.changed_rows[place], extraction.extraction_id)
         found.tables[place] = pa.concat_tables([rest, new])
-    facts = {day: DayFacts(rows=counted[day]) for day in days}
-    covering = coverage_of(extraction, days, facts, books.settle, arrival.key_days)
-    found.current.update((row.usage_date, row) for row in covering)
+    found.current.update((row.usage_date, row) for row in covering_of(share, books.settle))

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-import pyarrow as pa
 import sqlalchemy as sa
 
 from stax_pipeline.derive.day_facts import RULES_VERSION
-from stax_pipeline.derive.terms import Terms, Uses
+from stax_pipeline.derive.terms import Terms
 from stax_pipeline.domain.extraction import Report, Window, midnight
 from stax_pipeline.domain.time import State, is_old_enough_to_settle
-from stax_pipeline.pricing.prices.book import WEB_SEARCH, use_of
 from stax_pipeline.warehouse.arrow_copy import Slot
 from stax_pipeline.warehouse.extractions import Covered, current
 from stax_pipeline.warehouse.publication_log import Build
@@ -92,15 +89,3 @@ def to_build(
         for slot in held.keys() | last.keys()
         if slot not in held or slot not in last or not is_built(slot, held[slot], last[slot], terms[slot[0]], settle)
     )
-
-
-def uses_of(usage_lines: pa.Table) -> dict[Slot, Uses]:
-    """What is priced on each tenant-day of USAGE_LINES."""
-    kinds = usage_lines.group_by(["tenant_id", "usage_date", "model", "speed"])
-    found: dict[Slot, set[str]] = defaultdict(set)
-    for row in kinds.aggregate([("web_search_requests", "max")]).to_pylist():
-        uses = found[UUID(row["tenant_id"]), row["usage_date"]]
-        uses.add(use_of(row["model"], row["speed"]))
-        if row["web_search_requests_max"]:
-            uses.add(WEB_SEARCH)
-    return {slot: frozenset(uses) for slot, uses in found.items()}

@@ -393,7 +393,7 @@ class TestReplay:
             execute(made, f"delete from stax.{table}")
         made.simulator.faults.clear()
         asked = len(made.simulator.requests)
-        assert [outcome.failures for outcome in replayed(made)] == [{}] * 6
+        assert [outcome.failures for outcome in replayed(made)] == [{}] * 4
         assert len(made.simulator.requests) == asked
         assert content(made) == before
 

@@ -173,12 +173,12 @@ class PriceBook:
         return index
 
     def text_of(self, use: str, day: date) -> str:
-        """The prices of a use on that day, as text: books whose text is the same price it alike."""
+        """The prices of a use on that day and where they were published, as text: books of the same text tell alike."""
         if (use, day) not in self._texts:
             held = [price for prices in self._by_use.get(use, ()) for price in _in_force(prices, day)]
             self._texts[use, day] = "\n".join(
                 "|".join(str(part.normalize() if isinstance(part, Decimal) else part) for part in price)
-                for price in sorted(price._replace(effective_from=day, source="") for price in held)
+                for price in sorted(price._replace(effective_from=day) for price in held)
             )
         return self._texts[use, day]
 
