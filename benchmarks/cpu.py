@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import psutil
 import sqlalchemy as sa
@@ -24,6 +25,23 @@ class Spent:
     @property
     def cpu(self) -> float:
         return self.client + self.server
+
+
+class Counted(Protocol):
+    """What tells how many CPU seconds it has used so far."""
+
+    def cpu(self) -> float: ...
+
+
+class Session:
+    """One session of a server: what others do meanwhile, such as vacuum what was written before, is not counted."""
+
+    def __init__(self, connection: Any) -> None:
+        self._backend = psutil.Process(connection.info.backend_pid)
+
+    def cpu(self) -> float:
+        """CPU seconds of the session's process so far."""
+        return cpu_of(self._backend)
 
 
 class Server:
@@ -72,7 +90,7 @@ def peak_mb() -> float:
 
 
 @contextmanager
-def spending(server: Server) -> Iterator[Spent]:
+def spending(server: Counted) -> Iterator[Spent]:
     """What the block costs, filled in at its end."""
     spent = Spent()
     client, served, wall = own_cpu(), server.cpu(), time.perf_counter()

@@ -22,9 +22,11 @@ STAGES = {
     "stax_pipeline.anthropic": "request and raw",
     "stax_pipeline.anthropic.analytics_page": "parse",
     "stax_pipeline.anthropic.envelope": "parse",
+    "stax_pipeline.anthropic.fetched_page": "parse",
     "stax_pipeline.anthropic.fields": "parse",
     "stax_pipeline.anthropic.paging": "parse",
     "stax_pipeline.anthropic.strict_json": "parse",
+    "stax_pipeline.anthropic.typed_pages": "parse",
     "stax_pipeline.assets.raw": "request and raw",
     "stax_pipeline.assets.checks": "checks",
     "stax_pipeline.assets.extraction_check": "checks",
@@ -32,26 +34,35 @@ STAGES = {
     "stax_pipeline.derive": "derive",
     "stax_pipeline.derive.analytics_rows": "parse",
     "stax_pipeline.derive.cost_lines": "parse",
-    "stax_pipeline.derive.normalise": "parse",
-    "stax_pipeline.derive.usage_lines": "parse",
+    "stax_pipeline.derive.day_facts": "publish",
+    "stax_pipeline.derive.engine": None,
     "stax_pipeline.derive.guards": "publish",
+    "stax_pipeline.derive.normalise": "parse",
+    "stax_pipeline.derive.plain_rows": "parse",
     "stax_pipeline.derive.restatement": "publish",
+    "stax_pipeline.derive.usage_lines": "parse",
+    "stax_pipeline.derive.usage_tables": "parse",
     "stax_pipeline.keys": "request and raw",
     "stax_pipeline.lake.parquet": "parquet",
     "stax_pipeline.lake.raw": "request and raw",
+    "stax_pipeline.pipeline": "publish",
+    "stax_pipeline.pipeline.batches": None,
+    "stax_pipeline.pipeline.beside": None,
+    "stax_pipeline.pipeline.build_batch": "load",
     "stax_pipeline.pipeline.extract": "request and raw",
     "stax_pipeline.pipeline.extraction_record": "request and raw",
-    "stax_pipeline.pipeline.publish_organization": "publish",
-    "stax_pipeline.pipeline.publish_reports": "publish",
+    "stax_pipeline.pipeline.identities": "request and raw",
+    "stax_pipeline.pipeline.isolation": None,
     "stax_pipeline.pipeline.publish_spend": "load",
     "stax_pipeline.pipeline.run_queries": "request and raw",
+    "stax_pipeline.pipeline.tenant_days": "load",
     "stax_pipeline.pricing": "derive",
     "dagster": "Dagster",
     "dagster_postgres": "Dagster",
     "dagster_shared": "Dagster",
     "stax_pipeline.dagster_instance": "Dagster",
 }
-"""Stages by module, the longest name counts. Modules that are not here serve several stages: their caller decides."""
+"""Stages by module, the longest name counts. Of those without one the caller decides."""
 ORDER = ("request and raw", "parse", "publish", "derive", "load", "parquet", "checks", "Dagster", "rest")
 SECONDS = 0.01
 SERVER_SECONDS = 0.05
@@ -78,8 +89,8 @@ class Look:
 def stage_of(module: str) -> str | None:
     """The stage of a module; None where its caller decides."""
     while module:
-        if stage := STAGES.get(module):
-            return stage
+        if module in STAGES:
+            return STAGES[module]
         module = module.rpartition(".")[0]
     return None
 

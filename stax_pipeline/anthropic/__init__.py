@@ -10,7 +10,8 @@ kept (`tenants`) and what a run does with a failure (`assets`).
             ...
 
 Modules: `transport` sends one request, `responses` and `refusals` judge what came back, `retry` decides whether to try
-again, `paging` guards a walk, `client` puts them together, `explain` tells a person why a key was not accepted.
+again. `typed_pages` reads a page in one pass, `envelope` one that is not plain. `paging` guards a walk, `client` puts
+them together, `explain` tells a person why a key was not accepted.
 """
 
 from stax_pipeline.anthropic.client import AdminApi, OrganizationSession, WhoAmI, admin_api

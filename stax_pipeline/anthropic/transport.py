@@ -1,6 +1,6 @@
 """Sends one request and brings back one whole answer, or one word for why there is none.
 
-Belongs here: the shared httpx client, time-outs, the deadline, the cap on bytes, decompression. Stays out: what a
+Belongs here: the shared httpx clients, time-outs, the deadline, the cap on bytes, decompression. Stays out: what a
 status means (`responses`) and whether to try again (`retry`).
 
 Nothing of httpx leaves this module. Its exceptions can carry the request, whose headers hold the admin key, and
@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,6 +34,9 @@ _QUOTING = (
     "httpx", "httpcore", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks",
 )  # fmt: skip
 Params = tuple[tuple[str, str], ...]
+
+if find_spec("sniffio") is None:  # httpcore tries to import it 40 times a request; what is known to be missing is cheap
+    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +96,16 @@ class Transport:
 
     def __init__(
         self,
-        client: httpx.AsyncClient,
+        clients: Sequence[httpx.AsyncClient],
         limits: Limits,
-        concurrency: int,
         now: Callable[[], datetime],
     ) -> None:
-        self._client = client
-        self._host = client.base_url.netloc.decode()
+        self._host = clients[0].base_url.netloc.decode()
         self._limits = limits
-        self._slots = asyncio.Semaphore(concurrency)
         self._now = now
+        self._free: asyncio.LifoQueue[httpx.AsyncClient] = asyncio.LifoQueue()
+        for client in clients:
+            self._free.put_nowait(client)
 
     async def get(
         self,
@@ -111,28 +116,30 @@ class Transport:
         seconds: float,
     ) -> Answer | NoAnswer:
         """One try, ended after `seconds` at the latest. The key goes into this request's headers and nowhere else."""
-        async with self._slots:
-            try:
-                async with asyncio.timeout(min(seconds, self._limits.page_seconds)):
-                    return await self._exchange(path, params, {**headers, "x-api-key": key.reveal()})
-            except TimeoutError:
-                return NoAnswer("the page was not complete before its deadline", self._host, timed_out=True)
-            except _TooLarge:
-                words = f"the answer is larger than {self._limits.body_bytes} bytes"
-                return NoAnswer(words, self._host, too_large=True)
-            except (
-                httpx.HTTPError,
-                httpx.StreamError,
-                httpx.InvalidURL,
-                OSError,
-                _Undecodable,
-                ValueError,
-            ) as error:
-                return NoAnswer(_words(error), self._host, timed_out=isinstance(error, httpx.TimeoutException))
+        client = await self._free.get()
+        try:
+            async with asyncio.timeout(min(seconds, self._limits.page_seconds)):
+                return await self._exchange(client, path, params, {**headers, "x-api-key": key.reveal()})
+        except TimeoutError:
+            return NoAnswer("the page was not complete before its deadline", self._host, timed_out=True)
+        except _TooLarge:
+            words = f"the answer is larger than {self._limits.body_bytes} bytes"
+            return NoAnswer(words, self._host, too_large=True)
+        except (
+            httpx.HTTPError,
+            httpx.StreamError,
+            httpx.InvalidURL,
+            OSError,
+            _Undecodable,
+            ValueError,
+        ) as error:
+            return NoAnswer(_words(error), self._host, timed_out=isinstance(error, httpx.TimeoutException))
+        finally:
+            self._free.put_nowait(client)
 
-    async def _exchange(self, path: str, params: Params, headers: dict[str, str]) -> Answer:
+    async def _exchange(self, client: httpx.AsyncClient, path: str, params: Params, headers: dict[str, str]) -> Answer:
         sent_at = self._now()
-        async with self._client.stream("GET", path, params=params, headers=headers) as response:
+        async with client.stream("GET", path, params=params, headers=headers) as response:
             body = await self._read(response)
         return Answer(response.status_code, dict(response.headers), body, sent_at, self._now())
 
@@ -150,21 +157,28 @@ class Transport:
 async def open_transport(
     base_url: str, *, concurrency: int, limits: Limits, now: Callable[[], datetime], ca_file: Path | None
 ) -> AsyncIterator[Transport]:
-    """One client for all tenants: HTTP/1.1, no redirects, nothing read from the environment, no more connections than
-    requests in flight (httpx's pool slows down with every waiting request)."""
+    """A client for each request in flight, for whichever tenant: HTTP/1.1, no redirects, nothing read from the
+    environment. One connection each: httpx's pool looks at every connection and every waiting request each time."""
     _check_base_url(base_url)
     for name in _QUOTING:
         logging.getLogger(name).addFilter(_is_warning)
     connect = limits.connect_seconds
-    async with httpx.AsyncClient(
-        base_url=base_url,
-        verify=client_context(ca_file),
-        follow_redirects=False,
-        trust_env=False,
-        timeout=httpx.Timeout(limits.read_seconds, connect=connect, pool=connect),
-        limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
-    ) as client:
-        yield Transport(client, limits, concurrency, now)
+    authorities = client_context(ca_file)
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(
+                httpx.AsyncClient(
+                    base_url=base_url,
+                    verify=authorities,
+                    follow_redirects=False,
+                    trust_env=False,
+                    timeout=httpx.Timeout(limits.read_seconds, connect=connect, pool=connect),
+                    limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
+                )
+            )
+            for _ in range(concurrency)
+        ]
+        yield Transport(clients, limits, now)
 
 
 def _check_base_url(base_url: str) -> None:

@@ -63,7 +63,7 @@ def raw_organization(
     context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake, secrets: TenantSecrets,
     anthropic: AnthropicAdminApi,
 ) -> dg.MaterializeResult:  # fmt: skip
-    """Workspaces, API keys and members of every tenant's organisation, as the list endpoints sent them."""
+    """Workspaces, API keys and members of every tenant's organisation, as the lists sent them once a UTC day."""
     window = trailing_window(0, datetime.now(UTC))
     outcome = _fetch(context, Report.ORGANIZATION, window, scope, warehouse, lake, secrets, anthropic)
     return dg.MaterializeResult(metadata=outcome_metadata(outcome, scope))

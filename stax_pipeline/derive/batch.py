@@ -38,7 +38,7 @@ RESULTS = frozenset({"spend", "spend_by_key", "reconciliation"})
 class Batch(NamedTuple):
     """What several tenants' days hold, and the rules they are priced by.
 
-    `days` (DAYS) has every tenant's day that the other tables have rows of, settled or not, and how many minutes of its
+    `days` (DAYS) has every tenant's day that cost or usage lines are of, settled or not, and how many minutes of its
     usage are known: 1440 for a whole day, null where usage is not covered. `terms` and `restated` are by `tenant_id`;
     `restated` gives the changes of each row of price accuracy after the fact, the newest first.
     """
@@ -77,7 +77,7 @@ def derive(engine: Engine, batch: Batch, wanted: frozenset[str] = RESULTS) -> De
     Raises:
         duckdb.Error: a figure does not fit; halve the batch to find whose it is.
         TooFine: a price has too many decimals.
-        ValueError: there are rows of a day that is not given.
+        ValueError: there are cost or usage lines of a day that is not given.
     """
     with engine.session() as session:
         days = price(session, batch)

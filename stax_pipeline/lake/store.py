@@ -141,7 +141,7 @@ class Lake:
         return len(held)
 
     def sweep(self, older_than: timedelta) -> int:
-        """Remove unfinished files that a killed process left; returns how many there were."""
+        """Remove unfinished files, and folders, that a killed process left; returns how many there were."""
         limit = time.time() - older_than.total_seconds()
         left = [file for file in self.scratch().iterdir() if file.stat().st_mtime < limit]
         for file in left:

@@ -88,10 +88,11 @@ async def extract(
     """Fetch `report` over `window` for every tenant; failures are recorded and told, never raised."""
     outcome = Outcome(tenants=len(tenants))
     asked = [tenant for tenant in tenants if source.asks(report, tenant)]
+    names_of = await asyncio.to_thread(_names_held, source, asked) if report is Report.ORGANIZATION else {}
+    asked = [t for t in asked if t.tenant_id not in names_of or names_of[t.tenant_id] != source.identities.today(t)]
     waiting = iter(asked)
     share = max((_pages_to_expect(source, report, tenant, window) for tenant in asked), default=0)
     tally = Tally(progress, len(asked), share)
-    names_of = await asyncio.to_thread(_names_held, source, asked) if report is Report.ORGANIZATION else {}
     fetching = _Fetching(source, report, window, names_of, outcome, tally)
 
     async def work() -> None:

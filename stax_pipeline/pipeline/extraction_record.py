@@ -20,6 +20,7 @@ from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.domain.time import day_end
 from stax_pipeline.lake.raw import RawHeader, RawWriter, store_raw
 from stax_pipeline.lake.store import Lake
+from stax_pipeline.pipeline.beside import beside
 from stax_pipeline.pipeline.isolation import Tally
 from stax_pipeline.warehouse.engine import WarehouseFault, plain_faults
 from stax_pipeline.warehouse.extractions import Extraction, record
@@ -69,10 +70,14 @@ class RunningExtraction:
     def _now(self) -> datetime:
         return self.moment or datetime.now(UTC)
 
-    def add(self, page: RawPage) -> None:
-        """Keep a page, then read its rows. Raises ContractBroken."""
+    async def take(self, page: RawPage) -> None:
+        """`add` beside the event loop, and tell of it here, where progress is counted."""
         if self.tally:
             self.tally.step()
+        await beside(self.add, page)
+
+    def add(self, page: RawPage) -> None:
+        """Keep a page, then read its rows. Raises ContractBroken."""
         self.moment = min(self.moment or page.server_date, page.server_date)
         self.raw.add(page)
         self.found[page.query] += page.rows

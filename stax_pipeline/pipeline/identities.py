@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import date, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -16,25 +17,41 @@ from stax_pipeline.domain.extraction import Report
 from stax_pipeline.domain.tenant import Tenant
 
 
+class _Told(NamedTuple):
+    """What the source said of a key of this generation, and when by the monotonic clock."""
+
+    generation: int
+    me: WhoAmI
+    at: float
+
+
 class Identities:
-    """The organization of each key, asked for once: one object for the reports of one run.
+    """The organization of each tenant's key, asked for once: one object for the reports of one run.
 
     `monotonic` (seconds) moves the server's clock on from the moment at which it was told.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._known: dict[tuple[UUID, int], tuple[WhoAmI, float]] = {}
+        self._told: dict[UUID, _Told] = {}
 
     async def of(self, session: OrganizationSession, tenant: Tenant, generation: int) -> WhoAmI:
         """Whose the session's key is, and the server's clock. Raises ContractBroken where it is not the tenant's."""
-        key = tenant.tenant_id, generation
-        if key not in self._known:
+        told = self._told.get(tenant.tenant_id)
+        if told is None or told.generation != generation:
             me = await session.whoami()
             _require_same_organization(tenant, me)
-            self._known[key] = me, self._monotonic()
-        me, told = self._known[key]
-        return replace(me, server_date=me.server_date + timedelta(seconds=self._monotonic() - told))
+            told = self._told[tenant.tenant_id] = _Told(generation, me, self._monotonic())
+        return self._now(told)
+
+    def today(self, tenant: Tenant) -> date | None:
+        """The UTC day by the server's clock, None where this run has not heard of it yet."""
+        told = self._told.get(tenant.tenant_id)
+        return self._now(told).server_date.date() if told else None
+
+    def _now(self, told: _Told) -> WhoAmI:
+        passed = timedelta(seconds=self._monotonic() - told.at)
+        return replace(told.me, server_date=told.me.server_date + passed)
 
 
 def _require_same_organization(tenant: Tenant, me: WhoAmI) -> None:

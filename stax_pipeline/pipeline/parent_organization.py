@@ -17,7 +17,6 @@ from stax_pipeline.anthropic.fetched_page import analytics_page_of
 from stax_pipeline.domain.errors import ContractBroken, RequestRejected
 from stax_pipeline.domain.extraction import Query, QueryName
 from stax_pipeline.domain.tenant import DISCONNECTED
-from stax_pipeline.pipeline.beside import beside
 from stax_pipeline.pipeline.extraction_record import RunningExtraction
 from stax_pipeline.warehouse.tables import tenants
 
@@ -34,7 +33,7 @@ async def own_alone(
         for query in queries:
             if query.name is QueryName.ANALYTICS_ORGANIZATIONS:
                 async for page in session.walk(query):
-                    await beside(extraction.add, page)
+                    await extraction.take(page)
                     found |= organizations_on(analytics_page_of(page, extraction.window))
     except RequestRejected as refused:
         if type(refused) is not RequestRejected or refused.status != 400:

@@ -147,7 +147,7 @@ async def _refused(session: OrganizationSession, query: Query, extraction: Runni
     before = extraction.raw.pages
     try:
         async for page in session.walk(query):
-            await beside(extraction.add, page)
+            await extraction.take(page)
     except RequestRejected as refused:
         if extraction.raw.pages > before:
             raise

@@ -76,10 +76,11 @@ class TenantSecrets(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def opener(self, warehouse: Warehouse) -> Callable[[Tenant], OpenedKey]:
         or_failure(lambda: master_keys(read_settings()))
+        engine = warehouse.engine
 
         def open_for(tenant: Tenant) -> OpenedKey:
             """Under the master keys of this moment: they may be rotated while the run goes on."""
-            with warehouse.engine.connect() as connection:
+            with engine.connect() as connection:
                 return open_key(connection, tenant, master_keys(read_settings()))
 
         return open_for

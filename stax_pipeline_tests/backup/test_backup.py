@@ -40,6 +40,7 @@ from stax_pipeline.warehouse.migrate import upgrade
 from stax_pipeline.warehouse.roles import logins
 from stax_pipeline_tests.conftest import Installation, passable_home
 from stax_pipeline_tests.pipeline.support import COST, change, content, on, query, sync, times, two_tenants
+from stax_pipeline_tests.rig.oracle import write_files
 from stax_pipeline_tests.warehouse.next_schema import NEWER, add_a_migration
 
 NOW = datetime.now(UTC)
@@ -132,6 +133,7 @@ def made(stax_home: Path) -> Iterator[Installation]:
         change(installation, COST, on(DAY, times("1.1")))
         assert sync(installation, RECENT).failures == {}
         assert query(installation, "select count(*) from stax.restatements")[0][0] > 0
+        write_files(installation, RECENT)
         [one, *_] = sorted(Path(installation.settings.lake).glob("raw/cost_report/*/*/*.zst"))
         one.with_name(one.name.replace(".jsonl.zst", ".refused.json")).write_text('{"refused": "a test"}')
         yield installation

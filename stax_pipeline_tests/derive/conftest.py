@@ -1,16 +1,13 @@
-"""One engine for a module's tests: to open it takes longer than to run a rule."""
+"""The engine of these tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from stax_pipeline.derive.engine import Engine, open_engine
+from stax_pipeline.derive.engine import Engine
+from stax_pipeline_tests.derive import one_tenant
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    made = open_engine(tmp_path_factory.mktemp("engine"))
-    yield made
-    made.close()
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    return one_tenant.engine()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from stax_pipeline.anthropic.queries import FAST_MODE_BETA, cost_query, usage_queries
 from stax_pipeline.derive.cost_lines import CostLine
-from stax_pipeline.derive.normalise import read_cost, read_usage
+from stax_pipeline.derive.normalise import read_costs, read_usage
 from stax_pipeline.derive.usage_lines import KeyUsageLine, UsageLine
 from stax_pipeline.domain.extraction import Query, QueryName, RawPage, Window
 from stax_pipeline.simulator import Organization
@@ -26,9 +26,8 @@ class Lines(NamedTuple):
 def lines_of_organization(organization: Organization, window: Window, now: datetime) -> Lines:
     """Its lines of the window as they can be read at `now` (UTC)."""
     used = read_usage((page for query in usage_queries(window) for page in _pages(organization, query, now)), window)
-    return Lines(
-        read_cost(_pages(organization, cost_query(window), now), window), used.lines(), used.by_key()
-    )  # fmt: skip
+    paid = read_costs(_pages(organization, cost_query(window), now), window)
+    return Lines(paid.lines, used.lines, used.by_key)
 
 
 def _pages(organization: Organization, query: Query, now: datetime) -> Iterator[RawPage]:

@@ -6,17 +6,17 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stax_pipeline.derive.fees import spread_fees
-from stax_pipeline.derive.spend import CostSource, SpendLine, spend_lines
+from stax_pipeline.derive.spend import CostSource, SpendLine
 from stax_pipeline.derive.terms import Terms
 from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.domain.money import sum_usd
 from stax_pipeline.pricing.commitments import MINUTES_OF_DAY, Commitment, burned, overlapping
 from stax_pipeline.pricing.prices import PriceBook
 from stax_pipeline_tests.derive.builders import DAY, MILLION, OPUS, book, cost, usage, usage_lines_
+from stax_pipeline_tests.derive.one_tenant import spend_lines
 
 WHOLE = {DAY: MINUTES_OF_DAY}
 TERM = 30
@@ -35,7 +35,7 @@ def spread(
     *meters: UsageLine, fee: Commitment | None = None, minutes: dict[date, int] | None = None
 ) -> list[SpendLine]:
     terms = Terms(book(), commitments=(fee or commitment(),))
-    return spread_fees(spend_lines([], meters, terms, frozenset()), terms, WHOLE if minutes is None else minutes)
+    return spend_lines([], meters, terms, frozenset(), WHOLE if minutes is None else minutes)
 
 
 def unused(lines: list[SpendLine]) -> dict[str, SpendLine]:
@@ -44,7 +44,7 @@ def unused(lines: list[SpendLine]) -> dict[str, SpendLine]:
 
 def test_without_a_commitment_nothing_changes() -> None:
     lines = spend_lines([], [priority(MILLION)], Terms(book()), frozenset())
-    assert spread_fees(lines, Terms(book()), WHOLE) == lines
+    assert spend_lines([], [priority(MILLION)], Terms(book()), frozenset(), WHOLE) == lines
     assert lines[0].effective_cost_usd == lines[0].cost_usd == 4
 
 
@@ -104,14 +104,14 @@ def test_another_model_or_tier_and_reported_priority_burn_nothing() -> None:
     lines = spread(*others)
     assert {line.commitment_id for line in lines if line.quantity} == {""}
     terms = Terms(book(), commitments=(commitment(),))
-    billed = spend_lines([cost("4", service_tier="priority")], [priority(MILLION)], terms, frozenset())
-    told = [line for line in spread_fees(billed, terms, WHOLE) if line.quantity]
+    billed = spend_lines([cost("4", service_tier="priority")], [priority(MILLION)], terms, frozenset(), WHOLE)
+    told = [line for line in billed if line.quantity]
     assert [(line.cost_source, line.effective_cost_usd, line.commitment_id) for line in told] == [("reported", 4, "")]
 
 
 def test_a_line_without_price_bears_its_share_all_the_same() -> None:
     empty = Terms(PriceBook.of([]), commitments=(commitment(into=1000, out=1000),))
-    lines = spread_fees(spend_lines([], [priority(1000 * 1440)], empty, frozenset()), empty, WHOLE)
+    lines = spend_lines([], [priority(1000 * 1440)], empty, frozenset(), WHOLE)
     line = next(line for line in lines if line.quantity)
     assert (line.cost_source, line.cost_usd, line.effective_cost_usd) == ("unpriced", None, 12)
 
@@ -123,6 +123,7 @@ def test_units_are_those_of_the_service_tiers_page() -> None:
     assert burned("priority", "output_tokens", "global", None) is None
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(usage_lines_.map(lambda line: line._replace(service_tier="priority", model=OPUS)), max_size=8),
     st.integers(0, 10**15).map(lambda n: Decimal(n).scaleb(-6)),

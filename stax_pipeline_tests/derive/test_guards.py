@@ -9,20 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stax_pipeline.derive.guards import (
-    DOLLARS,
-    days_without_cost,
-    grouping_fault,
-    settled_days,
-    shrink_reason,
-    shrunk_days,
-    unit_fault,
-    unit_mismatch,
-)
+from stax_pipeline.derive.guards import DOLLARS, shrink_reason, unit_mismatch
 from stax_pipeline.derive.terms import Terms
 from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.pricing.contract_rates import ContractRate, ContractRates
 from stax_pipeline_tests.derive.builders import DAY, MILLION, book, cost, terms, usage
+from stax_pipeline_tests.derive.one_tenant import (
+    days_without_cost,
+    grouping_fault,
+    settled_days,
+    shrink_fault,
+    unit_fault,
+)
 
 DAILY = timedelta(hours=24)
 
@@ -150,23 +148,27 @@ def test_nothing_to_compare_is_no_fault() -> None:
     ],
 )
 def test_a_settled_day_may_lose_half_and_no_more(old: str, new: str, shrunk: bool) -> None:
-    found = shrunk_days({DAY: Decimal(old)}, {DAY: Decimal(new)}, frozenset({DAY}))
-    assert found == ([DAY] if shrunk else [])
+    before, after = {DAY: Decimal(old)}, {DAY: Decimal(new)}
+    expected = shrink_reason("acme", [DAY], before, {DAY: max(Decimal(new), Decimal(0))}, DOLLARS)
+    assert shrink_fault(before, after, frozenset({DAY})) == (expected if shrunk else None)
 
 
 def test_a_settled_day_that_vanishes_has_shrunk() -> None:
-    assert shrunk_days({DAY: Decimal(1)}, {}, frozenset({DAY})) == [DAY]
+    expected = shrink_reason("acme", [DAY], {DAY: Decimal(1)}, {}, DOLLARS)
+    assert shrink_fault({DAY: Decimal(1)}, {}, frozenset({DAY})) == expected
 
 
 def test_a_day_that_is_not_settled_may_shrink_and_a_new_one_may_appear() -> None:
     other = DAY + timedelta(days=1)
-    assert shrunk_days({DAY: Decimal(9)}, {}, frozenset({other})) == []
-    assert shrunk_days({}, {DAY: Decimal(9)}, frozenset({DAY})) == []
+    assert shrink_fault({DAY: Decimal(9)}, {}, frozenset({other})) is None
+    assert shrink_fault({}, {DAY: Decimal(9)}, frozenset({DAY})) is None
 
 
 def test_shrunk_days_come_in_order() -> None:
     days = [DAY + timedelta(days=n) for n in (3, 1, 2)]
-    assert shrunk_days({day: Decimal(1) for day in days}, {}, frozenset(days)) == sorted(days)
+    before = {day: Decimal(1) for day in days}
+    expected = shrink_reason("acme", sorted(days), before, {}, DOLLARS)
+    assert shrink_fault(before, {}, frozenset(days)) == expected
 
 
 def at(hours: float) -> dict[date, datetime]:

@@ -27,8 +27,10 @@ AMOUNTS = ["0", "1", "-0", "-1.5", "007.50", "12.3456789012345678", "1e2", "9" *
 ODD_AMOUNTS = ["0.12345678901234567", "1." + "0" * 17, "9" * 23, "0" * 30 + "1", "1" + "0" * 38, "", " 1", "1 ", "1\n",
                "+1", ".5", "1.", "1_0", "NaN", "Infinity", "1e99", "1E-3", "1e400", "0x1", "1,5", 1, 1.5, None, True,
                "\u0661", "9" * 101]  # fmt: skip
-TEXTS = [None, "standard", "batch", "turbo", "wrkspc_1", OPUS, "0-200k", "global", "é", "\u2028", "a, b: c", "x" * 500]
-ODD_TEXTS = ["", "default", "x" * 501, 'a"b', "a\\b", 'a":', "\u0000", "\ud800", "\udc00\ud800", "😀", "a\tb", 5, True,
+TEXTS = [None, "standard", "batch", "turbo", "wrkspc_1", OPUS, "0-200k", "global", "é", "\u2028", "a, b: c", "x" * 500,
+         "é" * 500]  # fmt: skip
+ODD_TEXTS = ["", "default", "x" * 501,
+             "é" * 501, 'a"b', "a\\b", 'a":', "\u0000", "\ud800", "\udc00\ud800", "😀", "a\tb", 5, True,
              1.0, [], {}, ["standard"]]  # fmt: skip
 COUNTS = [0, 1, 10**12, 2**62, 2**63 - 1]
 ODD_COUNTS = [2**63, 2**64, -1, 3.0, "3", True, None, 1e30, 10**25, 10**26, float("nan"), float("inf"), [], {}]

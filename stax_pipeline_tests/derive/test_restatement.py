@@ -6,20 +6,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stax_pipeline.derive.cost_lines import CostLine
-from stax_pipeline.derive.fees import spread_fees
-from stax_pipeline.derive.restatement import (
-    Later,
-    Repricing,
-    Restatement,
-    restated_cost,
-    restated_prices,
-    restated_usage,
-)
-from stax_pipeline.derive.spend import spend_lines
+from stax_pipeline.derive.restatement import Later, Repricing, Restatement
 from stax_pipeline.derive.terms import Terms
 from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.domain.money import EXACT, sum_usd
@@ -38,6 +29,7 @@ from stax_pipeline_tests.derive.builders import (
     usage,
     usage_lines_,
 )
+from stax_pipeline_tests.derive.one_tenant import restated_cost, restated_prices, restated_usage, spend_lines
 
 OLD, NEW = UUID(int=1), UUID(int=2)
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -66,6 +58,7 @@ def test_searches_and_token_types_stand_apart() -> None:
     ]  # fmt: skip
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(cost_lines_, max_size=8), st.lists(cost_lines_, max_size=8))
 def test_the_differences_of_a_day_sum_to_its_change(old: list[CostLine], new: list[CostLine]) -> None:
     found = restated_cost(old, new, LATER)
@@ -76,6 +69,7 @@ def test_the_differences_of_a_day_sum_to_its_change(old: list[CostLine], new: li
     assert all(row.old_usd != row.new_usd for row in found)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(usage_lines_, max_size=8), st.lists(usage_lines_, max_size=8))
 def test_the_differences_of_a_day_sum_to_its_change_in_counts(old: list[UsageLine], new: list[UsageLine]) -> None:
     found = restated_usage(old, new, LATER)
@@ -114,7 +108,7 @@ def test_a_first_price_turns_nothing_into_dollars() -> None:
 def test_an_unused_part_comes_and_goes_with_its_commitment() -> None:
     fee = Commitment("c", OPUS, 1000, 0, Decimal(30), DAY, DAY + timedelta(days=29))
     own = Terms(book(), commitments=(fee,))
-    unused = spread_fees([], own, {DAY: 1440})
+    unused = spend_lines([], [], own, frozenset(), {DAY: 1440})
     change = Repricing(NOW, "a", "a+1")
     [came], [gone] = restated_prices([], unused, change), restated_prices(unused, [], change)
     assert (came.description, came.old_usd, came.new_usd) == ("effective_cost_usd", None, 1)

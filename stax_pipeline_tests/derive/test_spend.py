@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from stax_pipeline.derive.cost_lines import CostLine
-from stax_pipeline.derive.spend import CostSource, SpendLine, decide, spend_lines
+from stax_pipeline.derive.spend import CostSource, SpendLine
 from stax_pipeline.derive.terms import Terms
 from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.pricing.contract_rates import ContractRate, ContractRates
+from stax_pipeline.pricing.prices import PriceBook
 from stax_pipeline_tests.derive.builders import (
     DAY,
     INPUT,
@@ -27,6 +28,7 @@ from stax_pipeline_tests.derive.builders import (
     terms,
     usage,
 )
+from stax_pipeline_tests.derive.one_tenant import spend_lines
 
 SETTLED, OPEN = frozenset({DAY}), frozenset[date]()
 
@@ -89,8 +91,11 @@ def test_the_labels_are_what_people_query_for() -> None:
     ],
 )
 def test_first_match_wins(tier: str, billed: bool, priced: bool, settled: bool, source: str, usd: int | None) -> None:
-    costs = [cost("8"), cost("-1")] if billed else []
-    assert decide(tier, costs, Decimal(3) if priced else None, settled) == (source, usd)
+    costs = [cost("8", service_tier=tier), cost("-1", service_tier=tier)] if billed else []
+    rates = [ContractRate("claude-*", tier, INPUT, DAY, None, None, Decimal(3))] if priced else []
+    own = Terms(PriceBook.of([]), ContractRates.of(rates))
+    (line,) = spend_lines(costs, [usage(MILLION, service_tier=tier)], own, SETTLED if settled else OPEN)
+    assert (line.cost_source, line.cost_usd) == (source, usd)
 
 
 def test_reported_dollars_are_exact_and_meet_their_tokens() -> None:

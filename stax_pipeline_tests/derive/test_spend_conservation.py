@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stax_pipeline.derive.cost_lines import CostLine
-from stax_pipeline.derive.spend import spend_lines
 from stax_pipeline.derive.usage_lines import TOKEN_TYPES, UsageLine
 from stax_pipeline.domain.money import round_usd
 from stax_pipeline.pricing.prices.book import dated_model
 from stax_pipeline_tests.derive.builders import DAY, cost_lines_, terms, usage_lines_
+from stax_pipeline_tests.derive.one_tenant import spend_lines
 
 COSTS, METERS = st.lists(cost_lines_, max_size=8), st.lists(usage_lines_, max_size=6)
 SETTLED_DAYS = st.frozensets(st.sampled_from([DAY, DAY + timedelta(days=1)]))

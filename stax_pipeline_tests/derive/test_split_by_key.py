@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stax_pipeline.derive.cost_lines import CostLine
-from stax_pipeline.derive.spend import SpendLine, spend_lines
-from stax_pipeline.derive.split_by_key import KeySpend, spend_by_key
+from stax_pipeline.derive.spend import SpendLine
+from stax_pipeline.derive.split_by_key import KeySpend
 from stax_pipeline.derive.usage_lines import KeyUsageLine, UsageLine
 from stax_pipeline.domain.money import split
+from stax_pipeline_tests.derive import one_tenant
 from stax_pipeline_tests.derive.builders import (
     DAY,
     INPUT,
@@ -69,9 +70,16 @@ def test_all_38_digits_survive() -> None:
     assert split(wide, [1]) == [wide]
 
 
-def join(*lines: CostLine | UsageLine, settled: frozenset[date] = frozenset()) -> list[SpendLine]:
+Joined = tuple[list[CostLine], list[UsageLine]]
+
+
+def join(*lines: CostLine | UsageLine) -> Joined:
     costs = [line for line in lines if isinstance(line, CostLine)]
-    return spend_lines(costs, [line for line in lines if isinstance(line, UsageLine)], terms(), settled)
+    return costs, [line for line in lines if isinstance(line, UsageLine)]
+
+
+def spend_by_key(lines: Joined, by_key: list[KeyUsageLine]) -> list[KeySpend]:
+    return one_tenant.spend_by_key(*lines, by_key, terms())
 
 
 def shares(rows: list[KeySpend]) -> dict[tuple[str, str], tuple[int | None, Decimal | None]]:
@@ -178,10 +186,10 @@ def test_by_key_ties_to_spend_by_day_and_source_in_any_order(
     lines: tuple[list[CostLine], list[UsageLine], frozenset[date]], by_key: list[KeyUsageLine], random: Any
 ) -> None:
     costs, meters, settled = lines
-    spend = spend_lines(costs, meters, terms(), settled)
-    rows = spend_by_key(spend, by_key)
+    spend = one_tenant.spend_lines(costs, meters, terms(), settled)
+    rows = one_tenant.spend_by_key(costs, meters, by_key, terms(), settled)
     assert totals(rows) == totals(spend)
     assert len({row[:9] for row in rows}) == len(rows)
-    random.shuffle(spend)
-    random.shuffle(by_key)
-    assert spend_by_key(spend, by_key) == rows
+    for held in (costs, meters, by_key):
+        random.shuffle(held)
+    assert one_tenant.spend_by_key(costs, meters, by_key, terms(), settled) == rows

@@ -174,9 +174,13 @@ def test_what_a_killed_process_left_is_swept_after_a_day_and_nothing_else(tmp_pa
     old, fresh = lake.scratch() / "old.parquet", lake.scratch() / "fresh.parquet"
     for file in (old, fresh):
         file.write_bytes(b"half")
+    folder = lake.scratch() / "rules-old"
+    folder.mkdir()
+    (folder / "spilled").write_bytes(b"half")
     yesterday = time.time() - timedelta(hours=25).total_seconds()
-    os.utime(old, (yesterday, yesterday))
+    for left in (old, folder):
+        os.utime(left, (yesterday, yesterday))
 
-    assert lake.sweep(timedelta(days=1)) == 1
+    assert lake.sweep(timedelta(days=1)) == 2
     assert [file.name for file in lake.scratch().iterdir()] == ["fresh.parquet"]
     assert lake.get("raw/kept") == b"whole"

@@ -11,33 +11,23 @@ import pyarrow as pa
 
 from stax_pipeline.derive.batch import Batch, Derived
 from stax_pipeline.derive.cost_lines import CostLine
-from stax_pipeline.derive.fees import spread_fees
-from stax_pipeline.derive.guards import (
-    DOLLARS,
-    days_without_cost,
-    grouping_fault,
-    settled_days,
-    shrink_reason,
-    shrunk_days,
-    unit_fault,
-)
-from stax_pipeline.derive.reconciliation import Reconciliation, reconcile
-from stax_pipeline.derive.restatement import (
-    Later,
-    Repricing,
-    Restatement,
-    restated_cost,
-    restated_dollars,
-    restated_prices,
-    restated_usage,
-)
+from stax_pipeline.derive.guards import DOLLARS, shrink_reason
+from stax_pipeline.derive.reconciliation import Reconciliation
+from stax_pipeline.derive.restatement import Later, Repricing, Restatement
 from stax_pipeline.derive.schemas import RECONCILIATION, SPEND, SPEND_BY_KEY, lines_of, table_of
-from stax_pipeline.derive.spend import SpendLine, spend_lines
-from stax_pipeline.derive.split_by_key import KeySpend, spend_by_key
-from stax_pipeline.derive.terms import Uses, uses_by_day
+from stax_pipeline.derive.spend import SpendLine
+from stax_pipeline.derive.split_by_key import KeySpend
+from stax_pipeline.derive.terms import Uses
 from stax_pipeline.derive.usage_lines import KeyUsageLine, UsageLine
 from stax_pipeline.domain.extraction import midnight
 from stax_pipeline.domain.money import EXACT
+from stax_pipeline_tests.oracle.fees import spread_fees
+from stax_pipeline_tests.oracle.guards import days_without_cost, grouping_fault, settled_days, shrunk_days, unit_fault
+from stax_pipeline_tests.oracle.reconciliation import reconcile
+from stax_pipeline_tests.oracle.restatement import restated_cost, restated_dollars, restated_prices, restated_usage
+from stax_pipeline_tests.oracle.spend import spend_lines
+from stax_pipeline_tests.oracle.split_by_key import spend_by_key
+from stax_pipeline_tests.oracle.uses import uses_by_day
 
 
 def derived(batch: Batch) -> Derived:

@@ -16,9 +16,11 @@ import pytest
 from stax_pipeline.anthropic import WhoAmI
 from stax_pipeline.domain.errors import ContractBroken
 from stax_pipeline.domain.extraction import Report
+from stax_pipeline.keys.tenant_keys import open_key
 from stax_pipeline.pipeline.identities import Identities
 from stax_pipeline.simulator import faults
 from stax_pipeline_tests.conftest import Installation
+from stax_pipeline_tests.pipeline import support
 from stax_pipeline_tests.pipeline.support import execute, query, sync, two_tenants
 
 ME, LISTS = "/v1/organizations/me", ("workspaces", "api_keys", "users")
@@ -57,9 +59,18 @@ class TestIdentities:
 
     def test_another_generation_of_the_key_is_asked_for_itself(self, tenant: Any) -> None:
         identities, key = Identities(), Key()
-        for generation in (1, 2, 1):
+        for generation in (1, 2, 2):
             ask(identities, key, tenant, generation)
         assert key.asked == 2
+
+    def test_the_day_is_told_once_a_key_was_asked_for(self, tenant: Any) -> None:
+        seconds = [0.0]
+        identities = Identities(lambda: seconds[0])
+        assert identities.today(tenant) is None
+        ask(identities, Key(), tenant)
+        assert identities.today(tenant) == NOON.date()
+        seconds[0] = 43_200
+        assert identities.today(tenant) == NOON.date() + timedelta(days=1)
 
     def test_a_key_of_another_organization_is_refused_every_time(self, tenant: Any) -> None:
         identities, key = Identities(), Key("other")
@@ -99,6 +110,23 @@ class TestRuns:
         made.clock.now += timedelta(days=1)
         assert sync(made, reports=[Report.ORGANIZATION]).failures == {}
         assert lists(made) == [2, 1, 1]
+
+    def test_no_key_is_opened_for_names_that_are_held(
+        self, made: Installation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opened: list[str] = []
+
+        def noted(connection: Any, tenant: Any, masters: Any) -> Any:
+            opened.append(tenant.slug)
+            return open_key(connection, tenant, masters)
+
+        monkeypatch.setattr(support, "open_key", noted)
+        counts = []
+        for _ in range(2):
+            assert sync(made).failures == {}
+            counts.append(opened.count("acme"))
+            opened.clear()
+        assert counts == [3, 2]
 
     def test_names_that_are_not_whole_are_asked_for_again(self, made: Installation) -> None:
         no_scope = faults.status(403)

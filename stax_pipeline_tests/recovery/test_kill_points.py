@@ -109,6 +109,7 @@ class TestRestated:
             assert told == {kind for kind in ("usage", "cost") if seen[f"{kind}_lines"] != restated[f"{kind}_lines"]}
         assert told
         run(made)
+        sweep(made)
         once = everything(made)
         assert len(once["restatements"]) == len(set(once["restatements"])) > 0
         run(made)
@@ -125,6 +126,7 @@ def test_a_killed_replay_leaves_what_stood_and_the_next_is_whole(made: Installat
     ):
         assert killed_at(stage, "replay")
         assert content(made) == {name: rows for name, rows in expected.items() if "/" not in name}
+    sweep(made)
     run(made)
     assert everything(made) == expected
 

@@ -83,7 +83,8 @@ def parquet_content(made: Installation) -> Content:
         table = pq.ParquetFile(pa.BufferReader(made.lake.get(path)), page_checksum_verification=True).read()
         kept = [f.name for f in table.schema if f.name not in LEFT_OUT and not pa.types.is_timestamp(f.type)]
         rows = zip(table.column("tenant_id").to_pylist(), table.select(kept).to_pylist(), strict=True)
-        found[path] = sorted(repr((slugs[tenant_id], *row.values())) for tenant_id, row in rows)
+        day = path.partition("/bucket=")[0]  # which bucket a tenant is in follows from its random id
+        found[day] = sorted(found.get(day, []) + [repr((slugs[tenant_id], *row.values())) for tenant_id, row in rows])
     return found
 
 

@@ -56,7 +56,7 @@ SYNC_STAGES = {
     "extraction recorded, not committed": Stage(f"{PIPELINE}.extraction_record:record", after=True),
     "extraction committed": Stage(f"{PIPELINE}.extract:keep", after=True),
     "in COPY": Stage("stax_pipeline.warehouse.arrow_copy:_Text.read", nth=2),
-    "in COPY of the coverage": Stage("stax_pipeline.warehouse.copy:_Lines.read"),
+    "in COPY of the coverage": Stage("stax_pipeline.warehouse.arrow_copy:_Text.read", nth=5),
     "before the commit": Stage(f"{PIPELINE}.publish_batch:cover_slots", after=True),
     "after the commit, nobody told": Stage(f"{PIPELINE}.publish_reports:_Publisher._note_missing_cost"),
     "between usage and cost": Stage("stax_pipeline_tests.pipeline.support:publish_cost"),
@@ -68,7 +68,7 @@ SYNC_STAGES = {
     "spend committed": Stage(f"{PIPELINE}.publish_spend:Totals.add"),
     "Parquet temp written": Stage(f"{LAKE}.store:Lake.replace", nth=3),
     "Parquet renamed": Stage(f"{LAKE}.store:Lake.replace", after=True, nth=3),
-    "Parquet noted as due, not committed": Stage("stax_pipeline.warehouse.publish:mark_due", after=True, nth=2),
+    "Parquet noted as due, not committed": Stage("stax_pipeline.warehouse.publish:mark_due", after=True),
     "Parquet written, still due": Stage(f"{LAKE}.parquet:forget_due", nth=3),
 }
 
