@@ -34,14 +34,11 @@ from stax_pipeline.derive.plain_rows import (
     count_unknown_values,
     counted_rows,
     lines_of_page,
-    lines_of_table,
     table_of_lines,
 )
 from stax_pipeline.derive.usage_lines import (
     NOTHING,
     Counted,
-    KeyUsageLine,
-    UsageLine,
     count_rows,
     counts,
     key_usage_lines,
@@ -235,29 +232,3 @@ def read_pages(pages: Iterable[RawPage], window: Window) -> Normalised:
     for page in pages:
         reader.add(page)
     return reader.normalised()
-
-
-class Costs(NamedTuple):
-    """The dollars of one extraction: those that count, and those kept apart from them, each in a stable order."""
-
-    lines: list[CostLine]
-    set_aside: list[CostLine]
-
-
-class Usage(NamedTuple):
-    """The usage of one extraction, in a stable order."""
-
-    lines: list[UsageLine]
-    by_key: list[KeyUsageLine]
-
-
-def read_costs(pages: Iterable[RawPage], window: Window) -> Costs:
-    """The cost of one extraction as plain lines. Raises ContractBroken."""
-    found = read_pages(pages, window)
-    return Costs(lines_of_table(found.cost_lines, CostLine), lines_of_table(found.set_aside, CostLine))
-
-
-def read_usage(pages: Iterable[RawPage], window: Window) -> Usage:
-    """The usage of one extraction as plain lines. Raises NegativeSpeedDifference, ContractBroken."""
-    found = read_pages(pages, window)
-    return Usage(lines_of_table(found.usage_lines, UsageLine), lines_of_table(found.usage_by_key, KeyUsageLine))

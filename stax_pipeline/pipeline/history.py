@@ -25,7 +25,7 @@ from stax_pipeline.derive.plain_rows import lines_of_table
 from stax_pipeline.derive.restatement import Later, Repricing, Restatement, restated_dollars, restated_prices
 from stax_pipeline.derive.spend import SpendLine, spend_lines
 from stax_pipeline.derive.terms import Terms
-from stax_pipeline.derive.usage_lines import KeyUsageLine, UsageLine
+from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.domain.errors import TenantStopped
 from stax_pipeline.domain.extraction import Report, Window, midnight
 from stax_pipeline.domain.tenant import Tenant
@@ -84,10 +84,9 @@ def held_of(archive: Archive, window: Window, builds: Iterable[Build]) -> Held:
             if source:
                 days[source].append(build.usage_date)
         for source, extraction in get_extractions(archive.connection, days).items():
-            if report is Report.COST:
-                costs += read_costs(archive.lake, extraction, days[source])
-            else:
-                usage += read_usages(archive.lake, extraction, days[source])[0]
+            found = read_extraction(archive.lake, extraction, days[source])
+            costs += lines_of_table(found.cost_lines, CostLine)
+            usage += lines_of_table(found.usage_lines, UsageLine)
             current.update(
                 (r.usage_date, r) for r in coverage_of(extraction, days[source], {}, archive.settle, days[source])
             )
@@ -196,29 +195,6 @@ def read_extraction(lake: Lake, extraction: Extraction, days: Iterable[date]) ->
     chosen = set(days) & set(extraction.window.days)
     pages = read_raw(lake, extraction.raw_uri or "", extraction.sha256)[1] if chosen else ()
     return read_pages(pages, extraction.asked).on(chosen)
-
-
-def read_costs(lake: Lake, extraction: Extraction, days: Iterable[date]) -> list[CostLine]:
-    """The extraction's cost lines of these days, from its raw pages."""
-    return lines_of_table(read_extraction(lake, extraction, days).cost_lines, CostLine)
-
-
-class Usages(NamedTuple):
-    """The usage of an extraction; by key it may be known for fewer days, `key_days`."""
-
-    lines: list[UsageLine]
-    by_key: list[KeyUsageLine]
-    key_days: list[date]
-
-
-def read_usages(lake: Lake, extraction: Extraction, days: Iterable[date]) -> Usages:
-    """The extraction's usage lines and usage by key of these days, from its raw pages."""
-    found = read_extraction(lake, extraction, days)
-    return Usages(
-        lines_of_table(found.usage_lines, UsageLine),
-        lines_of_table(found.usage_by_key, KeyUsageLine),
-        sorted(found.key_days),
-    )
 
 
 def coverage_of(

@@ -17,14 +17,15 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from stax_pipeline.derive.cost_lines import CostLine
-from stax_pipeline.derive.normalise import read_costs, read_usage
+from stax_pipeline.derive.plain_rows import lines_of_table
 from stax_pipeline.derive.source_comparison import Compared, Side, compare, set_aside_alone
 from stax_pipeline.derive.usage_lines import UsageLine
-from stax_pipeline.domain.extraction import DataSource, RawPage, Report, Window
+from stax_pipeline.domain.extraction import DataSource, Report, Window
 from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.domain.time import State, day_state
 from stax_pipeline.lake.raw import read_raw
 from stax_pipeline.lake.store import Lake
+from stax_pipeline.pipeline.history import read_extraction
 from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, no_progress, reason
 from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.engine import plain_faults
@@ -42,8 +43,14 @@ class Archive:
     connection: sa.Connection
     lake: Lake
 
-    def pages(self, extraction: Extraction) -> Iterator[RawPage]:
-        return read_raw(self.lake, extraction.raw_uri or "", extraction.sha256)[1]
+    def side(self, extraction: Extraction, days: list[date]) -> Side:
+        """What the extraction's raw pages say of these days."""
+        found = read_extraction(self.lake, extraction, days)
+        return Side(
+            lines_of_table(found.cost_lines, CostLine),
+            lines_of_table(found.usage_lines, UsageLine),
+            lines_of_table(found.set_aside, CostLine),
+        )
 
     def is_of_the_newer_source(self, extraction: Extraction) -> bool:
         """As the raw object says of itself."""
@@ -92,18 +99,14 @@ def _compared(archive: Archive, tenant: Tenant, window: Window) -> Iterator[Part
     for extraction, newest in newest_by_day(archive.connection, tenant.tenant_id, Report.ANALYTICS, window):
         days = [d for d in newest if d in current and day_state(d, extraction.extracted_at) is State.COMPLETE]
         if days:
-            costs = read_costs(archive.pages(extraction), extraction.asked)
-            usage = read_usage(archive.pages(extraction), extraction.asked).lines
-            newer = Side(_on(days, costs.lines), _on(days, usage), _on(days, costs.set_aside))
-            yield extraction, days, compare(_reports(archive.connection, tenant, days), newer)
+            yield extraction, days, compare(_reports(archive.connection, tenant, days), archive.side(extraction, days))
 
 
 def _set_aside(archive: Archive, tenant: Tenant, window: Window) -> Iterator[Part]:
     """Days whose current cost lines are the newer source's."""
     for extraction, days in _current(archive, tenant, Report.COST, window):
         if archive.is_of_the_newer_source(extraction):
-            costs = read_costs(archive.pages(extraction), extraction.asked)
-            yield extraction, days, set_aside_alone(_on(days, costs.set_aside))
+            yield extraction, days, set_aside_alone(archive.side(extraction, days).set_aside)
 
 
 def _days_of_the_reports(archive: Archive, tenant: Tenant, window: Window) -> set[date]:

@@ -50,6 +50,13 @@ def test_a_peer_that_cannot_be_installed_is_named_as_not_measured() -> None:
     assert "replay ÷ first    0.25" in text
 
 
+def test_what_a_run_costs_by_itself_is_held_to_no_share() -> None:
+    found = {**once(4.0), "repeat": run(3.0)}
+    assert "repeat ÷ first    0.75\n" in printed("1x1", found)
+    assert "repeat ÷ first    0.75\n" in printed("small-20x1", found)
+    assert "repeat ÷ first    0.75  [0.3]  MISSED" in printed("1x30", found)
+
+
 def test_the_marginal_tenant_is_the_difference_of_two_sizes() -> None:
     few, many = {**once(2.0), "requests": 180}, {**once(5.0), "requests": 1980}
     text = "\n".join(lines({"small-20x1": [few], "small-220x1": [many]}))

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from stax_pipeline.anthropic.queries import FAST_MODE_BETA, cost_query, usage_queries
 from stax_pipeline.derive.cost_lines import CostLine
-from stax_pipeline.derive.normalise import read_costs, read_usage
 from stax_pipeline.derive.usage_lines import KeyUsageLine, UsageLine
 from stax_pipeline.domain.extraction import Query, QueryName, RawPage, Window
 from stax_pipeline.simulator import Organization
 from stax_pipeline.simulator.cost_report import cost_report
 from stax_pipeline.simulator.usage_report import usage_report
+from stax_pipeline_tests.derive.reading import read_costs, read_usage
 
 
 class Lines(NamedTuple):

@@ -8,11 +8,12 @@ from decimal import Decimal
 
 import pytest
 
-from stax_pipeline.derive.normalise import PageReader, read_costs, read_usage
+from stax_pipeline.derive.normalise import PageReader
 from stax_pipeline.domain.errors import ContractBroken
 from stax_pipeline.domain.extraction import QueryName, Window
 from stax_pipeline_tests.anthropic.readings import each_reading
 from stax_pipeline_tests.derive.builders import DAY, cost_row, raw_page, report_body, usage_row
+from stax_pipeline_tests.derive.reading import read_costs, read_usage
 
 __all__ = ["each_reading"]
 pytestmark = pytest.mark.usefixtures("each_reading")
