@@ -38,7 +38,7 @@ ASSETS = [
 
 defs = dg.Definitions(
     assets=ASSETS,
-    asset_checks=[*checks.CHECKS, comparison.set_aside_ties_to_report, extraction_check.all_tenants_extracted(ASSETS)],
+    asset_checks=[*checks.ASSET_CHECKS, extraction_check.all_tenants_extracted(ASSETS)],
     jobs=[automation.sync, automation.watch, purge_history.purge_history],
     schedules=automation.schedules(),
     sensors=[automation.new_tenant_backfill, automation.catch_up, alerts.alerts],

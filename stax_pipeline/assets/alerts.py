@@ -63,7 +63,7 @@ def failed_checks(instance: dg.DagsterInstance, lookback_days: int) -> dict[str,
     """Checks in ERROR with the slugs they named. A later run of fewer days, earlier days or some tenants only proves
     nothing about the rest and leaves an ERROR in force.
     """
-    keys = [key for check in CHECKS for key in check.check_keys if key.name not in OWN_CAUSE]
+    keys = [check.spec.key for check in CHECKS if check.name not in OWN_CAUSE]
     found = {}
     for key in keys:
         error = _last_error(instance, key)

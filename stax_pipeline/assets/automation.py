@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import sqlalchemy as sa
 
-from stax_pipeline.assets.checks import FRESHNESS_CHECKS
+from stax_pipeline.assets.checks import FRESHNESS_KEYS
 from stax_pipeline.assets.partitions import range_tags
 from stax_pipeline.assets.purge_history import purge_history
 from stax_pipeline.domain.extraction import midnight
@@ -32,7 +32,7 @@ sync = dg.define_asset_job(
 
 watch = dg.define_asset_job(
     "watch",
-    selection=dg.AssetSelection.checks(*FRESHNESS_CHECKS),
+    selection=dg.AssetSelection.checks(*FRESHNESS_KEYS),
     description="The freshness checks alone: they notice when sync never ran.",
     executor_def=dg.in_process_executor,
 )

@@ -1,47 +1,79 @@
 """Asset checks: the rules of `checks.runner` and the ties to the raw pages. They report and never block.
 
-They speak of the run's own tenants and days. Stays out: the check that ends a run (`assets.extraction_check`).
+Those of one asset are one step, of which each can be launched alone. They speak of the run's own tenants and days.
+Stays out: the check that ends a run (`assets.extraction_check`), and how much is looked at (`assets.looks`).
 """
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, NamedTuple
 
 import dagster as dg
 import sqlalchemy as sa
 
+from stax_pipeline.assets.looks import Look, Looks
 from stax_pipeline.assets.metadata import text_table
 from stax_pipeline.assets.partitions import named_window, window_of_check
-from stax_pipeline.checks.raw_pages import Gap, cost_gaps, usage_gaps
+from stax_pipeline.checks.raw_pages import Gap, cost_gaps, set_aside_gaps, usage_gaps
 from stax_pipeline.checks.rule import Rule
 from stax_pipeline.checks.rules import ALL_TENANTS_EXTRACTED, FRESHNESS, RULES
 from stax_pipeline.checks.runner import About, run_rule
 from stax_pipeline.domain.event_privacy import summed_up
+from stax_pipeline.domain.extraction import DataSource, Window
 from stax_pipeline.domain.plurals import count_of
+from stax_pipeline.domain.tenant import Tenant
+from stax_pipeline.installation.settings import Settings
+from stax_pipeline.lake.store import Lake as ObjectLake
+from stax_pipeline.pipeline.isolation import reason
 from stax_pipeline.resources.dagster import Lake, Warehouse
 from stax_pipeline.resources.scope import InScope, Scope
+from stax_pipeline.warehouse.engine import plain_faults
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+AFTER_ASSETS = {"dagster/priority": "-1"}
+"""When every table of the run is made: what a check held of would change after it, and be looked at again."""
+
+AGAIN = "Days that are as they were when it last held are not looked at again; launched alone, it looks at every day."
 
 
-def check_of(rule: Rule) -> dg.AssetChecksDefinition:
-    """The asset check that runs one rule over the days of its run."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the checks of one step have in common."""
 
-    @dg.asset_check(asset=rule.asset, name=rule.name, description=rule.description)
-    def run(context: dg.AssetCheckExecutionContext, scope: InScope, warehouse: Warehouse) -> dg.AssetCheckResult:
-        return check_result(rule, context, scope, warehouse)
+    connection: sa.Connection
+    settings: Settings
+    lake: ObjectLake
+    scope: Scope
+    window: Window
+    about: About
 
-    return run
+
+Find = Callable[[Run, Look], dg.AssetCheckResult]
 
 
-def check_result(
-    rule: Rule, context: dg.AssetCheckExecutionContext, scope: Scope, warehouse: Warehouse
-) -> dg.AssetCheckResult:
+class Check(NamedTuple):
+    """A check by name; one that `follows_days` need not look at days that are as they were."""
+
+    name: str
+    asset: str
+    description: str
+    find: Find
+    follows_days: bool
+
+    @property
+    def spec(self) -> dg.AssetCheckSpec:
+        words = f"{self.description} {AGAIN}" if self.follows_days else self.description
+        return dg.AssetCheckSpec(self.name, asset=self.asset, description=words)
+
+
+def check_result(rule: Rule, run: Run, look: Look) -> dg.AssetCheckResult:
     """What one rule finds about the run's tenants and days."""
-    about = About(named_window(context.run), scope.named)
-    with warehouse.engine.connect() as connection:
-        found = run_rule(connection, rule, window_of_check(context), datetime.now(UTC), warehouse.settings, about)
-        reach = reached(connection, about) if rule in FRESHNESS else {}
+    now = datetime.now(UTC)
+    found = run_rule(run.connection, rule, run.window, now, run.settings, run.about, look.changed)
+    reach = reached(run.connection, run.about) if rule in FRESHNESS else {}
     words = f"{count_of(len(found.rows), 'violation')} in {', '.join(found.tenants[:20])}"
     return dg.AssetCheckResult(
         check_name=rule.name,
@@ -76,34 +108,123 @@ def violations(columns: tuple[str, ...], rows: Sequence[Any], tenants: Sequence[
     return found
 
 
-def tie_result(gaps: list[Gap]) -> dg.AssetCheckResult:
-    """What a check says of days on which a table and the raw pages differ."""
-    tenants = tuple(dict.fromkeys(gap.tenant for gap in gaps))
+FindGaps = Callable[[sa.Connection, ObjectLake, Sequence[Tenant], Window], list[Gap]]
+
+
+def _tie(name: str, asset: str, description: str, gaps: FindGaps) -> Check:
+    """The check that a table and the raw pages hold the same."""
+
+    def find(run: Run, look: Look) -> dg.AssetCheckResult:
+        tenants, window = _of_look(run, look)
+        found = gaps(run.connection, run.lake, tenants, window) if tenants else []
+        slugs = tuple(dict.fromkeys(gap.tenant for gap in found))
+        return dg.AssetCheckResult(
+            check_name=name, asset_key=asset, passed=not found, severity=ERROR,
+            metadata=violations(Gap._fields, [tuple(gap) for gap in found], slugs),
+        )  # fmt: skip
+
+    return Check(name, asset, description, find, follows_days=True)
+
+
+def _of_look(run: Run, look: Look) -> tuple[list[Tenant], Window]:
+    """The tenants to look at, and the days from the first to the last of theirs.
+
+    What is read from the newer source is looked at on every day: what is set aside of it is in no digest.
+    """
+    if look.changed is None:
+        return run.scope.tenants, run.window
+    whose = {tenant_id for tenant_id, _ in look.changed}
+    newer = {
+        tenant.tenant_id for tenant in run.scope.tenants
+        if (tenant.source or run.settings.source) != DataSource.REPORTS
+    }  # fmt: skip
+    tenants = [tenant for tenant in run.scope.tenants if tenant.tenant_id in whose | newer]
+    days = run.window.days if newer else sorted(day for _, day in look.changed)
+    return tenants, Window(days[0], days[-1] + timedelta(days=1)) if days else run.window
+
+
+CHECKS = [
+    *(
+        Check(rule.name, rule.asset, rule.description, partial(check_result, rule), rule.follows_days)
+        for rule in RULES if rule is not ALL_TENANTS_EXTRACTED
+    ),
+    _tie(
+        "cost_lines_tie_to_report", "cost_lines",
+        "Per tenant and day, cost lines hold every cent on the raw pages.", cost_gaps,
+    ),
+    _tie(
+        "usage_lines_tie_to_report", "usage_lines",
+        "Per tenant and day, usage lines hold every token on the raw pages.", usage_gaps,
+    ),
+    _tie(
+        "set_aside_ties_to_report", "source_comparison",
+        "Per tenant and day, the dollars kept out of cost_lines are those on the raw pages.", set_aside_gaps,
+    ),
+]  # fmt: skip
+FRESHNESS_KEYS = [dg.AssetCheckKey(dg.AssetKey(rule.asset), rule.name) for rule in FRESHNESS]
+
+
+def _checks_of(asset: str, checks: Sequence[Check]) -> dg.AssetChecksDefinition:
+    """All checks of an asset in one step."""
+
+    @dg.multi_asset_check(
+        name=f"{asset}_checks", specs=[check.spec for check in checks], can_subset=True, op_tags=AFTER_ASSETS
+    )
+    def found(
+        context: dg.AssetCheckExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake
+    ) -> Iterator[dg.AssetCheckResult]:
+        selected = [check for check in checks if check.spec.key in context.selected_asset_check_keys]
+        faults: dict[str, str] = {}
+        with warehouse.engine.connect() as connection:
+            run = run_of(context, connection, scope, warehouse, lake)
+            looks = Looks(connection, context.instance, run.window)
+            for check in selected:
+                try:
+                    with plain_faults(check.name):
+                        result = _looked(check, run, looks)
+                except Exception as fault:
+                    faults[check.name] = reason(fault, check.name)
+                    connection.rollback()
+                    continue
+                connection.rollback()
+                yield result
+        if faults:
+            words = "\n".join(f"{name}: {why}" for name, why in faults.items())
+            raise dg.Failure(description=words, allow_retries=False)
+
+    return found
+
+
+def _looked(check: Check, run: Run, looks: Looks) -> dg.AssetCheckResult:
+    """What the check finds, and of which days. A run that made nothing, or names tenants, looks at every day."""
+    if not check.follows_days:
+        return check.find(run, Look())
+    look = looks.at(check.spec.key) if run.scope.lacking and not run.scope.is_narrowed else Look()
+    found = check.find(run, look)
+    is_of_all = found.passed and not run.scope.is_narrowed
     return dg.AssetCheckResult(
-        passed=not gaps, severity=ERROR, metadata=violations(Gap._fields, [tuple(gap) for gap in gaps], tenants)
+        check_name=check.name,
+        asset_key=check.asset,
+        passed=found.passed,
+        severity=found.severity,
+        description=found.description,
+        metadata={**found.metadata, **look.metadata, **(looks.held().metadata() if is_of_all else {})},
     )
 
 
-@dg.asset_check(asset="cost_lines", description="Per tenant and day, cost lines hold every cent on the raw pages.")
-def cost_lines_tie_to_report(
-    context: dg.AssetCheckExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake
-) -> dg.AssetCheckResult:
-    with warehouse.engine.connect() as connection:
-        return tie_result(cost_gaps(connection, lake.store, scope.tenants, window_of_check(context)))
+def run_of(
+    context: dg.AssetCheckExecutionContext, connection: sa.Connection, scope: Scope, warehouse: Warehouse, lake: Lake
+) -> Run:
+    """What the checks of this step have in common."""
+    about = About(named_window(context.run), scope.named)
+    return Run(connection, warehouse.settings, lake.store, scope, window_of_check(context), about)
 
 
-@dg.asset_check(asset="usage_lines", description="Per tenant and day, usage lines hold every token on the raw pages.")
-def usage_lines_tie_to_report(
-    context: dg.AssetCheckExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake
-) -> dg.AssetCheckResult:
-    with warehouse.engine.connect() as connection:
-        return tie_result(usage_gaps(connection, lake.store, scope.tenants, window_of_check(context)))
+def _by_asset() -> dict[str, list[Check]]:
+    found: dict[str, list[Check]] = defaultdict(list)
+    for check in CHECKS:
+        found[check.asset].append(check)
+    return found
 
 
-FRESHNESS_CHECKS = [check_of(rule) for rule in FRESHNESS]
-CHECKS = [
-    *FRESHNESS_CHECKS,
-    *(check_of(rule) for rule in RULES if rule not in (*FRESHNESS, ALL_TENANTS_EXTRACTED)),
-    cost_lines_tie_to_report,
-    usage_lines_tie_to_report,
-]
+ASSET_CHECKS = [_checks_of(asset, checks) for asset, checks in _by_asset().items()]

@@ -2,14 +2,12 @@
 
 import dagster as dg
 
-from stax_pipeline.assets.checks import tie_result
 from stax_pipeline.assets.metadata import outcome_metadata, table_metadata
 from stax_pipeline.assets.normalized import cost_lines
-from stax_pipeline.assets.partitions import DAILY, SINGLE_RUN, window_of, window_of_check
+from stax_pipeline.assets.partitions import DAILY, SINGLE_RUN, window_of
 from stax_pipeline.assets.progress import progress
 from stax_pipeline.assets.raw import raw_analytics
 from stax_pipeline.assets.spend import SPEND
-from stax_pipeline.checks.raw_pages import set_aside_gaps
 from stax_pipeline.pipeline.publish_comparison import publish_comparison
 from stax_pipeline.resources.dagster import Lake, Warehouse
 from stax_pipeline.resources.scope import InScope
@@ -33,14 +31,3 @@ def source_comparison(
         progress(context, "comparing sources", "tenants"),
     )  # fmt: skip
     return dg.MaterializeResult(metadata=outcome_metadata(outcome, scope))
-
-
-@dg.asset_check(
-    asset=source_comparison,
-    description="Per tenant and day, the dollars kept out of cost_lines are those on the raw pages.",
-)
-def set_aside_ties_to_report(
-    context: dg.AssetCheckExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake
-) -> dg.AssetCheckResult:
-    with warehouse.engine.connect() as connection:
-        return tie_result(set_aside_gaps(connection, lake.store, scope.tenants, window_of_check(context)))

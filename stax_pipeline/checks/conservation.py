@@ -10,6 +10,11 @@ _COUNTS = (
     "cache_creation_1h_input_tokens", "output_tokens", "web_search_requests",
 )  # fmt: skip
 _SUMS = ", ".join(f"sum({name}) as {name}" for name in _COUNTS)
+_TOKEN_TYPES = (
+    "('uncached_input_tokens', uncached_input_tokens), ('cache_read_input_tokens', cache_read_input_tokens), "
+    "('cache_creation.ephemeral_5m_input_tokens', cache_creation_5m_input_tokens), "
+    "('cache_creation.ephemeral_1h_input_tokens', cache_creation_1h_input_tokens), ('output_tokens', output_tokens)"
+)
 _SHARED = "tenant_id, usage_date, workspace_id, model, service_tier"
 
 USAGE_READINGS_AGREE = Rule(
@@ -30,6 +35,7 @@ USAGE_READINGS_AGREE = Rule(
           is distinct from ({", ".join(f"coalesce(k.{n}, 0)" for n in _COUNTS)})
     order by 1, 2
     """,
+    follows_days=True,
 )
 
 SPEND_TIES_TO_COST_LINES = Rule(
@@ -46,6 +52,7 @@ SPEND_TIES_TO_COST_LINES = Rule(
     where coalesce(c.usd, 0) <> coalesce(s.usd, 0)
     order by 1, 2
     """,
+    follows_days=True,
 )
 
 _DATED = ", ".join(f"('{alias}', '{dated}')" for alias, dated in sorted(ALIASES.items()))
@@ -59,12 +66,14 @@ SPEND_TIES_TO_USAGE_LINES = Rule(
     ("tenant", "usage_date", "model", "service_tier", "token_type", "usage", "spend"),
     f"""
     with {DATED_MODELS},
-    u as (select tenant_id, usage_date, coalesce(id, model, '') as model, coalesce(service_tier, 'standard') as tier,
-                 token_type, sum(tokens) as number
-          from stax.usage_tokens left join dated on alias = model where {WINDOW} group by 1, 2, 3, 4, 5
+    counted as materialized (
+        select tenant_id, usage_date, coalesce(id, model) as model, service_tier, {_SUMS}
+        from stax.usage_lines left join dated on alias = model where {WINDOW} group by 1, 2, 3, 4),
+    u as (select tenant_id, usage_date, model, coalesce(nullif(service_tier, ''), 'standard') as tier, token_type,
+                 sum(tokens) as number
+          from counted cross join lateral (values {_TOKEN_TYPES}) kinds (token_type, tokens) group by 1, 2, 3, 4, 5
           union all
-          select tenant_id, usage_date, '', '', 'web_search', sum(web_search_requests)
-          from stax.usage_lines where {WINDOW} group by 1, 2),
+          select tenant_id, usage_date, '', '', 'web_search', sum(web_search_requests) from counted group by 1, 2),
     s as (select tenant_id, usage_date, coalesce(id, model) as model,
                  case when unit = 'tokens' then coalesce(nullif(service_tier, ''), 'standard') else '' end as tier,
                  case when unit = 'tokens' then token_type else cost_type end as token_type, sum(quantity) as number
@@ -75,6 +84,7 @@ SPEND_TIES_TO_USAGE_LINES = Rule(
     where coalesce(u.number, 0) <> coalesce(s.number, 0)
     order by 1, 2, 3, 4, 5
     """,
+    follows_days=True,
 )
 
 SPEND_BY_KEY_TIES_TO_SPEND = Rule(
@@ -86,30 +96,33 @@ SPEND_BY_KEY_TIES_TO_SPEND = Rule(
      "spend_quantity", "spend_by_key_quantity"),
     f"""
     with {DATED_MODELS},
-    s as (select tenant_id, usage_date, workspace_id, coalesce(id, model) as model, cost_type, token_type, cost_source,
-                 sum(cost_usd) as usd from stax.spend left join dated on alias = model
-          where {WINDOW} group by 1, 2, 3, 4, 5, 6, 7),
-    k as (select tenant_id, usage_date, workspace_id, model, cost_type, token_type, cost_source, sum(cost_usd) as usd
-          from stax.spend_by_key where {WINDOW} group by 1, 2, 3, 4, 5, 6, 7)
-    select t.slug, usage_date, workspace_id, model, token_type, cost_source, s.usd, k.usd, null, null
-    from s full join k using (tenant_id, usage_date, workspace_id, model, cost_type, token_type, cost_source)
-    join stax.tenants t using (tenant_id)
-    where coalesce(s.usd, 0) <> coalesce(k.usd, 0)
+    both_sides as (
+        select tenant_id, usage_date, workspace_id, coalesce(id, model) as model, cost_type, token_type, cost_source,
+               cost_usd as spent_usd, null::numeric as shared_usd, quantity as spent, null::bigint as shared
+        from stax.spend left join dated on alias = model where {WINDOW}
+        union all
+        select tenant_id, usage_date, workspace_id, model, cost_type, token_type, cost_source,
+               null::numeric, cost_usd, null::bigint, quantity
+        from stax.spend_by_key where {WINDOW}),
+    beside as materialized (
+        select tenant_id, usage_date, workspace_id, model, token_type, cost_source, sum(spent_usd) as spent_usd,
+               sum(shared_usd) as shared_usd, sum(spent) as spent, sum(shared) as shared
+        from both_sides group by tenant_id, usage_date, workspace_id, model, cost_type, token_type, cost_source)
+    select t.slug, usage_date, workspace_id, model, token_type, cost_source, spent_usd, shared_usd, null, null
+    from beside join stax.tenants t using (tenant_id)
+    where coalesce(spent_usd, 0) <> coalesce(shared_usd, 0)
     union all
     select t.slug, q.usage_date, '', '', q.token_type, '', null, null, q.spent, q.shared
-    from (select tenant_id, usage_date, token_type, sum(spent) as spent, sum(shared) as shared
-          from (select tenant_id, usage_date, token_type, quantity as spent, 0 as shared from stax.spend where {WINDOW}
-                union all
-                select tenant_id, usage_date, token_type, 0, quantity from stax.spend_by_key where {WINDOW}) both_sides
-          group by 1, 2, 3) q
+    from (select tenant_id, usage_date, token_type, coalesce(sum(spent), 0) as spent,
+                 coalesce(sum(shared), 0) as shared
+          from beside group by 1, 2, 3) q
     join stax.coverage c on c.tenant_id = q.tenant_id and c.usage_date = q.usage_date and c.report = 'usage_report'
     join stax.tenants t on t.tenant_id = q.tenant_id
-    where c.state <> 'open' and coalesce(q.spent, 0) <> coalesce(q.shared, 0)
+    where c.state <> 'open' and q.spent <> q.shared
     order by 1, 2, 3, 4, 5
     """,
+    follows_days=True,
 )  # fmt: skip
-
-_FOCUS_DAYS = '"x_UsageDate" >= :start and "x_UsageDate" < :end'
 
 FOCUS_TIES_TO_SPEND = Rule(
     "focus_ties_to_spend",
@@ -122,20 +135,25 @@ FOCUS_TIES_TO_SPEND = Rule(
     with s as (select tenant_id, usage_date, sum(cost_usd) filter (where cost_source = 'reported') as billed,
                       sum(effective_cost_usd) as effective
                from stax.spend where {WINDOW} group by 1, 2),
-         f as (select "x_TenantId" as tenant_id, "x_UsageDate" as usage_date, sum("BilledCost") as billed,
-                      sum("EffectiveCost") as effective
-               from stax.focus_cost_and_usage where {_FOCUS_DAYS} group by 1, 2)
+         lines as materialized (
+             select tenant_id, usage_date, billed, effective, list_usd, list_unit * quantity as list_product,
+                    contracted_usd, contracted_unit * quantity as contracted_product,
+                    1e-18 * greatest(abs(quantity), 1) as off_by
+             from (select "x_TenantId" as tenant_id, "x_UsageDate" as usage_date, "BilledCost" as billed,
+                          "EffectiveCost" as effective, "PricingQuantity" as quantity, "ListUnitPrice" as list_unit,
+                          "ListCost" as list_usd, "ContractedUnitPrice" as contracted_unit,
+                          "ContractedCost" as contracted_usd
+                   from stax.focus_cost_and_usage) focus
+             where {WINDOW}),
+         f as (select tenant_id, usage_date, sum(billed) as billed, sum(effective) as effective
+               from lines group by 1, 2)
     select t.slug, usage_date, 'sums', s.billed, f.billed, s.effective, f.effective
     from s full join f using (tenant_id, usage_date) join stax.tenants t using (tenant_id)
     where coalesce(s.billed, 0) <> coalesce(f.billed, 0) or coalesce(s.effective, 0) <> coalesce(f.effective, 0)
     union all
-    select "x_Tenant", "x_UsageDate", 'price × quantity', "ListUnitPrice" * "PricingQuantity", "ListCost",
-           "ContractedUnitPrice" * "PricingQuantity", "ContractedCost"
-    from stax.focus_cost_and_usage
-    where {_FOCUS_DAYS}
-      and greatest(abs("ListUnitPrice" * "PricingQuantity" - "ListCost"),
-                   abs("ContractedUnitPrice" * "PricingQuantity" - "ContractedCost"))
-          > 1e-18 * greatest(abs("PricingQuantity"), 1)
+    select t.slug, usage_date, 'price × quantity', list_product, list_usd, contracted_product, contracted_usd
+    from lines join stax.tenants t using (tenant_id)
+    where greatest(abs(list_product - list_usd), abs(contracted_product - contracted_usd)) > off_by
     union all
     select t.slug, s.usage_date, 'fee row of ' || s.commitment_id, null, null, sum(s.effective_cost_usd), null
     from stax.spend s join stax.tenants t using (tenant_id)
@@ -146,4 +164,5 @@ FOCUS_TIES_TO_SPEND = Rule(
     group by t.slug, s.usage_date, s.commitment_id
     order by 1, 2, 3
     """,
+    follows_days=True,
 )  # fmt: skip

@@ -205,5 +205,5 @@ def _tokens(row: _UsageRow, _: bool) -> Decimal:
 
 _COST_PAGE, _USAGE_PAGE = msgspec.json.Decoder(_Page[_CostRow]), msgspec.json.Decoder(_Page[_UsageRow])
 _DOLLARS = _Figure(_COST, _CostRow, _COST_PAGE, _dollars)
-_DOLLARS_APART = _Figure(_COST, _CostRow, _COST_PAGE, _dollars_apart)
+_DOLLARS_APART = _Figure(frozenset({QueryName.ANALYTICS_COST}), _CostRow, _COST_PAGE, _dollars_apart)
 _TOKENS = _Figure(_USAGE, _UsageRow, _USAGE_PAGE, _tokens)

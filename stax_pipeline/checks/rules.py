@@ -145,6 +145,10 @@ SPEND_IS_CURRENT = Rule(
                cost_digest as cost, usage_digest as usage, key_digest as keys, rules_version, uses
         from stax.spend_builds order by tenant_id, usage_date, built_at desc
     ),
+    lines as materialized (
+        select tenant_id, usage_date, price_book_version as version, cost_extraction_id, usage_extraction_id
+        from stax.spend where {WINDOW} group by 1, 2, 3, 4, 5
+    ),
     own as (select tenant_id from stax.contract_rates union select tenant_id from stax.commitments),
     in_force as (
         select * from jsonb_to_recordset(cast(:versions as jsonb)) as v (owner uuid, usage_date date, uses text,
@@ -165,9 +169,16 @@ SPEND_IS_CURRENT = Rule(
                             and v.owner is not distinct from o.tenant_id
     where v.version is distinct from b.version
     union
-    select t.slug, usage_date, s.price_book_version
-    from stax.spend s join built b using (tenant_id, usage_date) join stax.tenants t using (tenant_id)
-    where {WINDOW} and s.price_book_version <> b.version
+    select t.slug, usage_date, s.version
+    from held h join built b using (tenant_id, usage_date) left join lines s using (tenant_id, usage_date)
+    join stax.tenants t using (tenant_id)
+    where {WINDOW} and (s.version <> b.version or (h.cost <> '' and s.version is null))
+    union
+    select t.slug, usage_date, s.version
+    from lines s join stax.tenants t using (tenant_id)
+    cross join lateral (values (s.cost_extraction_id), (s.usage_extraction_id)) origin (extraction_id)
+    left join stax.extractions e on e.extraction_id = origin.extraction_id and e.tenant_id = s.tenant_id
+    where origin.extraction_id is not null and e.extraction_id is null
     order by 1, 2
     """,
     looks_back=True,
@@ -190,6 +201,7 @@ RECONCILIATION_TIES_TO_COST_LINES = Rule(
     where coalesce(c.usd, 0) <> coalesce(r.usd, 0)
     order by 1, 2
     """,
+    follows_days=True,
 )
 
 EVERY_COST_LINE_MET = Rule(
@@ -208,6 +220,7 @@ EVERY_COST_LINE_MET = Rule(
     order by 1, 2, 3, 4
     """,
     0.2,
+    follows_days=True,
 )
 
 EVERY_TOKEN_PRICED = Rule(
@@ -223,6 +236,7 @@ EVERY_TOKEN_PRICED = Rule(
     order by 1, 2, 3, 4, 5
     """,
     0.2,
+    follows_days=True,
 )
 
 EVERY_USAGE_BILLED = Rule(

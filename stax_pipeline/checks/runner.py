@@ -15,6 +15,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from stax_pipeline.checks.changed import columns_of
 from stax_pipeline.checks.distinct import DISTINCT_RULES
 from stax_pipeline.checks.rule import Rule
 from stax_pipeline.checks.rules import RULES
@@ -23,6 +24,7 @@ from stax_pipeline.domain.extraction import Window
 from stax_pipeline.installation.settings import Settings
 from stax_pipeline.warehouse.acceptances import read_acceptances
 from stax_pipeline.warehouse.agreements import read_terms
+from stax_pipeline.warehouse.arrow_copy import Slot
 from stax_pipeline.warehouse.prices import read_book
 
 
@@ -67,9 +69,14 @@ EVERYTHING = About()
 
 def run_rule(
     connection: sa.Connection, rule: Rule, window: Window, now: datetime, settings: Settings,
-    about: About = EVERYTHING,
+    about: About = EVERYTHING, changed: Collection[Slot] | None = None,
 ) -> Finding:  # fmt: skip
-    """Run one rule at the instant `now` (UTC) over a window of days; what is not `about` the run is not reported."""
+    """Run one rule at the instant `now` (UTC) over a window of days; what is not `about` the run is not reported.
+
+    A rule that follows days looks at the tenant-days `changed` alone, where they are given.
+    """
+    narrowed = rule.follows_days and changed is not None
+    query = rule.over(changed_alone=narrowed)
     values: dict[str, Any] = {
         "start": window.start,
         "end": window.end,
@@ -79,10 +86,12 @@ def run_rule(
         "source": settings.source.value,
         "recent": now.date() - timedelta(days=max(settings.lookback_days, 35)),
     }
-    if ":versions" in rule.query:
+    if ":versions" in query:
         values["versions"] = _versions(connection)
-    used = {name: value for name, value in values.items() if f":{name}" in rule.query}
-    found = [tuple(row) for row in connection.execute(sa.text(rule.query), used)]
+    if narrowed:
+        values |= columns_of(changed or ())
+    used = {name: value for name, value in values.items() if f":{name}" in query}
+    found = [] if narrowed and not changed else [tuple(row) for row in connection.execute(sa.text(query), used)]
     relevant = [row for row in found if about.holds(rule, row)]
     rows = _without_accepted(connection, rule, relevant) if rule.acceptable else relevant
     connected = _connected(connection) if about.slugs is None else len(about.slugs)

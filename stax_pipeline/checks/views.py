@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from stax_pipeline.checks.rule import WINDOW, Rule
 
-_TOKENS = "coalesce(sum(quantity) filter (where unit = 'tokens'), 0)"
 _SPEND = "sum(quantity) filter (where unit = 'tokens'), sum(cost_usd), sum(effective_cost_usd)"
 _VIEW = "sum(tokens), sum(cost_usd), sum(effective_cost_usd)"
 _BY_KEY = "sum(quantity) filter (where cost_type = 'tokens'), sum(cost_usd), sum(effective_cost_usd)"
@@ -16,6 +15,7 @@ _INPUT = (
 )
 _NO_DOLLARS = "null::numeric, null::numeric"
 _WHOLE_MONTHS = ":end - :start >= 28 and {0} >= :start and ({0} + interval '1 month')::date <= :end"
+_EVERY_DAY = "usage_date between :start and :end - 1"  # a month adds up over days that did not change too
 _MONTH = "date_trunc('month', usage_date)::date"
 
 
@@ -23,13 +23,28 @@ def _sums(name: str, figures: str, source: str, day: str = "usage_date", where: 
     return f"select '{name}', tenant_id, {day}, {figures} from stax.{source} where {where} group by 2, 3"
 
 
+_ADDED_UP = f"""
+    select tenant_id, usage_date, sum(quantity) filter (where unit = 'tokens') as tokens,
+           sum(cost_usd) as usd, sum(effective_cost_usd) as effective_usd, sum(credits_usd) as credits_usd,
+           sum(quantity) filter (where unit = 'tokens' and cost_type = 'tokens') as of_tokens,
+           sum(cost_usd) filter (where cost_type = 'tokens') as usd_of_tokens,
+           sum(effective_cost_usd) filter (where cost_type = 'tokens') as effective_usd_of_tokens,
+           bool_or(cost_type = 'tokens') as has_tokens
+    from stax.spend where {WINDOW} group by 1, 2
+"""
+
+
+def _added_up(name: str, figures: str = "tokens, usd, effective_usd", where: str = "true") -> str:
+    return f"select '{name}', tenant_id, usage_date, {figures} from added_up where {where}"
+
+
 _HELD = " union all ".join(
     (
-        _sums("spend_daily", _SPEND, "spend"),
-        _sums("tier_mix", _SPEND, "spend"),
-        _sums("effective_prices", _SPEND, "spend", where=f"{WINDOW} and cost_type = 'tokens'"),
-        _sums("spend_monthly", _SPEND, "spend", _MONTH, f"{WINDOW} and {_WHOLE_MONTHS.format(_MONTH)}"),
-        _sums("spend_summary", f"{_TOKENS}, coalesce(sum(cost_usd), 0), sum(credits_usd)", "spend"),
+        _added_up("spend_daily"),
+        _added_up("tier_mix"),
+        _added_up("effective_prices", "of_tokens, usd_of_tokens, effective_usd_of_tokens", "has_tokens"),
+        _sums("spend_monthly", _SPEND, "spend", _MONTH, f"{_EVERY_DAY} and {_WHOLE_MONTHS.format(_MONTH)}"),
+        _added_up("spend_summary", "coalesce(tokens, 0), coalesce(usd, 0), credits_usd"),
         _sums("spend_by_key_daily", _BY_KEY, "spend_by_key"),
         _sums("usage_tokens", f"sum({_INPUT} + output_tokens), {_NO_DOLLARS}", "usage_lines"),
         _sums("cache_savings", f"sum({_INPUT}), {_NO_DOLLARS}", "usage_lines"),
@@ -56,13 +71,15 @@ VIEWS_TIE_TO_TABLES = Rule(
     ("tenant", "day", "view", "table_tokens", "view_tokens", "table_usd", "view_usd", "table_effective_usd",
      "view_effective_usd"),
     f"""
-    with held (shown_by, tenant_id, day, tokens, usd, effective_usd) as ({_HELD}),
+    with added_up as materialized ({_ADDED_UP}),
+         held (shown_by, tenant_id, day, tokens, usd, effective_usd) as ({_HELD}),
          shown (shown_by, tenant_id, day, tokens, usd, effective_usd) as ({_SHOWN})
     select t.slug, day, shown_by, h.tokens, v.tokens, h.usd, v.usd, h.effective_usd, v.effective_usd
     from held h full join shown v using (shown_by, tenant_id, day) left join stax.tenants t using (tenant_id)
     where (h.tokens, h.usd, h.effective_usd) is distinct from (v.tokens, v.usd, v.effective_usd)
     order by 1, 2, 3
     """,
+    follows_days=True,
 )  # fmt: skip
 
 INVOICES_MATCH = Rule(
@@ -158,6 +175,7 @@ RESTATEMENTS_TIE_TO_COST_LINES = Rule(
     having bool_or(is_said) and max(said_usd) is distinct from coalesce(max(held_usd), 0)
     order by 1, 2, 3, 4, 5
     """,
+    follows_days=True,
 )
 
 VIEW_RULES = (VIEWS_TIE_TO_TABLES, INVOICES_MATCH, COMMITMENTS_TIE_TO_FEE, RESTATEMENTS_TIE_TO_COST_LINES)

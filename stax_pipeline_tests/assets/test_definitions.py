@@ -88,7 +88,7 @@ def test_checks_by_asset_and_none_blocks() -> None:
         found.setdefault(key.asset_key.to_user_string(), set()).add(key.name)
     assert found == CHECKS
     assert {rule.name for rule in RULES} <= set().union(*CHECKS.values())
-    specs = [spec for check in checks.CHECKS for spec in check.check_specs]
+    specs = [spec for check in checks.ASSET_CHECKS for spec in check.check_specs]
     assert all(spec.description and not spec.blocking for spec in specs)
 
 

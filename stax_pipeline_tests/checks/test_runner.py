@@ -70,8 +70,9 @@ SEEDS: list[tuple[Rule, str]] = [
     (rules.SPEND_IS_CURRENT, f"delete from stax.spend where {OF}"),
     (rules.SPEND_IS_CURRENT, f"update stax.spend set price_book_version = 'old' where {OF}"),
     (rules.SPEND_IS_CURRENT,
-     f"update stax.coverage set rows = 0 where {OF}; delete from stax.cost_lines where {OF}; "
-     f"delete from stax.usage_lines where {OF}; update stax.coverage set extraction_id = "
+     f"update stax.coverage set rows = 0, digest = '', key_digest = '' where {OF}; "
+     f"delete from stax.cost_lines where {OF}; delete from stax.usage_lines where {OF}; "
+     "update stax.coverage set extraction_id = "
      f"(select extraction_id from stax.extractions where tenant_id = {ACME} and report = 'organization' limit 1) "
      f"where {OF}"),
     (rules.SPEND_TIES_TO_USAGE_LINES,

@@ -42,6 +42,10 @@ AGAIN = """mutation ($parent: String!) { launchRunReexecution(
 LAUNCH = """mutation ($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
   ... on LaunchRunSuccess { run { runId } } ... on RunConfigValidationInvalid { errors { message } }
   ... on PythonError { message } } }"""
+EVALUATED = """query ($id: ID!) { runOrError(runId: $id) { ... on Run {
+  eventConnection(limit: 5000) { events { __typename
+  ... on AssetCheckEvaluationEvent { evaluation { checkName success metadataEntries {
+    label ... on TextMetadataEntry { text } } } } } } } } }"""
 SYNC = {"pipelineName": "sync", "repositoryName": "__repository__", "repositoryLocationName": "stax-pipeline"}
 DONE = {"SUCCESS", "FAILURE", "CANCELED"}
 TODAY = datetime.now(UTC).date()
@@ -161,6 +165,23 @@ def test_a_range_of_one_tenant_by_the_yaml_of_the_documentation(ui: Ui) -> None:
     assert ui.ended(launched["run"]["runId"])["status"] == "SUCCESS"
     hints = {entry.key_hint for entry in list(ui.simulator.requests)[asked:]}
     assert hints == {ui.simulator.keys["acme"][-4:]}
+
+
+@pytest.mark.parametrize(
+    ("asset", "check"), [("spend", "spend_ties_to_cost_lines"), ("usage_lines", "usage_lines_tie_to_report")]
+)
+def test_a_check_is_launched_alone_and_looks_at_every_day(ui: Ui, synced: str, asset: str, check: str) -> None:
+    """As a person does from the asset's page: its step runs for this check, and for no other."""
+    chosen = {"assetKey": {"path": [asset]}, "name": check}
+    selector = {**SYNC, "pipelineName": "__ASSET_JOB", "assetSelection": [], "assetCheckSelection": [chosen]}
+    launched = ui.ask(LAUNCH, params={"selector": selector, "runConfigData": {}})["launchRun"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    run_id = launched["run"]["runId"]
+    assert ui.ended(run_id)["status"] == "SUCCESS"
+    events = ui.ask(EVALUATED, id=run_id)["runOrError"]["eventConnection"]["events"]
+    [found] = [event["evaluation"] for event in events if event["__typename"] == "AssetCheckEvaluationEvent"]
+    assert (found["checkName"], found["success"]) == (check, True)
+    assert {"label": "looked_at", "text": "every day of the run"} in found["metadataEntries"]
 
 
 def test_a_run_in_which_nothing_arrived_is_red_and_is_not_tried_again(ui: Ui) -> None:

@@ -11,7 +11,21 @@ import pytest
 
 from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline_tests.conftest import Installation
-from stax_pipeline_tests.pipeline.support import COST, DAYS, FIRST, LAST, TODAY, execute, query, sync, two_tenants
+from stax_pipeline_tests.pipeline.support import (
+    COST,
+    DAYS,
+    FIRST,
+    LAST,
+    TODAY,
+    USAGE,
+    change,
+    execute,
+    on,
+    query,
+    sync,
+    times,
+    two_tenants,
+)
 
 
 @pytest.fixture
@@ -150,6 +164,8 @@ class TestCompleteness:
 
         sync(made)
         made.clock.now += timedelta(minutes=1)
+        for day in DAYS.days:
+            change(made, USAGE, on(day, times("1.1")))
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
             patched.setattr(support, "publish_spend", _interrupted)
             sync(made)
