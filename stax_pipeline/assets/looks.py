@@ -14,14 +14,13 @@ import sqlalchemy as sa
 
 from stax_pipeline import __version__
 from stax_pipeline.checks.changed import as_of, changed_since
-from stax_pipeline.dagster_instance.internals import AssetCheckExecutionRecordStatus
+from stax_pipeline.dagster_instance.internals import last_evaluation
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.warehouse.arrow_copy import Slot
 
 RELIED_ON = timedelta(days=1)
 """So long a look counts: damage that no record tells of is found by the first run of each day at the latest."""
-_ENDED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 
 
 class Held(NamedTuple):
@@ -88,8 +87,7 @@ def _covers(held: Held, window: Window, now: datetime) -> bool:
 
 def _last_held(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> Held | None:
     """What the check's last result says; None where it says of no instant that it held for every tenant."""
-    [*records] = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=_ENDED)
-    evaluation = records[0].evaluation if records else None
+    evaluation = last_evaluation(instance, key)
     if evaluation is None or not evaluation.passed or "holds_as_of" not in evaluation.metadata:
         return None
     told = {name: evaluation.metadata[name].value for name in ("holds_as_of", "first_day", "last_day", "version")}

@@ -100,6 +100,13 @@ def check_results(
     return [CheckResult(record.id, record.run_id, record.evaluation) for record in found]
 
 
+def last_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> dg.AssetCheckEvaluation | None:
+    """The result of the last execution of a check that ended, whether it passed or not."""
+    ended = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+    found = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=ended)
+    return found[0].evaluation if found else None
+
+
 def latest_of_each_partition(instance: dg.DagsterInstance, key: dg.AssetKey) -> Sequence[int]:
     """Storage ids of the materialisations that are the latest of a partition of the asset."""
     found = instance.event_log_storage.get_latest_storage_id_by_partition(

@@ -162,6 +162,8 @@ def test_check_results_are_the_newest_first_and_say_who_failed(instance: dg.Dags
     assert failed == found[1]
     assert failed.evaluation and failed.evaluation.severity is dg.AssetCheckSeverity.WARN
     assert internals.check_results(instance, key, 1) == found[:1]
+    assert internals.last_evaluation(instance, key) == found[0].evaluation
+    assert internals.last_evaluation(instance, dg.AssetCheckKey(lines.key, "never_ran")) is None
 
 
 def test_latest_of_each_partition_are_the_storage_ids_of_its_last_materialisations(
