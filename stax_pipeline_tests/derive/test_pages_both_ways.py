@@ -63,7 +63,7 @@ def bodies(draw: st.DrawFn, query: QueryName, changes: int) -> str:
     places = [page, *page["data"], *(row for bucket in page["data"] for row in bucket["results"])]
     places += [inner for row in places for inner in row.values() if isinstance(inner, dict)]
     for _ in range(draw(st.integers(0, changes))):
-        _change(draw, draw(st.sampled_from(places)))
+        _change(draw, draw(st.sampled_from([place for place in places if place] or [{"data": []}])))
     separators = draw(st.sampled_from([(",", ":"), (", ", ": "), (",", " :"), (" ,\n", "\t: ")]))
     text = json.dumps(page, separators=separators, ensure_ascii=draw(st.booleans()))
     if changes and draw(st.integers(0, 3)) == 0:
