@@ -26,6 +26,7 @@ from stax_pipeline.exports.mixed_speed import MIXED, FocusRow, MixedLine, SpeedP
 from stax_pipeline.installation.settings import Settings
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.pipeline.history import Archive, spend_as_of, workspace_names_at
+from stax_pipeline.pipeline.rules_engine import rules_engine
 from stax_pipeline.pricing.prices import PriceBook
 from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.agreements import read_terms
@@ -128,7 +129,13 @@ def rows_as_of(
 def _as_of(
     connection: sa.Connection, lake: Lake, wanted: Wanted, instant: datetime, settings: Settings, names: list[str]
 ) -> Iterator[Row]:
-    archive = Archive(connection, lake, settings.settle)
+    with rules_engine(lake) as rules:
+        archive = Archive(connection, lake, settings.settle, rules)
+        yield from _lines_as_of(archive, wanted, instant, names)
+
+
+def _lines_as_of(archive: Archive, wanted: Wanted, instant: datetime, names: list[str]) -> Iterator[Row]:
+    connection = archive.connection
     tenants = [wanted.tenant] if wanted.tenant else all_tenants(connection)
     names_then = {tenant.tenant_id: workspace_names_at(archive, tenant, instant) for tenant in tenants}
     for part in _months(connection, wanted):

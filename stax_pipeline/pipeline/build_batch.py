@@ -86,7 +86,7 @@ def build_batch(books: Books, rules: Engine, anew: bool, connection: sa.Connecti
     usage = read_arrow(connection, tables.usage_lines, USAGE_LINES.names, slots)
     by_key = read_arrow(connection, tables.usage_by_key, USAGE_BY_KEY.names, slots)
     builds = _builds(connection, held, slots, uses_by_tenant(rules, usage), books.settle)
-    _note_builds(connection, books, items, held, builds)
+    _note_builds(connection, books, rules, items, held, builds)
     terms = {str(tenant_id): own for tenant_id, own in held.terms.items()}
     days = _days(held.days, slots, books.settle)
     found = derive(rules, Batch(costs, usage, by_key, days, terms, _restated(connection, slots)))
@@ -141,12 +141,17 @@ def _builds(
 
 
 def _note_builds(
-    connection: sa.Connection, books: Books, items: Sequence[Due], held: Held, builds: Mapping[Slot, Build]
+    connection: sa.Connection,
+    books: Books,
+    rules: Engine,
+    items: Sequence[Due],
+    held: Held,
+    builds: Mapping[Slot, Build],
 ) -> None:
     """Log the builds that follow from something else than before, and what that restates."""
     changed = {slot: build for slot, build in builds.items() if build is not held.last.get(slot)}
     add_builds(connection, ((tenant_id, build) for (tenant_id, _), build in changed.items()))
-    archive = Archive(connection, books.lake, books.settle)
+    archive = Archive(connection, books.lake, books.settle, rules)
     for item in items:
         own = [(item.tenant.tenant_id, day) for day in item.days]
         pairs = [(held.last[slot], changed[slot]) for slot in own if slot in changed and slot in held.last]

@@ -8,24 +8,33 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+import pyarrow as pa
 import sqlalchemy as sa
 
 from stax_pipeline.anthropic.organization import read_organization
-from stax_pipeline.derive.cost_lines import CostLine
+from stax_pipeline.derive import restatement
+from stax_pipeline.derive.batch import Batch, derive
 from stax_pipeline.derive.day_facts import DayFacts
-from stax_pipeline.derive.fees import spread_fees
-from stax_pipeline.derive.guards import settled_days
+from stax_pipeline.derive.engine import Engine
+from stax_pipeline.derive.guards import settlement
 from stax_pipeline.derive.normalise import Normalised, read_pages
-from stax_pipeline.derive.plain_rows import lines_of_table
-from stax_pipeline.derive.restatement import Later, Repricing, Restatement, restated_dollars, restated_prices
-from stax_pipeline.derive.spend import SpendLine, spend_lines
+from stax_pipeline.derive.restatement import Later, Repricing, Restatement, price_restatements
+from stax_pipeline.derive.schemas import (
+    COST_LINES,
+    DAYS,
+    SPEND,
+    USAGE_BY_KEY,
+    USAGE_LINES,
+    lines_of,
+    schema_of,
+    table_of_rows,
+)
+from stax_pipeline.derive.spend import SpendLine
 from stax_pipeline.derive.terms import Terms
-from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.domain.errors import TenantStopped
 from stax_pipeline.domain.extraction import Report, Window, midnight
 from stax_pipeline.domain.tenant import Tenant
@@ -40,42 +49,28 @@ from stax_pipeline.warehouse.publication_log import Build, builds_of
 from stax_pipeline.warehouse.restatements import usage_changes
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A tenant's normalised rows of some days, and what is current for them."""
+class Held(NamedTuple):
+    """COST_LINES and USAGE_LINES of a tenant's days, and what is current for them."""
 
-    costs: list[CostLine]
-    usage: list[UsageLine]
+    cost_lines: pa.Table
+    usage_lines: pa.Table
     cost_coverage: dict[date, Covered]
     usage_coverage: dict[date, Covered]
 
-    def settled(self, settle: timedelta) -> frozenset[date]:
-        """Days on which a missing cost may be read as zero."""
-        moments = {day: row.extracted_at for day, row in self.cost_coverage.items() if row.state != State.NOT_REPORTED}
-        return settled_days(moments, self.costs, self.usage, settle)
-
-    @property
-    def minutes(self) -> dict[date, int]:
-        """How many minutes of each covered day are known; 1440 for a whole one."""
-        return {
-            day: max(0, (row.data_through - midnight(day)) // timedelta(minutes=1))
-            for day, row in self.usage_coverage.items()
-        }
-
 
 class Archive(NamedTuple):
-    """Where the past is kept, and the age at which a day settles."""
+    """Where the past is kept, the age at which a day settles, and what derives spend."""
 
     connection: sa.Connection
     lake: Lake
     settle: timedelta
+    rules: Engine
 
 
-def held_of(archive: Archive, window: Window, builds: Iterable[Build]) -> Held:
+def held_of(archive: Archive, tenant: Tenant, builds: Iterable[Build]) -> Held:
     """What spend of these days was built from, read from the raw pages."""
     builds = list(builds)
-    costs: list[CostLine] = []
-    usage: list[UsageLine] = []
+    costs, usage = [COST_LINES.empty_table()], [USAGE_LINES.empty_table()]
     coverage: dict[Report, dict[date, Covered]] = {Report.COST: {}, Report.USAGE: {}}
     for report, current in coverage.items():
         days: dict[UUID, list[date]] = defaultdict(list)
@@ -85,17 +80,46 @@ def held_of(archive: Archive, window: Window, builds: Iterable[Build]) -> Held:
                 days[source].append(build.usage_date)
         for source, extraction in get_extractions(archive.connection, days).items():
             found = read_extraction(archive.lake, extraction, days[source])
-            costs += lines_of_table(found.cost_lines, CostLine)
-            usage += lines_of_table(found.usage_lines, UsageLine)
+            costs.append(_of_tenant(found.cost_lines, tenant, COST_LINES))
+            usage.append(_of_tenant(found.usage_lines, tenant, USAGE_LINES))
             current.update(
                 (r.usage_date, r) for r in coverage_of(extraction, days[source], {}, archive.settle, days[source])
             )
-    return Held(sorted(costs), sorted(usage), coverage[Report.COST], coverage[Report.USAGE])
+    return Held(pa.concat_tables(costs), pa.concat_tables(usage), coverage[Report.COST], coverage[Report.USAGE])
 
 
-def spend_of(held: Held, terms: Terms, settle: timedelta) -> list[SpendLine]:
-    """The spend lines of what is held, under a tenant's terms."""
-    return spread_fees(spend_lines(held.costs, held.usage, terms, held.settled(settle)), terms, held.minutes)
+def _of_tenant(lines: pa.Table, tenant: Tenant, schema: pa.Schema) -> pa.Table:
+    ids = pa.repeat(pa.scalar(str(tenant.tenant_id)), lines.num_rows)
+    return lines.add_column(0, "tenant_id", ids).cast(schema)
+
+
+def spend_of(archive: Archive, tenant: Tenant, held: Held, terms: Terms) -> pa.Table:
+    """SPEND of what is held, under a tenant's terms."""
+    own = str(tenant.tenant_id)
+    settled = settlement(archive.rules, held.cost_lines, held.usage_lines, _old_enough(archive, tenant, held))
+    is_settled = {row["usage_date"]: row["settled"] for row in settled.to_pylist()}
+    days = [
+        (own, day, is_settled.get(day, False), _minutes(held.usage_coverage.get(day)))
+        for day in held.cost_coverage.keys() | held.usage_coverage.keys()
+    ]
+    lines = held.cost_lines, held.usage_lines, USAGE_BY_KEY.empty_table()
+    batch = Batch(*lines, table_of_rows(DAYS, days), {own: terms}, {})
+    return derive(archive.rules, batch, frozenset({"spend"})).spend
+
+
+def _old_enough(archive: Archive, tenant: Tenant, held: Held) -> pa.Table:
+    rows = [
+        (str(tenant.tenant_id), day, is_old_enough_to_settle(day, row.extracted_at, archive.settle))
+        for day, row in held.cost_coverage.items()
+        if row.state != State.NOT_REPORTED
+    ]
+    schema = schema_of(tenant_id=pa.string(), usage_date=pa.date32(), old_enough=pa.bool_())
+    return table_of_rows(schema, rows)
+
+
+def _minutes(covered: Covered | None) -> int | None:
+    """How many minutes of a day are known; 1440 for a whole one."""
+    return covered and max(0, (covered.data_through - midnight(covered.usage_date)) // timedelta(minutes=1))
 
 
 def spend_as_of(archive: Archive, tenant: Tenant, window: Window, instant: datetime) -> list[SpendLine]:
@@ -103,14 +127,12 @@ def spend_as_of(archive: Archive, tenant: Tenant, window: Window, instant: datet
     by_terms: dict[datetime, list[Build]] = defaultdict(list)
     for known in builds_of(archive.connection, tenant.tenant_id, window, instant).values():
         by_terms[known[-1].priced_at].append(known[-1])
-    lines = [
-        line
+    found = [
+        spend_of(archive, tenant, held_of(archive, tenant, builds), terms_at(archive.connection, tenant, priced_at))
         for priced_at, builds in by_terms.items()
-        for line in spend_of(
-            held_of(archive, window, builds), terms_at(archive.connection, tenant, priced_at), archive.settle
-        )
     ]
-    return sorted(lines, key=lambda line: (line[:10], line.quantity or 0))
+    lines = lines_of(pa.concat_tables([SPEND.empty_table(), *found]), SpendLine).get(str(tenant.tenant_id), [])
+    return sorted(lines, key=lambda line: line.usage_date)
 
 
 def workspace_names_at(archive: Archive, tenant: Tenant, instant: datetime) -> dict[str, str]:
@@ -147,22 +169,25 @@ def dollar_restatements(
         if old.price_book_version != new.price_book_version or _has_moved(moved, old, new):
             together[old.priced_at, new.priced_at, new.built_at].append((old, new))
     found: list[Restatement] = []
+    own = str(tenant.tenant_id)
     for (before, after, built_at), pairs in together.items():
         terms, new_terms = (terms_at(archive.connection, tenant, at) for at in (before, after))
-        held = held_of(archive, window, [new for _, new in pairs])
-        old_usage = [
-            new._replace(usage_extraction_id=old.usage_extraction_id)
-            for old, new in pairs if _has_moved(moved, old, new)
-        ]  # fmt: skip
-        published = _by_day(spend_of(held_of(archive, window, old_usage), terms, archive.settle)) if old_usage else {}
-        between = _by_day(spend_of(held, terms, archive.settle))
-        priced = _by_day(spend_of(held, new_terms, archive.settle))
-        for old, new in pairs:
-            day = new.usage_date
-            if _has_moved(moved, old, new):
-                found += restated_dollars(published.get(day, []), between.get(day, []), built_at)
-            change = Repricing(built_at, old.price_book_version, new.price_book_version)
-            found += restated_prices(between.get(day, []), priced.get(day, []), change)
+        held = held_of(archive, tenant, [new for _, new in pairs])
+        other_usage = [(old, new) for old, new in pairs if _has_moved(moved, old, new)]
+        between = spend_of(archive, tenant, held, terms)
+        if other_usage:
+            shown = held_of(
+                archive, tenant,
+                [new._replace(usage_extraction_id=old.usage_extraction_id) for old, new in other_usage],
+            )  # fmt: skip
+            moments = {own: {new.usage_date: built_at for _, new in other_usage}}
+            published = spend_of(archive, tenant, shown, terms)
+            found += restatement.dollar_restatements(archive.rules, published, between, moments).get(own, [])
+        changed = {
+            new.usage_date: Repricing(built_at, old.price_book_version, new.price_book_version) for old, new in pairs
+        }
+        priced = spend_of(archive, tenant, held, new_terms)
+        found += price_restatements(archive.rules, between, priced, {own: changed}).get(own, [])
     return found
 
 
@@ -181,13 +206,6 @@ def _were_over(archive: Archive, changes: Iterable[tuple[Build, Build]]) -> list
         if old.usage_extraction_id in read
         and day_state(old.usage_date, read[old.usage_extraction_id].extracted_at) == State.COMPLETE
     ]
-
-
-def _by_day(lines: Iterable[SpendLine]) -> dict[date, list[SpendLine]]:
-    found: dict[date, list[SpendLine]] = defaultdict(list)
-    for line in lines:
-        found[line.usage_date].append(line)
-    return found
 
 
 def read_extraction(lake: Lake, extraction: Extraction, days: Iterable[date]) -> Normalised:

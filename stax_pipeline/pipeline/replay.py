@@ -80,7 +80,7 @@ def replay_lines(books: Books, tenants: Sequence[Tenant], window: Window, progre
                         lock_tenant(connection, tenant.tenant_id)
                         for kind in (USAGE, COST):
                             outcome.rows += _replay(connection, books, rules, tenant, part, kind)
-                        _replay_dollars(connection, books, tenant, part)
+                        _replay_dollars(connection, books, rules, tenant, part)
                     counted += len(part.days)
                     tally.step(len(part.days))
             except Exception as fault:
@@ -116,10 +116,10 @@ def _replay(
     return sum(replace_tenant_days(connection, contents, slots).values())
 
 
-def _replay_dollars(connection: sa.Connection, books: Books, tenant: Tenant, part: Window) -> None:
+def _replay_dollars(connection: sa.Connection, books: Books, rules: Engine, tenant: Tenant, part: Window) -> None:
     """What changed usage and changed prices restated, once more."""
     changes = [pair for known in builds_of(connection, tenant.tenant_id, part).values() for pair in pairwise(known)]
-    found = dollar_restatements(Archive(connection, books.lake, books.settle), tenant, part, changes)
+    found = dollar_restatements(Archive(connection, books.lake, books.settle, rules), tenant, part, changes)
     for restated in (RestatementKind.USAGE_DOLLARS, RestatementKind.PRICE):
         of_kind = [row for row in found if row.kind == restated]
         replace_restatements(connection, tenant.tenant_id, part.days, restated, of_kind)

@@ -20,6 +20,7 @@ from stax_pipeline.pipeline.history import Archive, spend_as_of
 from stax_pipeline.pipeline.isolation import Outcome, no_progress
 from stax_pipeline.pipeline.replay import replay
 from stax_pipeline.pipeline.replay_from_lake import restore_extractions
+from stax_pipeline.pipeline.rules_engine import rules_engine
 from stax_pipeline.pricing.commitments import Commitment
 from stax_pipeline.pricing.contract_rates import ContractRate
 from stax_pipeline.pricing.prices import ListPrice
@@ -327,9 +328,9 @@ def leave_out(page: Any, model: str) -> None:
 
 
 def as_of(made: Installation, instant: datetime) -> list[SpendLine]:
-    with made.engine.connect() as connection:
+    with made.engine.connect() as connection, rules_engine(made.lake) as rules:
         tenant = next(one for one in all_tenants(connection) if one.slug == "acme")
-        return spend_as_of(Archive(connection, made.lake, made.settings.settle), tenant, DAYS, instant)
+        return spend_as_of(Archive(connection, made.lake, made.settings.settle, rules), tenant, DAYS, instant)
 
 
 def now(made: Installation) -> datetime:

@@ -16,6 +16,7 @@ from stax_pipeline.pipeline.history import Archive, spend_as_of
 from stax_pipeline.pipeline.isolation import no_progress
 from stax_pipeline.pipeline.publish_batch import Stores
 from stax_pipeline.pipeline.replay_from_lake import restore_extractions
+from stax_pipeline.pipeline.rules_engine import rules_engine
 from stax_pipeline.pricing.prices import shipped_prices
 from stax_pipeline.simulator.faults import Fault
 from stax_pipeline.warehouse.prices import read_book, record_prices
@@ -112,8 +113,8 @@ class TestJudgedTwice:
         unit_price(made, 1000)
         made.clock.now += timedelta(minutes=10)
         sync(made)
-        with made.engine.connect() as connection:
-            lines = spend_as_of(Archive(connection, made.lake, made.settings.settle), acme(made), DAYS, now)
+        with made.engine.connect() as connection, rules_engine(made.lake) as rules:
+            lines = spend_as_of(Archive(connection, made.lake, made.settings.settle, rules), acme(made), DAYS, now)
         assert sum((x.cost_usd or 0 for x in lines if x.cost_source == "reported"), Decimal(0)) == held
 
 
