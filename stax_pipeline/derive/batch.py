@@ -75,7 +75,7 @@ def derive(engine: Engine, batch: Batch, wanted: frozenset[str] = RESULTS) -> De
     """Derive the wanted tables, named as in the warehouse.
 
     Raises:
-        duckdb.Error: a figure does not fit; halve the batch to find whose it is.
+        TooLarge: a figure does not fit; halve the batch to find whose it is.
         TooFine: a price has too many decimals.
         ValueError: there are cost or usage lines of a day that is not given.
     """

@@ -48,7 +48,6 @@ class Session:
         """Run the rule `sql/<rule>.sql`, which makes tables of tables.
 
         Raises:
-            duckdb.Error: a figure does not fit.
             Inexact: a column is not of an exact type.
         """
         self._connection.execute(_text_of(rule))
@@ -78,11 +77,15 @@ class Engine:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """Tables of one batch; they are gone at the end."""
+        """Tables of one batch; they are gone at the end.
+
+        Raises:
+            TooLarge: a figure made in it does not fit.
+        """
         own = self._connection.cursor()
         try:
             yield Session(own)
-        except duckdb.OutOfRangeException:
+        except (duckdb.OutOfRangeException, duckdb.ConversionException):
             raise TooLarge(
                 "a sum has more digits than fit (20 before the point, 18 behind it) and was refused"
             ) from None

@@ -12,11 +12,11 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from stax_pipeline.derive.cost_lines import CostLine
-from stax_pipeline.derive.terms import Quote, Terms
+from stax_pipeline.derive.terms import Quote
 from stax_pipeline.derive.usage_lines import TOKEN_TYPES, UsageLine
 from stax_pipeline.domain.money import round_usd, sum_usd
 from stax_pipeline.pricing.prices import Price
-from stax_pipeline.pricing.prices.book import BAND_LOWER, Usage, dated_model
+from stax_pipeline.pricing.prices.book import BAND_LOWER, dated_model
 
 
 class JoinKey(NamedTuple):
@@ -52,16 +52,6 @@ def join_key(line: CostLine | UsageLine, token_type: str) -> JoinKey:
         geo_class(line.inference_geo),
         token_type,
     )
-
-
-def quote_of(line: UsageLine, token_type: str, terms: Terms) -> Quote:
-    """The list price and the contracted price of one kind of token of a usage line."""
-    return terms.quote(
-        Usage(
-            line.usage_date, line.model, token_type, line.service_tier or "standard",
-            line.context_window, line.inference_geo, line.speed,
-        )
-    )  # fmt: skip
 
 
 class Amount(NamedTuple):

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
-from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.pricing.commitments import Commitment
 from stax_pipeline.pricing.contract_rates import ContractRates
 from stax_pipeline.pricing.prices import Price, PriceBook, Usage
-from stax_pipeline.pricing.prices.book import WEB_SEARCH, use_of
 
 Uses = frozenset[str]
 
@@ -58,16 +55,6 @@ class Terms:
         ]  # fmt: skip
         book = _digest(self.book.text_of(use, day) for use in priced)[:12]
         return f"{book}+{_digest([*own, *commitments])[:8]}" if own or commitments else book
-
-
-def uses_by_day(usage: Iterable[UsageLine]) -> dict[date, Uses]:
-    """What is priced on each day: models, in fast mode apart, and web searches."""
-    found: dict[date, set[str]] = defaultdict(set)
-    for line in usage:
-        found[line.usage_date].add(use_of(line.model, line.speed))
-        if line.web_search_requests:
-            found[line.usage_date].add(WEB_SEARCH)
-    return {day: frozenset(uses) for day, uses in found.items()}
 
 
 def _digest(texts: Iterable[str]) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-import duckdb
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from stax_pipeline.derive.batch import RESULTS, Batch, Derived, derive
-from stax_pipeline.derive.engine import Engine
+from stax_pipeline.derive.engine import Engine, TooLarge
 from stax_pipeline.derive.terms import Terms
 from stax_pipeline.domain.errors import StaxError
 from stax_pipeline.domain.extraction import Window
@@ -91,8 +90,10 @@ def test_a_sum_that_does_not_fit_raises_for_its_tenant_alone(engine: Engine) -> 
     most = Decimal("99999999999999999999")
     costs = {TENANTS[0]: [cost(most), cost(most, description="again")], TENANTS[1]: [cost("1")]}
     terms = {tenant_id: Terms(book()) for tenant_id in costs}
-    with pytest.raises(duckdb.Error):
+    with pytest.raises(TooLarge):
         derive(engine, batch_of(costs, {}, {}, terms))
+    with pytest.raises(TooLarge):
+        derive(engine, batch_of({}, {TENANTS[0]: [usage(2**63 - 1), usage(1, speed="fast")]}, {}, terms))
     other = batch_of({TENANTS[1]: [cost("1")]}, {}, {}, {TENANTS[1]: Terms(book())})
     assert derive(engine, other).spend.num_rows == 1
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from stax_pipeline.derive.cost_lines import CostLine
-from stax_pipeline.derive.join import JoinKey, Pricing, Tokens, join_key, pricing, quote_of, tokens
+from stax_pipeline.derive.join import JoinKey, Pricing, Tokens, join_key, pricing, tokens
 from stax_pipeline.derive.reconciliation import (
     ALIKE,
     LEAST_BILLED,
@@ -29,6 +29,7 @@ from stax_pipeline.derive.spend import METERED_TIERS
 from stax_pipeline.derive.terms import Terms
 from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.domain.money import EXACT, ratio, round_usd, sum_usd
+from stax_pipeline_tests.oracle.quotes import quote_of
 
 
 @dataclass(slots=True)

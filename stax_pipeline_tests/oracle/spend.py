@@ -12,13 +12,14 @@ from datetime import date
 from decimal import Decimal
 
 from stax_pipeline.derive.cost_lines import CostLine
-from stax_pipeline.derive.join import JoinKey, Pricing, Tokens, join_key, pricing, quote_of, tokens
+from stax_pipeline.derive.join import JoinKey, Pricing, Tokens, join_key, pricing, tokens
 from stax_pipeline.derive.spend import METERED_TIERS, CostSource, SpendLine
 from stax_pipeline.derive.terms import Quote, Terms
 from stax_pipeline.derive.usage_lines import UsageLine
 from stax_pipeline.domain.money import round_usd, sum_usd
 from stax_pipeline.pricing.commitments import burned
 from stax_pipeline.pricing.prices.book import UNITS
+from stax_pipeline_tests.oracle.quotes import quote_of
 from stax_pipeline_tests.oracle.uses import uses_by_day
 
 _SERVICE_UNITS = {

@@ -13,10 +13,12 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from stax_pipeline.derive.spend import SpendLine
-from stax_pipeline.derive.split_by_key import UNATTRIBUTED, KeySpend
+from stax_pipeline.derive.split_by_key import KeySpend
 from stax_pipeline.derive.usage_lines import TOKEN_TYPES, KeyUsageLine
 from stax_pipeline.domain.money import split, split_whole, sum_usd
 from stax_pipeline.pricing.prices.book import dated_model
+
+UNATTRIBUTED = "unattributed"
 
 
 class _Pool(NamedTuple):
