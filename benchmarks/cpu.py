@@ -65,7 +65,7 @@ def cpu_of(process: psutil.Process) -> float:
     """CPU seconds of one process; 0 when it is gone."""
     try:
         times = process.cpu_times()
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return 0.0
     return float(times.user + times.system)
 

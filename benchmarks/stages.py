@@ -109,6 +109,7 @@ class Watch:
         self.client: dict[str, float] = defaultdict(float)
         self.server: dict[str, float] = defaultdict(float)
         self.own = 0.0
+        self._broken: Exception | None = None
         self._postmaster = postmaster
         self._backends: dict[int, tuple[psutil.Process, float]] = {}
         self._before: dict[int, float] = {}
@@ -129,8 +130,16 @@ class Watch:
     ) -> None:
         self._ended.set()
         self._thread.join()
+        if self._broken and not error:
+            raise self._broken
 
     def _run(self) -> None:
+        try:
+            self._look()
+        except Exception as broken:  # it is told where the block ends
+            self._broken = broken
+
+    def _look(self) -> None:
         server_due = children_due = 0.0
         while not self._ended.wait(SECONDS):
             looks = self._threads()
@@ -177,7 +186,7 @@ class Watch:
             self.client[stage] += spent / len(busy)
 
     def _find_backends(self) -> None:
-        with suppress(psutil.NoSuchProcess):
+        with suppress(psutil.Error):
             for process in (self._postmaster, *self._postmaster.children(recursive=True)):
                 self._backends.setdefault(process.pid, (process, cpu_of(process)))
 
