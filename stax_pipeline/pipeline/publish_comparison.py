@@ -69,8 +69,11 @@ def publish_comparison(
     outcome = Outcome(tenants=len(tenants))
     tally = Tally(progress, len(tenants), 1)
     for tenant in tenants:
+        find = FINDERS.get(tenant.reads(reads))
+        if find is None:
+            tally.tenant_without_work()
+            continue
         before = outcome.rows
-        find = FINDERS[tenant.reads(reads)]
         try:
             with plain_faults(f"tenant {tenant.slug}: comparing sources"), engine.begin() as connection:
                 lock_tenant(connection, tenant.tenant_id)
@@ -80,10 +83,6 @@ def publish_comparison(
             outcome.failures[tenant.slug] = reason(fault, "comparing sources")
         tally.tenant_ended(0, failed=tenant.slug in outcome.failures, worked=outcome.rows > before)
     return outcome
-
-
-def _nothing(_archive: Archive, _tenant: Tenant, _window: Window) -> Iterable[Part]:
-    return ()
 
 
 def _write(connection: sa.Connection, tenant: Tenant, part: Part) -> int:
@@ -148,7 +147,6 @@ def _on(days: list[date], lines: Iterable[T]) -> list[T]:
 
 
 FINDERS: dict[DataSource, Callable[[Archive, Tenant, Window], Iterable[Part]]] = {
-    DataSource.REPORTS: _nothing,
     DataSource.ANALYTICS: _set_aside,
     DataSource.BOTH: _compared,
 }
