@@ -69,7 +69,7 @@ def _sync(settings: Settings, window: Window, slugs: Sequence[str]) -> Callable[
     with one_of_dagsters_processes(settings):
         defs.resolve_job_def("sync")
         with dg.DagsterInstance.get() as instance:  # makes Dagster's tables, once
-            instance.get_runs_count()
+            instance.get_run_records(limit=1)
 
     def run() -> None:
         ran = run_sync(settings, window, slugs)
