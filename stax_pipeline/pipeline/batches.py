@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -81,6 +81,27 @@ def work_through(
             time.sleep(_PAUSE_SECONDS)
     for item in busy:
         refuse(item, _busy(item))
+
+
+class _Alone(NamedTuple):
+    tenant: Tenant
+    rows: int = 0
+
+
+def one_by_one(
+    engine: sa.Engine,
+    doing: str,
+    tenants: Iterable[Tenant],
+    work: Callable[[sa.Connection, Tenant], Result],
+    refuse: Callable[[Tenant, Exception], None],
+) -> Iterator[tuple[Tenant, Result]]:
+    """As `work_through`, with a transaction for each tenant: for work that is one tenant's whole."""
+    alone = ([_Alone(tenant)] for tenant in tenants)
+    for items, result in work_through(
+        engine, doing, alone, lambda connection, items: work(connection, items[0].tenant),
+        lambda item, fault: refuse(item.tenant, fault),
+    ):  # fmt: skip
+        yield items[0].tenant, result
 
 
 def _work(

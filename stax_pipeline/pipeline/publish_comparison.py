@@ -25,12 +25,12 @@ from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.domain.time import State, day_state
 from stax_pipeline.lake.raw import read_raw
 from stax_pipeline.lake.store import Lake
+from stax_pipeline.pipeline.batches import one_by_one
 from stax_pipeline.pipeline.history import read_extraction
 from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, no_progress, reason
 from stax_pipeline.warehouse import tables
-from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.extractions import Extraction, covered, get_extraction, newest_by_day
-from stax_pipeline.warehouse.publish import TableRows, lock_tenant, read_days, replace_days
+from stax_pipeline.warehouse.publish import TableRows, read_days, replace_days
 
 T = TypeVar("T", CostLine, UsageLine)
 Part = tuple[Extraction, list[date], list[Compared]]
@@ -68,20 +68,21 @@ def publish_comparison(
     """
     outcome = Outcome(tenants=len(tenants))
     tally = Tally(progress, len(tenants), 1)
-    for tenant in tenants:
-        find = FINDERS.get(tenant.reads(reads))
-        if find is None:
-            tally.tenant_without_work()
-            continue
-        before = outcome.rows
-        try:
-            with plain_faults(f"tenant {tenant.slug}: comparing sources"), engine.begin() as connection:
-                lock_tenant(connection, tenant.tenant_id)
-                for part in find(Archive(connection, lake), tenant, window):
-                    outcome.rows += _write(connection, tenant, part)
-        except Exception as fault:
-            outcome.failures[tenant.slug] = reason(fault, "comparing sources")
-        tally.tenant_ended(0, failed=tenant.slug in outcome.failures, worked=outcome.rows > before)
+    compared = [tenant for tenant in tenants if tenant.reads(reads) in FINDERS]
+    for _ in range(len(tenants) - len(compared)):
+        tally.tenant_without_work()
+
+    def compare_one(connection: sa.Connection, tenant: Tenant) -> int:
+        parts = FINDERS[tenant.reads(reads)](Archive(connection, lake), tenant, window)
+        return sum(_write(connection, tenant, part) for part in parts)
+
+    def refuse(tenant: Tenant, fault: Exception) -> None:
+        outcome.failures[tenant.slug] = reason(fault, "comparing sources")
+        tally.tenant_failed(0)
+
+    for _tenant, rows in one_by_one(engine, "comparing sources", compared, compare_one, refuse):
+        outcome.rows += rows
+        tally.tenant_ended(0, failed=False, worked=rows > 0)
     return outcome
 
 

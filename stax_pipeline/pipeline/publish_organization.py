@@ -16,11 +16,10 @@ from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.lake.raw import read_raw
 from stax_pipeline.lake.store import Lake
+from stax_pipeline.pipeline.batches import one_by_one
 from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, no_progress, reason
 from stax_pipeline.warehouse import tables
-from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.extractions import in_order, set_error
-from stax_pipeline.warehouse.publish import lock_tenant
 
 EVER = Window(date.min, date.max)
 BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
@@ -62,18 +61,16 @@ def _for_each(
 ) -> Outcome:  # fmt: skip
     outcome = Outcome(tenants=len(tenants))
     tally = Tally(progress, len(tenants), 1)
-    for tenant in tenants:
-        before = outcome.rows
-        try:
-            with plain_faults(f"tenant {tenant.slug}: {doing}"), engine.begin() as connection:
-                lock_tenant(connection, tenant.tenant_id)
-                done_here = work(connection, tenant)
-            outcome.rows += done_here.rows
-            if done_here.refused:
-                outcome.failures[tenant.slug] = done_here.refused[-1]
-        except Exception as fault:
-            outcome.failures[tenant.slug] = reason(fault, doing)
-        tally.tenant_ended(0, failed=tenant.slug in outcome.failures, worked=outcome.rows > before)
+
+    def refuse(tenant: Tenant, fault: Exception) -> None:
+        outcome.failures[tenant.slug] = reason(fault, doing)
+        tally.tenant_failed(0)
+
+    for tenant, found in one_by_one(engine, doing, tenants, work, refuse):
+        outcome.rows += found.rows
+        if found.refused:
+            outcome.failures[tenant.slug] = found.refused[-1]
+        tally.tenant_ended(0, failed=bool(found.refused), worked=found.rows > 0)
     return outcome
 
 

@@ -61,7 +61,7 @@ SYNC_STAGES = {
     "after the commit, nobody told": Stage(f"{PIPELINE}.publish_reports:_Publisher._note_missing_cost"),
     "between usage and cost": Stage("stax_pipeline_tests.pipeline.support:publish_cost"),
     "cost published": Stage(f"{PIPELINE}.publish_reports:_Publisher._note_missing_cost", nth=3),
-    "names of one tenant": Stage(f"{PIPELINE}.publish_organization:plain_faults", nth=2),
+    "names of one tenant": Stage(f"{PIPELINE}.publish_organization:_publish", nth=2),
     "builds logged, nothing derived": Stage(f"{PIPELINE}.build_batch:add_builds", after=True),
     "in the rules of spend": Stage(f"{PIPELINE}.build_batch:derive"),
     "spend written, not committed": Stage(f"{PIPELINE}.build_batch:replace_tenant_days", after=True),
