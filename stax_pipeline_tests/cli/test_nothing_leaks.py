@@ -193,7 +193,7 @@ def is_ours(process: psutil.Process, leader: int) -> bool:
 def crash(story: Story) -> None:
     """A fault nobody thought of, while the key is at hand, whose message quotes it."""
 
-    async def burst(_self: object, _path: str, _params: object, headers: dict[str, str]) -> None:
+    async def burst(_self: object, _client: object, _path: str, _params: object, headers: dict[str, str]) -> None:
         raise RuntimeError(f"could not send {headers!r}")
 
     with pytest.MonkeyPatch.context() as patched:

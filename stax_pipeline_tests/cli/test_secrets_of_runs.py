@@ -46,7 +46,7 @@ SECRETS = {"STAX_MASTER_KEY": base64.b64encode(os.urandom(32)).decode()} | {
     )
 }  # fmt: skip
 JOBS = ("sync", "watch", "purge_history")
-STEPS = {"sync": "spend", "purge_history": "purge_old_runs"}  # that take any configuration
+STEPS = {"sync": "price_book", "purge_history": "purge_old_runs"}  # that take any configuration
 
 
 def shapes(name: str) -> list[object]:

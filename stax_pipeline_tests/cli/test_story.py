@@ -152,7 +152,7 @@ def test_one_outage_is_one_line_for_all_tenants_and_names_the_host(
     assert {stage: re.sub(r" of \d+ pages", "", words) for stage, words in done.items()} == {
         f"extracting {report}": "0, 2 tenants failed" for report in ("cost_report", "usage_report", "organization")
     }, "nothing is done, and what has nothing to publish tells nothing"
-    assert re.search(r"^  building spend: 2 of 2 tenant-days$", ended.err, re.MULTILINE), "globex has nothing to build"
+    assert "building spend" not in ended.err, "nothing came: what was built stands"
     assert "comparing sources" not in ended.err, "nobody compares"
     shown = stax("status").out
     assert len(re.findall(r"^last error of 2 tenants \(acme, globex\): .*127\.0\.0\.1:9", shown, re.MULTILINE)) == 1

@@ -174,7 +174,7 @@ def test_what_a_killed_process_left_is_swept_after_a_day_and_nothing_else(tmp_pa
     old, fresh = lake.scratch() / "old.parquet", lake.scratch() / "fresh.parquet"
     for file in (old, fresh):
         file.write_bytes(b"half")
-    folder = lake.scratch() / "rules-old"
+    folder = lake.overflow() / "old"
     folder.mkdir()
     (folder / "spilled").write_bytes(b"half")
     yesterday = time.time() - timedelta(hours=25).total_seconds()
@@ -183,4 +183,5 @@ def test_what_a_killed_process_left_is_swept_after_a_day_and_nothing_else(tmp_pa
 
     assert lake.sweep(timedelta(days=1)) == 2
     assert [file.name for file in lake.scratch().iterdir()] == ["fresh.parquet"]
+    assert list(lake.overflow().iterdir()) == []
     assert lake.get("raw/kept") == b"whole"
