@@ -143,13 +143,15 @@ class Lake:
     def sweep(self, older_than: timedelta) -> int:
         """Remove unfinished files, and folders, that a killed process left; returns how many there were."""
         limit = time.time() - older_than.total_seconds()
-        left = [file for file in self.scratch().iterdir() if file.stat().st_mtime < limit]
-        for file in left:
+        files, folders = (
+            [one for one in place.iterdir() if one.stat().st_mtime < limit]
+            for place in (self.scratch(), self.overflow())
+        )
+        for file in files:
             file.unlink(missing_ok=True)
-        for folder in self.overflow().iterdir():
-            if folder.stat().st_mtime < limit:
-                shutil.rmtree(folder, ignore_errors=True)
-        return len(left)
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        return len(files) + len(folders)
 
     def scratch(self) -> Path:
         """A folder for unfinished files: on a local lake's disk so that a rename is atomic, else in `home`."""
