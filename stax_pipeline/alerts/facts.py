@@ -42,7 +42,7 @@ from stax_pipeline.alerts.figures import (
 from stax_pipeline.anthropic.fields import KNOWN_VALUES
 from stax_pipeline.checks.rules import DATA_IS_FRESH, RULES
 from stax_pipeline.checks.runner import run_rule
-from stax_pipeline.derive.reconciliation import Cause as BarCause
+from stax_pipeline.derive.reconciliation import Cause as AccuracyCause
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.installation.settings import Settings
 from stax_pipeline.warehouse.engine import WarehouseFault, plain_faults
@@ -241,7 +241,7 @@ class _Facts:
         values = {
             "now": self.now,
             "recent": self.now.date() - timedelta(days=RECENT_DAYS),
-            "unbilled": BarCause.UNBILLED.value,
+            "unbilled": AccuracyCause.UNBILLED.value,
             "known": json.dumps({name: sorted(values) for name, values in KNOWN_VALUES.items()}),
             "spend_from": self.now.date() - timedelta(days=SPEND_DAYS),
         }

@@ -15,13 +15,15 @@ from functools import partial
 from itertools import zip_longest
 from uuid import UUID
 
+import sqlalchemy as sa
+
 from stax_pipeline.derive.engine import Engine
 from stax_pipeline.domain.errors import TenantStopped
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.lake.raw import refuse_raw
 from stax_pipeline.pipeline.arrivals import COST, USAGE, Arrival, Kind, read_arrival
-from stax_pipeline.pipeline.batches import in_batches, work_through
+from stax_pipeline.pipeline.batches import in_batches, one_by_one, work_through
 from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, no_progress, reason
 from stax_pipeline.pipeline.late_days import mark_not_reported
 from stax_pipeline.pipeline.publish_batch import Guard, Share, Stores, publish_batch
@@ -98,11 +100,17 @@ class _Publisher:
         report = self.kind.report
         with plain_faults("looking for late days"), self.stores.engine.begin() as connection:
             early = ended_early(connection, tenants, report, self.window)
-        for tenant_id, extractions in early.items():
-            slug = tenants[tenant_id].slug
-            with plain_faults(f"tenant {slug}: noting late days"), self.stores.engine.begin() as connection:
-                lock_tenant(connection, tenant_id)
-                mark_not_reported(connection, tenant_id, report, self.window, extractions)
+        doing = "noting late days"
+
+        def note(connection: sa.Connection, tenant: Tenant) -> bool:
+            mark_not_reported(connection, tenant.tenant_id, report, self.window, early[tenant.tenant_id])
+            return True
+
+        def refuse(tenant: Tenant, fault: Exception) -> None:
+            self.outcome.failures[tenant.slug] = reason(fault, doing)
+
+        for _ in one_by_one(self.stores.engine, doing, [tenants[one] for one in early], note, refuse):
+            pass
 
     def _note_missing_cost(self, share: Share, without_cost: Collection[Slot]) -> None:
         slug, days = share.tenant.slug, [day for day in share.days if (share.tenant.tenant_id, day) in without_cost]

@@ -203,16 +203,6 @@ def reach(connection: sa.Connection) -> Window | None:
     return None if first is None else Window(first, last)
 
 
-def last_by_tenant(connection: sa.Connection) -> list[Extraction]:
-    """The last extraction of every tenant and report, whether it counts or not."""
-    query = (
-        sa.select(*_EXTRACTION)
-        .distinct(extractions.c.tenant_id, extractions.c.report)
-        .order_by(extractions.c.tenant_id, extractions.c.report, extractions.c.recorded_at.desc())
-    )
-    return [Extraction(*row) for row in connection.execute(query)]
-
-
 class Covered(NamedTuple):
     """A row of `coverage`."""
 
