@@ -106,11 +106,14 @@ def test_a_database_is_read_through_its_columns(stax_home: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_a_process_is_read_by_its_command_line_and_environment() -> None:
     for arguments, environment in (([PART.decode()], {}), ([], {"KEY": PART.decode()})):
-        command = [sys.executable, "-c", "input()", *arguments]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, **environment}) as child:
+        command = [sys.executable, "-c", "input(1)", *arguments]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **environment}
+        ) as child:
+            assert child.stdout and child.stdout.read(1) == b"1"  # before, the kernel may show nothing of it yet
             found = shown([psutil.Process(child.pid)])
             assert [hit.form for hit in CANARY.in_shown(found)] == ["clear"]
-            assert (found.read, found.closed, found.of("input()")) == ({child.pid}, set(), {child.pid})
+            assert (found.read, found.closed, found.of("input(1)")) == ({child.pid}, set(), {child.pid})
             child.communicate(b"\n")
     assert CANARY.in_shown(shown([psutil.Process()])) == []
 
