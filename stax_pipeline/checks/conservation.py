@@ -87,6 +87,32 @@ SPEND_TIES_TO_USAGE_LINES = Rule(
     follows_days=True,
 )
 
+_ROLLED_UP = "tenant_id, usage_date, workspace_id, model, cost_type, service_tier, cost_source"
+_FIGURES = ("tokens", "cost_usd", "credits_usd", "effective_cost_usd", "list_cost_usd", "commitment_fee_usd")
+
+SPEND_TOTALS_TIE_TO_SPEND = Rule(
+    "spend_totals_tie_to_spend",
+    "spend",
+    "Per tenant, day, workspace, model, cost type, tier and cost source, spend_totals holds the tokens and dollars of "
+    "spend to the last digit.",
+    ("tenant", "usage_date", "workspace_id", "model", "service_tier", "cost_source", "spend_usd", "spend_totals_usd"),
+    f"""
+    with s as (
+        select {_ROLLED_UP}, sum(quantity) filter (where unit = 'tokens') as tokens, sum(cost_usd) as cost_usd,
+               sum(credits_usd) as credits_usd, sum(effective_cost_usd) as effective_cost_usd,
+               sum(list_cost_usd) as list_cost_usd,
+               coalesce(sum(effective_cost_usd) filter (where commitment_id <> ''), 0) as commitment_fee_usd
+        from stax.spend where {WINDOW} group by {_ROLLED_UP}),
+    r as (select {_ROLLED_UP}, {", ".join(f"sum({name}) as {name}" for name in _FIGURES)}
+          from stax.spend_totals where {WINDOW} group by {_ROLLED_UP})
+    select t.slug, usage_date, workspace_id, model, service_tier, cost_source, s.cost_usd, r.cost_usd
+    from s full join r using ({_ROLLED_UP}) join stax.tenants t using (tenant_id)
+    where ({", ".join(f"s.{n}" for n in _FIGURES)}) is distinct from ({", ".join(f"r.{n}" for n in _FIGURES)})
+    order by 1, 2, 3, 4, 5, 6
+    """,
+    follows_days=True,
+)
+
 SPEND_BY_KEY_TIES_TO_SPEND = Rule(
     "spend_by_key_ties_to_spend",
     "spend_by_key",

@@ -17,7 +17,15 @@ from stax_pipeline.derive.fees import Burning, spread
 from stax_pipeline.derive.price_accuracy import price_accuracy
 from stax_pipeline.derive.price_lists import PriceLists, Sold
 from stax_pipeline.derive.reconciliation import Cell, Change
-from stax_pipeline.derive.schemas import RECONCILIATION, SPEND, SPEND_BY_KEY, USD, schema_of, table_of_rows
+from stax_pipeline.derive.schemas import (
+    RECONCILIATION,
+    SPEND,
+    SPEND_BY_KEY,
+    SPEND_TOTALS,
+    USD,
+    schema_of,
+    table_of_rows,
+)
 from stax_pipeline.derive.terms import Terms
 from stax_pipeline.pricing.prices.book import dated_model
 
@@ -32,7 +40,7 @@ from lines where burndown_units is not null and cost_source <> 'reported'
 order by day, workspace_id, model, cost_type, token_type, service_tier, context_window, inference_geo, speed,
          description, quantity
 """
-RESULTS = frozenset({"spend", "spend_by_key", "reconciliation"})
+RESULTS = frozenset({"spend", "spend_totals", "spend_by_key", "reconciliation"})
 
 
 class Batch(NamedTuple):
@@ -52,12 +60,13 @@ class Batch(NamedTuple):
 
 
 class Derived(NamedTuple):
-    """Tables SPEND, SPEND_BY_KEY, RECONCILIATION, without rows where they were not wanted.
+    """Tables SPEND, SPEND_TOTALS, SPEND_BY_KEY, RECONCILIATION, without rows where they were not wanted.
 
-    SPEND and RECONCILIATION are in order, by tenant and day; rows of SPEND_BY_KEY are in none: loading sorts them.
+    SPEND and RECONCILIATION are in order, by tenant and day; rows of the others are in none: loading sorts them.
     """
 
     spend: pa.Table
+    spend_totals: pa.Table
     spend_by_key: pa.Table
     reconciliation: pa.Table
 
@@ -68,6 +77,7 @@ def _query(schema: pa.Schema, name: str) -> str:
 
 
 _SPEND = f"{_query(SPEND, 'spend')} order by day, line"
+_SPEND_TOTALS = _query(SPEND_TOTALS, "spend_totals")
 _SPEND_BY_KEY = _query(SPEND_BY_KEY, "spend_by_key")
 
 
@@ -82,10 +92,15 @@ def derive(engine: Engine, batch: Batch, wanted: frozenset[str] = RESULTS) -> De
     with engine.session() as session:
         days = price(session, batch)
         session.run("paid")
-        spend, by_key, accuracy = (schema.empty_table() for schema in (SPEND, SPEND_BY_KEY, RECONCILIATION))
-        if wanted & {"spend", "spend_by_key"}:
+        spend, totals, by_key, accuracy = (
+            schema.empty_table() for schema in (SPEND, SPEND_TOTALS, SPEND_BY_KEY, RECONCILIATION)
+        )
+        if wanted & {"spend", "spend_totals", "spend_by_key"}:
             _make_spend(session, batch, days)
             spend = session.table(_SPEND, SPEND) if "spend" in wanted else spend
+        if "spend_totals" in wanted:
+            session.run("spend_totals")
+            totals = session.table(_SPEND_TOTALS, SPEND_TOTALS)
         if "spend_by_key" in wanted:
             session.give("usage_by_key", batch.usage_by_key)
             session.run("spend_by_key")
@@ -93,7 +108,7 @@ def derive(engine: Engine, batch: Batch, wanted: frozenset[str] = RESULTS) -> De
         if "reconciliation" in wanted:
             session.run("reconciliation")
             accuracy = price_accuracy(session, days, batch.terms, batch.restated)
-    return Derived(spend, by_key, accuracy)
+    return Derived(spend, totals, by_key, accuracy)
 
 
 def price(session: Session, batch: Batch) -> list[Day]:

@@ -15,17 +15,20 @@ import pyarrow as pa
 from stax_pipeline.derive.cost_lines import CostLine
 from stax_pipeline.derive.reconciliation import Reconciliation
 from stax_pipeline.derive.spend import SpendLine
+from stax_pipeline.derive.spend_totals import SpendTotal
 from stax_pipeline.derive.split_by_key import KeySpend
 from stax_pipeline.derive.usage_lines import Counts, KeyUsageLine, UsageLine
 from stax_pipeline.domain.money import SCALE
 
-Line = TypeVar("Line", CostLine, UsageLine, KeyUsageLine, SpendLine, KeySpend, Reconciliation)
+Line = TypeVar("Line", CostLine, UsageLine, KeyUsageLine, SpendLine, SpendTotal, KeySpend, Reconciliation)
 
 USD = pa.decimal128(38, SCALE)
 UNITS = pa.decimal128(38, 0)  # USD in whole units of 10^-18: the same bits
-_COUNTS = frozenset({*Counts._fields, "occurrence", "line", "quantity", "cost_line_count"})
+_COUNTS = frozenset({*Counts._fields, "occurrence", "line", "quantity", "tokens", "cost_line_count"})
 _EXACT = frozenset({"pricing_quantity", "burndown_units", "ratio"})
-_UNKNOWN = frozenset({"quantity", "pricing_quantity", "burndown_units", "ratio"})  # null where the source tells none
+_UNKNOWN = frozenset(
+    {"quantity", "tokens", "pricing_quantity", "burndown_units", "ratio"}
+)  # null where the source tells none
 
 
 def _field(name: str) -> pa.Field[Any]:
@@ -34,7 +37,7 @@ def _field(name: str) -> pa.Field[Any]:
     if name in _COUNTS:
         return pa.field(name, pa.int64(), nullable=name in _UNKNOWN)
     if name in _EXACT or name.endswith("_usd"):
-        known = name in ("amount_usd", "credits_usd", "reported_usd")
+        known = name in ("amount_usd", "credits_usd", "commitment_fee_usd", "reported_usd")
         return pa.field(name, USD, nullable=not known)
     return pa.field(name, pa.string(), nullable=False)
 
@@ -52,6 +55,7 @@ COST_LINES = _schema(*CostLine._fields)
 USAGE_LINES = _schema(*UsageLine._fields)
 USAGE_BY_KEY = _schema(*KeyUsageLine._fields)
 SPEND = _schema("usage_date", "line", *SpendLine._fields[1:])
+SPEND_TOTALS = _schema(*SpendTotal._fields)
 SPEND_BY_KEY = _schema(*KeySpend._fields)
 RECONCILIATION = _schema(*Reconciliation._fields)
 DAYS = pa.schema([

@@ -92,6 +92,7 @@ def build_batch(books: Books, rules: Engine, anew: bool, connection: sa.Connecti
     found = derive(rules, Batch(costs, usage, by_key, days, terms, _restated(connection, slots)))
     contents = {
         tables.spend: _with_sources(found.spend, builds),
+        tables.spend_totals: found.spend_totals,
         tables.spend_by_key: found.spend_by_key,
         tables.reconciliation: found.reconciliation,
     }

@@ -27,6 +27,7 @@ GRAPH = {
 CHECKS = {
     "spend": {
         "data_is_fresh", "no_day_complete_before_lag", "spend_ties_to_cost_lines", "spend_ties_to_usage_lines",
+        "spend_totals_tie_to_spend",
         "spend_is_current", "every_cost_line_met", "every_extraction_published", "every_token_priced",
         "views_tie_to_tables", "invoices_match", "commitments_tie_to_fee",
         "focus_ties_to_spend", "granted_logins_only_read",

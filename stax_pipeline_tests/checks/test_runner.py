@@ -62,6 +62,17 @@ SEEDS: list[tuple[Rule, str]] = [
     (rules.SPEND_TIES_TO_USAGE_LINES,
      "update stax.spend set service_tier = 'batch' where "
      + ONE.format("spend", "service_tier = 'standard' and unit = 'tokens' and quantity > 0")),
+    *((rules.SPEND_TOTALS_TIE_TO_SPEND,
+       f"update stax.spend_totals set {figure} where " + ONE.format("spend_totals", "list_cost_usd > 0"))
+      for figure in (
+          "tokens = coalesce(tokens, 0) + 1", "model = 'claude-other'", "list_cost_usd = null",
+          *(f"{name} = {name} + 0.000000000000000001" for name in (
+              "cost_usd", "credits_usd", "effective_cost_usd", "commitment_fee_usd")))),
+    (rules.SPEND_TOTALS_TIE_TO_SPEND, f"delete from stax.spend_totals where {OF}"),
+    (rules.SPEND_TOTALS_TIE_TO_SPEND, AGAIN.format("spend_totals")),
+    (rules.SPEND_TOTALS_TIE_TO_SPEND,
+     "update stax.spend set list_cost_usd = list_cost_usd + 0.000000000000000001 where "
+     + ONE.format("spend", "list_cost_usd is not null")),
     (rules.SPEND_BY_KEY_TIES_TO_SPEND,
      "update stax.spend_by_key set cost_usd = cost_usd - 0.000000000000000001 where "
      + ONE.format("spend_by_key", "cost_usd is not null")),

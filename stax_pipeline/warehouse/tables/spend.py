@@ -65,6 +65,28 @@ spend = table(
 )  # fmt: skip
 
 
+TOTALS = ("workspace_id", "model", "cost_type", "service_tier")
+
+spend_totals = table(
+    "spend_totals",
+    "Spend added up to what most people group it by, written with each tenant's day; spend_daily and others read it",
+    usage_date(),
+    tenant(),
+    line(),
+    *dimensions(*TOTALS),
+    text("cost_source", "As in spend"),
+    count("tokens", "Tokens of the lines; NULL where the source tells none", null=True),
+    number("cost_usd", "USD; NULL when no line has a price", null=True),
+    number("credits_usd", "Negative part of reported cost_usd, which holds it already; 0 without credits"),
+    number("effective_cost_usd", "USD after spreading a recorded commitment; NULL when no line has a price", null=True),
+    number("list_cost_usd", "USD at list price of the lines that have one; NULL when none has", null=True),
+    number("commitment_fee_usd", "The part of effective_cost_usd that is the fee of a recorded commitment; 0 without"),
+    loaded(),
+    sa.Index(None, "tenant_id", "usage_date"),
+    apart=(*TOTALS, "cost_source"),
+)
+
+
 BY_KEY = ("workspace_id", "api_key_id", "account_id", "model", "cost_type", "token_type", "service_tier")
 
 spend_by_key = table(

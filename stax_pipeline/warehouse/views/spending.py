@@ -38,21 +38,20 @@ SPEND_SUMMARY = View(
     "Dollars per tenant and day, told apart: billed, of it credits, reconstructed, estimated, and their total. "
     "Sum it over days; spend_daily has the same by workspace, model and cost source",
     """
-    select t.slug as tenant, s.tenant_id, s.usage_date, s.billed_usd, s.credits_usd, s.priority_reconstructed_usd,
-           s.estimated_usd, s.billed_usd + s.priority_reconstructed_usd + s.estimated_usd as total_usd, s.tokens,
-           s.unpriced_tokens
-    from (select tenant_id, usage_date,
-                 coalesce(sum(cost_usd) filter (where cost_source = 'reported'), 0) as billed_usd,
-                 sum(credits_usd) as credits_usd,
-                 coalesce(sum(cost_usd) filter (where cost_source = 'priority-reconstructed'), 0)
+    select g.tenant, g.tenant_id, g.usage_date, g.billed_usd, g.credits_usd, g.priority_reconstructed_usd,
+           g.estimated_usd, g.billed_usd + g.priority_reconstructed_usd + g.estimated_usd as total_usd, g.tokens,
+           g.unpriced_tokens
+    from (select t.slug as tenant, s.tenant_id, s.usage_date,
+                 coalesce(sum(s.cost_usd) filter (where s.cost_source = 'reported'), 0) as billed_usd,
+                 sum(s.credits_usd) as credits_usd,
+                 coalesce(sum(s.cost_usd) filter (where s.cost_source = 'priority-reconstructed'), 0)
                      as priority_reconstructed_usd,
-                 coalesce(sum(cost_usd) filter (where cost_source = 'usage-estimated'), 0) as estimated_usd,
-                 coalesce(sum(quantity) filter (where unit = 'tokens'), 0) as tokens,
-                 coalesce(sum(quantity) filter (where unit = 'tokens' and cost_source = 'unpriced'), 0)
-                     as unpriced_tokens
-          from stax.spend
-          group by tenant_id, usage_date) s
-    join stax.tenants t using (tenant_id)
+                 coalesce(sum(s.cost_usd) filter (where s.cost_source = 'usage-estimated'), 0) as estimated_usd,
+                 coalesce(sum(s.tokens), 0) as tokens,
+                 coalesce(sum(s.tokens) filter (where s.cost_source = 'unpriced'), 0) as unpriced_tokens
+          from stax.spend_totals s
+          join stax.tenants t using (tenant_id)
+          group by t.slug, s.tenant_id, s.usage_date) g
     """,
     {
         "billed_usd": "USD of the cost report, credits included",
@@ -71,14 +70,12 @@ SPEND_DAILY = View(
     """
     select s.usage_date, t.slug as tenant, s.tenant_id, nullif(s.workspace_id, '') as workspace_id, w.name as workspace_name,
            nullif(s.model, '') as model, s.cost_type, nullif(s.service_tier, '') as service_tier, s.cost_source,
-           sum(s.cost_usd) as cost_usd, sum(s.effective_cost_usd) as effective_cost_usd,
-           sum(s.list_cost_usd) as list_cost_usd, sum(s.quantity) filter (where s.unit = 'tokens') as tokens, sum(s.credits_usd) as credits_usd, coalesce(w.label, nullif(s.workspace_id, '')) as workspace
-    from stax.spend s
+           s.cost_usd, s.effective_cost_usd, s.list_cost_usd, s.tokens::numeric as tokens, s.credits_usd,
+           coalesce(w.label, nullif(s.workspace_id, '')) as workspace
+    from stax.spend_totals s
     join stax.tenants t using (tenant_id)
     left join (select tenant_id, workspace_id, name, case when count(*) over (partition by tenant_id, name) > 1
                    then name || ' (' || workspace_id || ')' else name end as label from stax.workspaces) w using (tenant_id, workspace_id)
-    group by s.usage_date, t.slug, s.tenant_id, s.workspace_id, w.name, w.label, s.model, s.cost_type, s.service_tier,
-             s.cost_source
     """,
     {
         "credits_usd": "USD of credits: the negative part of the reported dollars, which holds it; not to be added again",
@@ -97,9 +94,9 @@ SPEND_MONTHLY = View(
                  nullif(s.model, '') as model, s.cost_type, nullif(s.service_tier, '') as service_tier, s.cost_source,
                  sum(s.cost_usd) as cost_usd, sum(s.effective_cost_usd) as effective_cost_usd,
                  sum(s.list_cost_usd) as list_cost_usd,
-                 sum(s.quantity) filter (where s.unit = 'tokens') as tokens, sum(s.credits_usd) as credits_usd, coalesce(w.label, nullif(s.workspace_id, '')) as workspace
-          from {days_of("spend")} d
-          join stax.spend s using (usage_date)
+                 sum(s.tokens) as tokens, sum(s.credits_usd) as credits_usd, coalesce(w.label, nullif(s.workspace_id, '')) as workspace
+          from {days_of("spend_totals")} d
+          join stax.spend_totals s using (usage_date)
           join stax.tenants t using (tenant_id)
           left join (select tenant_id, workspace_id, name, case when count(*) over (partition by tenant_id, name) > 1
                    then name || ' (' || workspace_id || ')' else name end as label from stax.workspaces) w using (tenant_id, workspace_id)

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from stax_pipeline.warehouse.tables import metadata
 from stax_pipeline_tests.conftest import Installation, installed
+from stax_pipeline_tests.warehouse.spend_totals import add_up
 
 WHEN = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = date(2026, 11, 10)
@@ -61,6 +62,8 @@ class Warehouse:
         return made
 
     def rows(self, query: str, **values: Any) -> list[dict[str, Any]]:
+        """What the query finds once spend is added up, as it is where it was published."""
+        add_up(self.connection)
         found = self.connection.execute(sa.text(query), values)
         return [dict(row._mapping) for row in found]
 

@@ -1,0 +1,9 @@
+-- spend -> spend_totals: spend added up to what most people group it by. Every line goes into one row.
+create temp table spend_totals as
+select day, workspace_id, model, cost_type, service_tier, cost_source,
+       (sum(quantity) filter (unit = 'tokens'))::bigint as tokens, sum(cost_usd) as cost_usd,
+       sum(credits_usd)::hugeint as credits_usd, sum(effective_cost_usd) as effective_cost_usd,
+       sum(list_cost_usd) as list_cost_usd,
+       coalesce(sum(effective_cost_usd) filter (commitment_id <> ''), 0)::hugeint as commitment_fee_usd
+from spend
+group by day, workspace_id, model, cost_type, service_tier, cost_source;
