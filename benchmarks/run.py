@@ -20,6 +20,7 @@ from benchmarks.cpu import Server, peak_mb, spending
 from benchmarks.stages import Watch
 from stax_pipeline.cli.commands.replay import replay
 from stax_pipeline.cli.environment import one_of_dagsters_processes
+from stax_pipeline.cli.main import collect_seldom
 from stax_pipeline.cli.runs import run_sync
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.installation.settings import Settings, read_settings
@@ -97,6 +98,7 @@ def main() -> None:
     parser.add_argument("slugs", nargs="*")
     parser.add_argument("--replay", action="store_true")
     options = parser.parse_args()
+    collect_seldom()
     with _words_apart():
         window = Window(options.first, options.last + timedelta(days=1))
         figures = measure(window, options.slugs, replayed=options.replay)

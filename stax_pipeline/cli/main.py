@@ -6,6 +6,7 @@ that `stax --help` answers at once.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -100,6 +101,7 @@ def _forget_left_secrets() -> None:
 
 def main() -> None:
     """Run one command. Exit codes: 0 done, 1 with failures, 2 wrong use, 3 cannot start, 4 key refused, 130, 143."""
+    collect_seldom()
     take_signals()
     os.umask(0o077)
     write_no_core()
@@ -107,6 +109,11 @@ def main() -> None:
         keep_memory_private()
     with guarded_streams(sys.argv[1:]):
         _run()
+
+
+def collect_seldom() -> None:
+    """What a command imports stays to its end: looking through it every 700 objects is a sixth of the time to start."""
+    gc.set_threshold(100_000, 20, 50)
 
 
 def _run() -> NoReturn:

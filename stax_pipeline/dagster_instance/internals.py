@@ -14,16 +14,22 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.events import ASSET_EVENTS
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorType, SensorInstigatorData
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 from dagster._serdes import ConfigurableClassData
 
 __all__ = [
+    "ASSET_EVENTS",
     "CheckResult",
+    "CheckRuns",
     "ConfigurableClassData",
+    "Events",
+    "PLANNED",
     "SensorRecord",
     "check_results",
     "create_run",
@@ -35,6 +41,9 @@ __all__ = [
     "tag_run",
 ]
 
+Events, CheckRuns = SqlEventLogStorageTable, AssetCheckExecutionsTable
+"""Dagster's tables of events, and of checks that were planned or executed."""
+PLANNED = AssetCheckExecutionRecordStatus.PLANNED.value
 REPOSITORY = "__repository__"  # what Dagster calls the one `Definitions` of a code location
 
 

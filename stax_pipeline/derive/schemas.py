@@ -18,7 +18,10 @@ from stax_pipeline.derive.spend import SpendLine
 from stax_pipeline.derive.spend_totals import SpendTotal
 from stax_pipeline.derive.split_by_key import KeySpend
 from stax_pipeline.derive.usage_lines import Counts, KeyUsageLine, UsageLine
+from stax_pipeline.derive.without_pandas import without_pandas
 from stax_pipeline.domain.money import SCALE
+
+without_pandas()
 
 Line = TypeVar("Line", CostLine, UsageLine, KeyUsageLine, SpendLine, SpendTotal, KeySpend, Reconciliation)
 

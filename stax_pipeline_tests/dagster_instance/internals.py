@@ -4,12 +4,13 @@ instance what is not public.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
 import sqlalchemy as sa
 from dagster._annotations import is_public
+from dagster._core.events import AssetObservationData, StepMaterializationData
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType, SensorInstigatorData
 from dagster._core.workspace.context import WorkspaceProcessContext
@@ -41,6 +42,11 @@ def start_run(instance: dg.DagsterInstance, job: dg.JobDefinition, tags: Mapping
     return instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.STARTED)
 
 
+def entries_of(instance: dg.DagsterInstance, run_id: str) -> list[dg.EventLogEntry]:
+    """Events and words that were logged of a run, in their order."""
+    return list(instance.all_logs(run_id))
+
+
 def log_of(instance: dg.DagsterInstance, run_id: str) -> str:
     """Everything that was logged of a run."""
     return "".join(str(entry) for entry in instance.all_logs(run_id))
@@ -69,6 +75,27 @@ def engine_of(part: object) -> sa.Engine:
     return engine
 
 
+def engine_of_runs(instance: dg.DagsterInstance) -> sa.Engine:
+    """The connections of an instance's storage of runs."""
+    return engine_of(instance.run_storage)
+
+
 def storage_class(instance: dg.DagsterInstance) -> type:
     """Of the runs of an instance."""
     return type(instance.run_storage)
+
+
+def store_together(
+    instance: dg.DagsterInstance, run_id: str, events: Sequence[dg.AssetMaterialization | dg.AssetObservation]
+) -> None:
+    """Have the instance keep these events of a run in one go."""
+    made = [
+        dg.DagsterEvent(
+            (dg.DagsterEventType.ASSET_MATERIALIZATION if is_made else dg.DagsterEventType.ASSET_OBSERVATION).value,
+            "keep", event_specific_data=StepMaterializationData(event) if is_made else AssetObservationData(event),
+        )
+        for event in events
+        for is_made in [isinstance(event, dg.AssetMaterialization)]
+    ]  # fmt: skip
+    entries = [dg.EventLogEntry(None, 20, "", run_id, 1.0, None, "keep", event) for event in made]
+    instance.event_log_storage.store_event_batch(entries)

@@ -177,6 +177,19 @@ def test_latest_of_each_partition_are_the_storage_ids_of_its_last_materialisatio
     assert {(record.partition_key, record.run_id) for record in found} == {(days[0], runs[0]), (days[2], runs[2])}
 
 
+def test_tables_of_events_and_checks_are_dagster_s_with_the_columns_that_are_written() -> None:
+    written = {"id", "run_id", "event", "dagster_event_type", "timestamp", "step_key", "asset_key", "partition"}
+    assert (internals.Events.name, set(internals.Events.c.keys()) & written) == ("event_logs", written)
+    planned = {"asset_key", "check_name", "run_id", "execution_status", "evaluation_event"}
+    planned |= {"evaluation_event_timestamp", "evaluation_event_storage_id"}
+    assert (internals.CheckRuns.name, set(internals.CheckRuns.c.keys()) & planned) == (
+        "asset_check_executions", planned,
+    )  # fmt: skip
+    assert internals.PLANNED == "PLANNED"
+    kinds = dg.DagsterEventType
+    assert {kinds.ASSET_MATERIALIZATION, kinds.ASSET_MATERIALIZATION_PLANNED} < internals.ASSET_EVENTS
+
+
 def test_configurable_class_data_is_what_a_storage_class_is_made_with() -> None:
     made = internals.ConfigurableClassData("module", "Name", "{}")
     assert (made.module_name, made.class_name) == ("module", "Name")

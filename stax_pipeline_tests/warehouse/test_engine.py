@@ -128,3 +128,53 @@ def test_a_server_that_is_not_there_is_named() -> None:
         pass
     assert "127.0.0.1" in str(told.value)
     assert "secretword" not in str(told.value)
+
+
+def statements_of(engine: sa.Engine) -> list[str]:
+    """What the engine's pool is heard to ask of the server beside what is asked of it."""
+    asked: list[str] = []
+    ping = engine.dialect.do_ping
+
+    def heard(connection: Any) -> bool:
+        asked.append("ping")
+        return ping(connection)
+
+    engine.dialect.do_ping = heard  # type: ignore[method-assign]
+    return asked
+
+
+def one(engine: sa.Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.execute(sa.text("select 1")).scalar_one())
+
+
+def end_sessions_of(engine: sa.Engine, stax_home: Path) -> None:
+    """As a restart of the server does; returns when they are gone."""
+    with engine.connect() as connection:
+        pid = connection.execute(sa.text("select pg_backend_pid()")).scalar_one()
+    admin = connect_engine(logins(read_settings({"STAX_HOME": str(stax_home)})).admin)
+    with admin.connect() as connection:
+        assert connection.execute(sa.text("select pg_terminate_backend(:pid, 5000)"), {"pid": pid}).scalar_one()
+    admin.dispose()
+
+
+def test_a_connection_in_use_is_not_pinged(engine: sa.Engine) -> None:
+    asked = statements_of(engine)
+    assert [one(engine) for _ in range(5)] == [1] * 5
+    assert asked == []
+
+
+def test_a_session_that_the_server_ended_is_replaced_before_it_is_used(engine: sa.Engine, stax_home: Path) -> None:
+    asked = statements_of(engine)
+    for _ in range(3):
+        end_sessions_of(engine, stax_home)
+        assert one(engine) == 1
+    assert asked == ["ping"] * 3
+
+
+def test_a_connection_that_lay_idle_is_pinged(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = statements_of(engine)
+    assert one(engine) == 1
+    monkeypatch.setattr("stax_pipeline.warehouse.engine.IDLE_SECONDS", 0.0)
+    assert one(engine) == 1
+    assert asked == ["ping"]

@@ -1,0 +1,97 @@
+"""Dagster's event log and run storage on Postgres, with a statement where Dagster's own take several.
+
+Dagster's own look into the catalogue for a column or a table around each event of an asset, announce every event to
+listeners that no longer exist, and plan a check once for each day of the run, though no check is of a day: those plans
+are never fulfilled. All of it was four fifths of a small run's statements (`benchmarks`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+from dagster import DagsterEventType, EventLogEntry
+from dagster_postgres.event_log import PostgresEventLogStorage
+from dagster_postgres.run_storage import PostgresRunStorage
+
+from stax_pipeline.dagster_instance.internals import ASSET_EVENTS, PLANNED, CheckRuns, Events
+
+
+def remembered(ask: Callable[..., bool]) -> Callable[..., bool]:
+    """A question about the schema whose yes holds for as long as the storage lives; a no is asked again."""
+
+    @wraps(ask)
+    def asked(self: Any, *given: Any) -> bool:
+        key = ask.__name__, *(word for word in given if isinstance(word, str))
+        known: set[tuple[str, ...]] = vars(self).setdefault("_remembered", set())
+        if key in known:
+            return True
+        if found := ask(self, *given):
+            known.add(key)
+        return found
+
+    return asked
+
+
+class EventLog(PostgresEventLogStorage):
+    """What Dagster reads and writes of events, in the same rows but for checks that are planned."""
+
+    has_table = remembered(PostgresEventLogStorage.has_table)
+    _has_asset_key_col_on_connection = remembered(PostgresEventLogStorage._has_asset_key_col_on_connection)
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Keep an event, and what of it is kept by asset and by check."""
+        self.store_event_batch([event])
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """The same for several, in their order."""
+        if not events:
+            return
+        rows = [self._event_to_row(event) for event in events]
+        with self._connect() as connection:
+            insert = Events.insert().returning(Events.c.id, sort_by_parameter_order=True)
+            ids = list(connection.execute(insert, rows).scalars())
+        self._keep_by_asset(list(zip(events, ids, strict=True)))
+        plans = []
+        for event, row, event_id in zip(events, rows, ids, strict=True):
+            kind = event.dagster_event_type
+            if kind is DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
+                plans.append(_plan(event, row, event_id))
+            elif kind is DagsterEventType.ASSET_CHECK_EVALUATION:
+                self.store_asset_check_event(event, event_id)
+        if plans:
+            with self.index_connection() as connection:
+                connection.execute(CheckRuns.insert(), plans)
+
+    def _keep_by_asset(self, stored: Sequence[tuple[EventLogEntry, int]]) -> None:
+        """Tags of every event of an asset, and of each kind of event what the last one says of the asset."""
+        found = [
+            (event, event_id)
+            for event, event_id in stored
+            if event.dagster_event_type in ASSET_EVENTS and event.get_dagster_event().asset_key
+        ]
+        if not found:
+            return
+        last = {(event.dagster_event_type, event.get_dagster_event().asset_key): (event, n) for event, n in found}
+        with self.index_transaction() as connection:
+            self._store_asset_event_tags(connection, *zip(*found, strict=True))
+            for event, event_id in last.values():
+                self._store_asset_event(connection, event, event_id)
+
+
+def _plan(event: EventLogEntry, row: dict[str, Any], event_id: int) -> dict[str, Any]:
+    """A check that a run intends to execute, which its result fulfils."""
+    planned = event.get_dagster_event().asset_check_planned_data
+    return {
+        "asset_key": planned.asset_key.to_string(), "check_name": planned.check_name, "run_id": event.run_id,
+        "execution_status": PLANNED, "evaluation_event": row["event"],
+        "evaluation_event_timestamp": row["timestamp"], "evaluation_event_storage_id": event_id,
+    }  # fmt: skip
+
+
+class RunLog(PostgresRunStorage):
+    """Runs as Dagster keeps them."""
+
+    has_run_stats_index_cols = remembered(PostgresRunStorage.has_run_stats_index_cols)
+    has_backfill_id_column = remembered(PostgresRunStorage.has_backfill_id_column)
