@@ -27,7 +27,16 @@ from stax_pipeline.installation.settings import Settings, read_settings
 from stax_pipeline.resources.dagster import loader_engine
 from stax_pipeline.warehouse.roles import logins
 
-FACTS = ("cost_lines", "usage_lines", "usage_by_key", "spend", "spend_totals", "spend_by_key", "reconciliation")
+FACTS = (
+    "cost_lines",
+    "usage_lines",
+    "usage_by_key",
+    "spend",
+    "spend_totals",
+    "spend_day_totals",
+    "spend_by_key",
+    "reconciliation",
+)
 _WRITTEN = (
     "select relname, n_tup_ins + n_tup_upd + n_tup_del from pg_stat_user_tables where schemaname = 'stax' "
     "and relname = any(:facts)"

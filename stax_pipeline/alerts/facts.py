@@ -106,8 +106,8 @@ with complete as (
     group by tenant_id, usage_date having count(*) = 2
 ),
 spent as (
-    select tenant_id, usage_date, sum(cost_usd - credits_usd) as usd from stax.spend
-    where usage_date >= :spend_from group by tenant_id, usage_date
+    select tenant_id, usage_date, billed_usd - credits_usd + priority_reconstructed_usd + estimated_usd as usd
+    from stax.spend_day_totals where usage_date >= :spend_from
 )
 select t.tenant_id, t.slug, usage_date, coalesce(s.usd, 0)
 from complete
@@ -150,9 +150,8 @@ from (select distinct on (tenant_id, month) tenant_id, month, amount_usd
 join stax.tenants t using (tenant_id)
 cross join lateral (select (i.month + interval '1 month')::date as next_month) m
 cross join lateral (
-    select coalesce(sum(cost_usd) filter (where cost_source = 'reported'), 0)
-           + coalesce(sum(effective_cost_usd) filter (where commitment_id <> ''), 0) as expected
-    from stax.spend x
+    select coalesce(sum(billed_usd + commitment_fee_usd), 0) as expected
+    from stax.spend_day_totals x
     where x.tenant_id = i.tenant_id and x.usage_date >= i.month and x.usage_date < m.next_month
 ) s
 where t.status <> 'disconnected'

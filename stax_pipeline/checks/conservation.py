@@ -89,12 +89,24 @@ SPEND_TIES_TO_USAGE_LINES = Rule(
 
 _ROLLED_UP = "tenant_id, usage_date, workspace_id, model, cost_type, service_tier, cost_source"
 _FIGURES = ("tokens", "cost_usd", "credits_usd", "effective_cost_usd", "list_cost_usd", "commitment_fee_usd")
+_DAY_FIGURES = (
+    "tokens", "unpriced_tokens", "billed_usd", "credits_usd", "priority_reconstructed_usd", "estimated_usd",
+    "commitment_fee_usd",
+)  # fmt: skip
+_BY_DAY = """tenant_id, usage_date, coalesce(sum(tokens), 0) as tokens,
+           coalesce(sum(tokens) filter (where cost_source = 'unpriced'), 0) as unpriced_tokens,
+           coalesce(sum(cost_usd) filter (where cost_source = 'reported'), 0) as billed_usd,
+           sum(credits_usd) as credits_usd,
+           coalesce(sum(cost_usd) filter (where cost_source = 'priority-reconstructed'), 0)
+               as priority_reconstructed_usd,
+           coalesce(sum(cost_usd) filter (where cost_source = 'usage-estimated'), 0) as estimated_usd,
+           sum(commitment_fee_usd) as commitment_fee_usd"""
 
 SPEND_TOTALS_TIE_TO_SPEND = Rule(
     "spend_totals_tie_to_spend",
     "spend",
     "Per tenant, day, workspace, model, cost type, tier and cost source, spend_totals holds the tokens and dollars of "
-    "spend to the last digit.",
+    "spend to the last digit, and spend_day_totals their sums.",
     ("tenant", "usage_date", "workspace_id", "model", "service_tier", "cost_source", "spend_usd", "spend_totals_usd"),
     f"""
     with s as (
@@ -108,6 +120,12 @@ SPEND_TOTALS_TIE_TO_SPEND = Rule(
     select t.slug, usage_date, workspace_id, model, service_tier, cost_source, s.cost_usd, r.cost_usd
     from s full join r using ({_ROLLED_UP}) join stax.tenants t using (tenant_id)
     where ({", ".join(f"s.{n}" for n in _FIGURES)}) is distinct from ({", ".join(f"r.{n}" for n in _FIGURES)})
+    union all
+    select t.slug, usage_date, null, null, null, 'every', b.billed_usd, d.billed_usd
+    from (select {_BY_DAY} from r group by tenant_id, usage_date) b
+    full join (select * from stax.spend_day_totals where {WINDOW}) d using (tenant_id, usage_date)
+    join stax.tenants t using (tenant_id)
+    where ({", ".join(f"b.{n}" for n in _DAY_FIGURES)}) is distinct from ({", ".join(f"d.{n}" for n in _DAY_FIGURES)})
     order by 1, 2, 3, 4, 5, 6
     """,
     follows_days=True,

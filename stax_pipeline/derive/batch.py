@@ -21,6 +21,7 @@ from stax_pipeline.derive.schemas import (
     RECONCILIATION,
     SPEND,
     SPEND_BY_KEY,
+    SPEND_DAY_TOTALS,
     SPEND_TOTALS,
     USD,
     schema_of,
@@ -40,7 +41,8 @@ from lines where burndown_units is not null and cost_source <> 'reported'
 order by day, workspace_id, model, cost_type, token_type, service_tier, context_window, inference_geo, speed,
          description, quantity
 """
-RESULTS = frozenset({"spend", "spend_totals", "spend_by_key", "reconciliation"})
+ROLL_UPS = frozenset({"spend_totals", "spend_day_totals"})
+RESULTS = frozenset({"spend", "spend_by_key", "reconciliation"}) | ROLL_UPS
 
 
 class Batch(NamedTuple):
@@ -60,13 +62,14 @@ class Batch(NamedTuple):
 
 
 class Derived(NamedTuple):
-    """Tables SPEND, SPEND_TOTALS, SPEND_BY_KEY, RECONCILIATION, without rows where they were not wanted.
+    """Tables SPEND, SPEND_TOTALS, SPEND_DAY_TOTALS, SPEND_BY_KEY, RECONCILIATION; one not wanted has no rows.
 
     SPEND and RECONCILIATION are in order, by tenant and day; rows of the others are in none: loading sorts them.
     """
 
     spend: pa.Table
     spend_totals: pa.Table
+    spend_day_totals: pa.Table
     spend_by_key: pa.Table
     reconciliation: pa.Table
 
@@ -78,6 +81,7 @@ def _query(schema: pa.Schema, name: str) -> str:
 
 _SPEND = f"{_query(SPEND, 'spend')} order by day, line"
 _SPEND_TOTALS = _query(SPEND_TOTALS, "spend_totals")
+_SPEND_DAY_TOTALS = _query(SPEND_DAY_TOTALS, "spend_day_totals")
 _SPEND_BY_KEY = _query(SPEND_BY_KEY, "spend_by_key")
 
 
@@ -92,15 +96,16 @@ def derive(engine: Engine, batch: Batch, wanted: frozenset[str] = RESULTS) -> De
     with engine.session() as session:
         days = price(session, batch)
         session.run("paid")
-        spend, totals, by_key, accuracy = (
-            schema.empty_table() for schema in (SPEND, SPEND_TOTALS, SPEND_BY_KEY, RECONCILIATION)
+        spend, totals, by_day, by_key, accuracy = (
+            schema.empty_table() for schema in (SPEND, SPEND_TOTALS, SPEND_DAY_TOTALS, SPEND_BY_KEY, RECONCILIATION)
         )
-        if wanted & {"spend", "spend_totals", "spend_by_key"}:
+        if wanted - {"reconciliation"}:
             _make_spend(session, batch, days)
             spend = session.table(_SPEND, SPEND) if "spend" in wanted else spend
-        if "spend_totals" in wanted:
+        if wanted & ROLL_UPS:
             session.run("spend_totals")
-            totals = session.table(_SPEND_TOTALS, SPEND_TOTALS)
+            totals = session.table(_SPEND_TOTALS, SPEND_TOTALS) if "spend_totals" in wanted else totals
+            by_day = session.table(_SPEND_DAY_TOTALS, SPEND_DAY_TOTALS) if "spend_day_totals" in wanted else by_day
         if "spend_by_key" in wanted:
             session.give("usage_by_key", batch.usage_by_key)
             session.run("spend_by_key")
@@ -108,7 +113,7 @@ def derive(engine: Engine, batch: Batch, wanted: frozenset[str] = RESULTS) -> De
         if "reconciliation" in wanted:
             session.run("reconciliation")
             accuracy = price_accuracy(session, days, batch.terms, batch.restated)
-    return Derived(spend, totals, by_key, accuracy)
+    return Derived(spend, totals, by_day, by_key, accuracy)
 
 
 def price(session: Session, batch: Batch) -> list[Day]:

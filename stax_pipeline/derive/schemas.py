@@ -15,7 +15,7 @@ import pyarrow as pa
 from stax_pipeline.derive.cost_lines import CostLine
 from stax_pipeline.derive.reconciliation import Reconciliation
 from stax_pipeline.derive.spend import SpendLine
-from stax_pipeline.derive.spend_totals import SpendTotal
+from stax_pipeline.derive.spend_totals import SpendDayTotal, SpendTotal
 from stax_pipeline.derive.split_by_key import KeySpend
 from stax_pipeline.derive.usage_lines import Counts, KeyUsageLine, UsageLine
 from stax_pipeline.derive.without_pandas import without_pandas
@@ -23,15 +23,17 @@ from stax_pipeline.domain.money import SCALE
 
 without_pandas()
 
-Line = TypeVar("Line", CostLine, UsageLine, KeyUsageLine, SpendLine, SpendTotal, KeySpend, Reconciliation)
+Line = TypeVar(
+    "Line", CostLine, UsageLine, KeyUsageLine, SpendLine, SpendTotal, SpendDayTotal, KeySpend, Reconciliation
+)
 
 USD = pa.decimal128(38, SCALE)
 UNITS = pa.decimal128(38, 0)  # USD in whole units of 10^-18: the same bits
-_COUNTS = frozenset({*Counts._fields, "occurrence", "line", "quantity", "tokens", "cost_line_count"})
+_COUNTS = frozenset({*Counts._fields, "occurrence", "line", "quantity", "tokens", "unpriced_tokens", "cost_line_count"})
 _EXACT = frozenset({"pricing_quantity", "burndown_units", "ratio"})
-_UNKNOWN = frozenset(
-    {"quantity", "tokens", "pricing_quantity", "burndown_units", "ratio"}
-)  # null where the source tells none
+# null where the source tells none
+_UNKNOWN = frozenset({"quantity", "tokens", "pricing_quantity", "burndown_units", "ratio"})
+_KNOWN = frozenset({"amount_usd", "credits_usd", "reported_usd", *SpendDayTotal._fields})
 
 
 def _field(name: str) -> pa.Field[Any]:
@@ -40,8 +42,7 @@ def _field(name: str) -> pa.Field[Any]:
     if name in _COUNTS:
         return pa.field(name, pa.int64(), nullable=name in _UNKNOWN)
     if name in _EXACT or name.endswith("_usd"):
-        known = name in ("amount_usd", "credits_usd", "commitment_fee_usd", "reported_usd")
-        return pa.field(name, USD, nullable=not known)
+        return pa.field(name, USD, nullable=name not in _KNOWN)
     return pa.field(name, pa.string(), nullable=False)
 
 
@@ -59,6 +60,7 @@ USAGE_LINES = _schema(*UsageLine._fields)
 USAGE_BY_KEY = _schema(*KeyUsageLine._fields)
 SPEND = _schema("usage_date", "line", *SpendLine._fields[1:])
 SPEND_TOTALS = _schema(*SpendTotal._fields)
+SPEND_DAY_TOTALS = _schema(*SpendDayTotal._fields)
 SPEND_BY_KEY = _schema(*KeySpend._fields)
 RECONCILIATION = _schema(*Reconciliation._fields)
 DAYS = pa.schema([

@@ -1,4 +1,4 @@
-"""What a row of the roll-up of spend is; how spend is added up to it is `sql/spend_totals.sql`."""
+"""What a row of the roll-ups of spend is; how spend is added up to them is `sql/spend_totals.sql`."""
 
 from __future__ import annotations
 
@@ -21,4 +21,17 @@ class SpendTotal(NamedTuple):
     credits_usd: Decimal
     effective_cost_usd: Decimal | None
     list_cost_usd: Decimal | None
+    commitment_fee_usd: Decimal
+
+
+class SpendDayTotal(NamedTuple):
+    """All spend of a day, its dollars told apart."""
+
+    usage_date: date
+    tokens: int
+    unpriced_tokens: int
+    billed_usd: Decimal
+    credits_usd: Decimal
+    priority_reconstructed_usd: Decimal
+    estimated_usd: Decimal
     commitment_fee_usd: Decimal

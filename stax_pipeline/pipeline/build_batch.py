@@ -93,6 +93,7 @@ def build_batch(books: Books, rules: Engine, anew: bool, connection: sa.Connecti
     contents = {
         tables.spend: _with_sources(found.spend, builds),
         tables.spend_totals: found.spend_totals,
+        tables.spend_day_totals: found.spend_day_totals,
         tables.spend_by_key: found.spend_by_key,
         tables.reconciliation: found.reconciliation,
     }

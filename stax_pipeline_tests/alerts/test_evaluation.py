@@ -245,8 +245,8 @@ def test_a_spend_spike_is_told_and_closes_by_itself_after_a_week(rig: Rig) -> No
 
 
 def copy_day(made: Installation, source: date, target: date) -> None:
-    """The same day once more, earlier: coverage and spend."""
-    for table in ("coverage", "spend"):
+    """The same day once more, earlier: coverage, spend and its totals."""
+    for table in ("coverage", "spend", "spend_totals", "spend_day_totals"):
         columns = [row.column_name for row in query(
             made, "select column_name from information_schema.columns where table_schema = 'stax' and table_name = :t"
             " and column_name <> 'usage_date'", t=table,

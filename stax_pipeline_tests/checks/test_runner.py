@@ -68,6 +68,12 @@ SEEDS: list[tuple[Rule, str]] = [
           "tokens = coalesce(tokens, 0) + 1", "model = 'claude-other'", "list_cost_usd = null",
           *(f"{name} = {name} + 0.000000000000000001" for name in (
               "cost_usd", "credits_usd", "effective_cost_usd", "commitment_fee_usd")))),
+    *((rules.SPEND_TOTALS_TIE_TO_SPEND,
+       f"update stax.spend_day_totals set {name} = {name} + {least} where {OF}")
+      for name, least in (
+          ("tokens", "1"), ("unpriced_tokens", "1"), ("billed_usd", "1e-18"), ("credits_usd", "1e-18"),
+          ("priority_reconstructed_usd", "1e-18"), ("estimated_usd", "1e-18"), ("commitment_fee_usd", "1e-18"))),
+    (rules.SPEND_TOTALS_TIE_TO_SPEND, f"delete from stax.spend_day_totals where {OF}"),
     (rules.SPEND_TOTALS_TIE_TO_SPEND, f"delete from stax.spend_totals where {OF}"),
     (rules.SPEND_TOTALS_TIE_TO_SPEND, AGAIN.format("spend_totals")),
     (rules.SPEND_TOTALS_TIE_TO_SPEND,

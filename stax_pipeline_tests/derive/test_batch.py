@@ -38,6 +38,7 @@ def test_every_table_is_what_the_rules_make_row_by_row(engine: Engine, batch: Ba
 def assert_equal(found: Derived, expected: Derived) -> None:
     assert found.spend.to_pylist() == expected.spend.to_pylist()
     assert in_order(found.spend_totals, 7).to_pylist() == in_order(expected.spend_totals, 7).to_pylist()
+    assert in_order(found.spend_day_totals, 2).to_pylist() == in_order(expected.spend_day_totals, 2).to_pylist()
     assert in_order(found.spend_by_key, 10).to_pylist() == expected.spend_by_key.to_pylist()
     assert found.reconciliation.to_pylist() == expected.reconciliation.to_pylist()
 

@@ -14,7 +14,15 @@ from stax_pipeline.derive.cost_lines import CostLine
 from stax_pipeline.derive.guards import DOLLARS, shrink_reason
 from stax_pipeline.derive.reconciliation import Reconciliation
 from stax_pipeline.derive.restatement import Later, Repricing, Restatement
-from stax_pipeline.derive.schemas import RECONCILIATION, SPEND, SPEND_BY_KEY, SPEND_TOTALS, lines_of, table_of
+from stax_pipeline.derive.schemas import (
+    RECONCILIATION,
+    SPEND,
+    SPEND_BY_KEY,
+    SPEND_DAY_TOTALS,
+    SPEND_TOTALS,
+    lines_of,
+    table_of,
+)
 from stax_pipeline.derive.spend import SpendLine
 from stax_pipeline.derive.split_by_key import KeySpend
 from stax_pipeline.derive.terms import Uses
@@ -26,7 +34,7 @@ from stax_pipeline_tests.oracle.guards import days_without_cost, grouping_fault,
 from stax_pipeline_tests.oracle.reconciliation import reconcile
 from stax_pipeline_tests.oracle.restatement import restated_cost, restated_dollars, restated_prices, restated_usage
 from stax_pipeline_tests.oracle.spend import spend_lines
-from stax_pipeline_tests.oracle.spend_totals import spend_totals
+from stax_pipeline_tests.oracle.spend_totals import spend_day_totals, spend_totals
 from stax_pipeline_tests.oracle.split_by_key import spend_by_key
 from stax_pipeline_tests.oracle.uses import uses_by_day
 
@@ -45,9 +53,10 @@ def derived(batch: Batch) -> Derived:
         by_key[tenant_id] = spend_by_key(spend[tenant_id], keys.get(tenant_id, []))
         accuracy[tenant_id] = reconcile(*held, terms, settled, batch.restated.get(tenant_id, {}))
     totals = {tenant_id: spend_totals(lines) for tenant_id, lines in spend.items()}
+    by_day = {tenant_id: spend_day_totals(lines) for tenant_id, lines in spend.items()}
     return Derived(
-        table_of(SPEND, spend), table_of(SPEND_TOTALS, totals), table_of(SPEND_BY_KEY, by_key),
-        table_of(RECONCILIATION, accuracy),
+        table_of(SPEND, spend), table_of(SPEND_TOTALS, totals), table_of(SPEND_DAY_TOTALS, by_day),
+        table_of(SPEND_BY_KEY, by_key), table_of(RECONCILIATION, accuracy),
     )  # fmt: skip
 
 

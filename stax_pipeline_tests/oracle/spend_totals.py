@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import date
 from decimal import Decimal
 
-from stax_pipeline.derive.spend import SpendLine
-from stax_pipeline.derive.spend_totals import SpendTotal
+from stax_pipeline.derive.spend import CostSource, SpendLine
+from stax_pipeline.derive.spend_totals import SpendDayTotal, SpendTotal
 from stax_pipeline.domain.money import sum_usd
 
 
@@ -20,6 +21,31 @@ def spend_totals(lines: Iterable[SpendLine]) -> list[SpendTotal]:
         )  # fmt: skip
         together[key].append(line)
     return [SpendTotal(*key, *_figures(own)) for key, own in together.items()]  # type: ignore[arg-type]
+
+
+def spend_day_totals(lines: Iterable[SpendLine]) -> list[SpendDayTotal]:
+    """One row for all lines of a day."""
+    together: dict[date, list[SpendLine]] = defaultdict(list)
+    for line in lines:
+        together[line.usage_date].append(line)
+    return [_day_total(day, own) for day, own in together.items()]
+
+
+def _day_total(day: date, lines: list[SpendLine]) -> SpendDayTotal:
+    def usd(source: CostSource) -> Decimal:
+        return sum_usd(line.cost_usd or Decimal(0) for line in lines if line.cost_source == source)
+
+    counted = [line for line in lines if line.unit == "tokens" and line.quantity]
+    return SpendDayTotal(
+        day,
+        sum(line.quantity or 0 for line in counted),
+        sum(line.quantity or 0 for line in counted if line.cost_source == CostSource.UNPRICED),
+        usd(CostSource.REPORTED),
+        sum_usd(line.credits_usd for line in lines),
+        usd(CostSource.PRIORITY_RECONSTRUCTED),
+        usd(CostSource.USAGE_ESTIMATED),
+        sum_usd(line.effective_cost_usd or Decimal(0) for line in lines if line.commitment_id),
+    )
 
 
 def _figures(lines: list[SpendLine]) -> tuple[object, ...]:

@@ -50,7 +50,7 @@ from stax_pipeline_tests.pipeline.support import (
 
 DERIVED = (
     "cost_lines", "usage_lines", "usage_by_key", "coverage", "workspaces", "api_keys", "members", "restatements",
-    *("spend", "spend_totals", "spend_by_key", "reconciliation"),
+    *("spend", "spend_totals", "spend_day_totals", "spend_by_key", "reconciliation"),
 )  # fmt: skip
 TEN_MINUTES = timedelta(minutes=10)
 

@@ -35,7 +35,7 @@ from stax_pipeline_tests.pipeline.support import (
 from stax_pipeline_tests.pipeline.test_history import dearer
 
 NORMALIZED = ("cost_lines", "usage_lines", "usage_by_key")
-DERIVED = ("spend", "spend_totals", "spend_by_key", "reconciliation")
+DERIVED = ("spend", "spend_totals", "spend_day_totals", "spend_by_key", "reconciliation")
 SECOND = FIRST + timedelta(days=1)
 Slots = set[tuple[str, date]]
 

@@ -262,9 +262,9 @@ class TestBetween:
         assert "field_of_tomorrow" in _kept(made, Report.COST)
         found = content(made)
         assert all("field_of_tomorrow" in row for row in found["cost_lines"])
-        assert {t: found[t] for t in ("spend", "spend_totals", "spend_by_key", "reconciliation")} == {
-            t: expected[t] for t in ("spend", "spend_totals", "spend_by_key", "reconciliation")
-        }
+        assert {
+            t: found[t] for t in ("spend", "spend_totals", "spend_day_totals", "spend_by_key", "reconciliation")
+        } == {t: expected[t] for t in ("spend", "spend_totals", "spend_day_totals", "spend_by_key", "reconciliation")}
         made.simulator.faults.clear()
         run(made)
         assert content(made)["cost_lines"] == expected["cost_lines"]
@@ -306,7 +306,15 @@ def test_one_tenant_with_everything_wrong_costs_the_other_nothing(made: Installa
             made.simulator.faults.add(fault, key=made.simulator.keys["acme"], path=path, nth=nth)
     run(made)
     between = content(made)
-    for table in ("cost_lines", "usage_lines", "spend", "spend_totals", "spend_by_key", "reconciliation"):
+    for table in (
+        "cost_lines",
+        "usage_lines",
+        "spend",
+        "spend_totals",
+        "spend_day_totals",
+        "spend_by_key",
+        "reconciliation",
+    ):
         ours = [row for row in expected[table] if "'globex'" in row]
         assert [row for row in between[table] if "'globex'" in row] == ours
     made.simulator.faults.clear()

@@ -48,7 +48,16 @@ RESTATING = [
     Stage(COMMITTED, nth=2),
     Stage(COMMITTED, nth=4),
 ]
-TABLES = ("cost_lines", "usage_lines", "usage_by_key", "spend", "spend_totals", "spend_by_key", "reconciliation")
+TABLES = (
+    "cost_lines",
+    "usage_lines",
+    "usage_by_key",
+    "spend",
+    "spend_totals",
+    "spend_day_totals",
+    "spend_by_key",
+    "reconciliation",
+)
 
 
 def half_published(seen: Content, whole: Content, tables: Iterable[str] = TABLES) -> list[str]:

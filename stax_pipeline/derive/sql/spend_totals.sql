@@ -1,4 +1,4 @@
--- spend -> spend_totals: spend added up to what most people group it by. Every line goes into one row.
+-- spend -> spend_totals, spend_day_totals: spend added up to what most people group it by. Every line goes into one row.
 create temp table spend_totals as
 select day, workspace_id, model, cost_type, service_tier, cost_source,
        (sum(quantity) filter (unit = 'tokens'))::bigint as tokens, sum(cost_usd) as cost_usd,
@@ -7,3 +7,14 @@ select day, workspace_id, model, cost_type, service_tier, cost_source,
        coalesce(sum(effective_cost_usd) filter (commitment_id <> ''), 0)::hugeint as commitment_fee_usd
 from spend
 group by day, workspace_id, model, cost_type, service_tier, cost_source;
+
+create temp table spend_day_totals as
+select day, coalesce(sum(tokens), 0)::bigint as tokens,
+       coalesce(sum(tokens) filter (cost_source = 'unpriced'), 0)::bigint as unpriced_tokens,
+       coalesce(sum(cost_usd) filter (cost_source = 'reported'), 0)::hugeint as billed_usd,
+       sum(credits_usd)::hugeint as credits_usd,
+       coalesce(sum(cost_usd) filter (cost_source = 'priority-reconstructed'), 0)::hugeint as priority_reconstructed_usd,
+       coalesce(sum(cost_usd) filter (cost_source = 'usage-estimated'), 0)::hugeint as estimated_usd,
+       sum(commitment_fee_usd)::hugeint as commitment_fee_usd
+from spend_totals
+group by day;

@@ -17,7 +17,14 @@ from stax_pipeline.warehouse.tables.normalized import (
     workspaces,
 )
 from stax_pipeline.warehouse.tables.sources import admin_keys, coverage, extractions, tenant_grants, tenants
-from stax_pipeline.warehouse.tables.spend import list_prices, reconciliation, spend, spend_by_key, spend_totals
+from stax_pipeline.warehouse.tables.spend import (
+    list_prices,
+    reconciliation,
+    spend,
+    spend_by_key,
+    spend_day_totals,
+    spend_totals,
+)
 
 DAILY = (cost_lines, usage_lines, usage_by_key, spend, spend_by_key, reconciliation, restatements)
 """Tables by usage date that have a Parquet copy."""
@@ -47,6 +54,7 @@ __all__ = [
     "spend",
     "spend_builds",
     "spend_by_key",
+    "spend_day_totals",
     "spend_totals",
     "tenant_grants",
     "tenants",

@@ -87,6 +87,23 @@ spend_totals = table(
 )
 
 
+spend_day_totals = table(
+    "spend_day_totals",
+    "Spend added up to the tenant's day, written with it; spend_summary and invoice_check read it",
+    usage_date(),
+    tenant(),
+    count("tokens", "Tokens of the usage report"),
+    count("unpriced_tokens", "Tokens without a known price: they are in no dollar figure"),
+    number("billed_usd", "USD of the cost report, credits included"),
+    number("credits_usd", "Negative part of billed_usd, which holds it already; 0 without credits"),
+    number("priority_reconstructed_usd", "USD of Priority tokens at their price, which no cost report holds"),
+    number("estimated_usd", "USD of tokens whose cost has not arrived yet, estimated from tokens and prices"),
+    number("commitment_fee_usd", "USD of recorded commitments' fees on the day; 0 without"),
+    loaded(),
+    sa.Index(None, "tenant_id", "usage_date"),
+)
+
+
 BY_KEY = ("workspace_id", "api_key_id", "account_id", "model", "cost_type", "token_type", "service_tier")
 
 spend_by_key = table(

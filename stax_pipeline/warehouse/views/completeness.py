@@ -4,29 +4,35 @@ from __future__ import annotations
 
 from stax_pipeline.warehouse.views.view import View
 
+
+def _newest(alias: str, report: str) -> str:
+    """SQL of the instant up to which a report of tenant `t` is known on the newest day that has any of it."""
+    return f"""
+    left join lateral (
+        select x.data_through from stax.coverage x
+        where x.tenant_id = t.tenant_id and x.report = '{report}'
+          and x.data_through > (x.usage_date::timestamp at time zone 'UTC')
+        order by x.usage_date desc limit 1) {alias} on true"""
+
+
 FRESHNESS = View(
     "freshness",
     "How far each tenant's newest data reaches, whatever is missing before it: completeness has the gaps; "
     "data_through is the usage report's",
     """
-    with known as (
-        select tenant_id, report, max(data_through) as data_through
-        from stax.coverage
-        where data_through > (usage_date::timestamp at time zone 'UTC')
-        group by tenant_id, report
-    ),
-    whole as (
-        select tenant_id, max(usage_date) as day
-        from (select tenant_id, usage_date from stax.coverage where state = 'complete'
-              group by tenant_id, usage_date having count(*) = 2) d
-        group by tenant_id
-    )
     select t.slug as tenant, t.tenant_id, u.data_through as usage_data_through, c.data_through as cost_data_through,
            w.day as complete_through, u.data_through as data_through
     from stax.tenants t
-    left join known u on u.tenant_id = t.tenant_id and u.report = 'usage_report'
-    left join known c on c.tenant_id = t.tenant_id and c.report = 'cost_report'
-    left join whole w on w.tenant_id = t.tenant_id
+    """
+    + _newest("u", "usage_report")
+    + _newest("c", "cost_report")
+    + """
+    left join lateral (
+        select x.usage_date as day
+        from stax.coverage x
+        join stax.coverage y on y.tenant_id = x.tenant_id and y.report = 'usage_report' and y.usage_date = x.usage_date
+        where x.tenant_id = t.tenant_id and x.report = 'cost_report' and x.state = 'complete' and y.state = 'complete'
+        order by x.usage_date desc limit 1) w on true
     where t.status <> 'disconnected'
     """,
     {

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from stax_pipeline.warehouse.views.view import ALIASES, View
 
-MONTHS = """(
-    select tenant_id, date_trunc('month', usage_date)::date as month from stax.coverage
-    union
-    select tenant_id, month from stax.invoices)"""
-"""Every tenant's months that hold days or an invoice."""
+MONTHS = """stax.tenants t
+        cross join lateral (
+            select x.tenant_id, date_trunc('month', x.usage_date)::date as month
+            from stax.coverage x where x.tenant_id = t.tenant_id
+            union
+            select x.tenant_id, x.month from stax.invoices x where x.tenant_id = t.tenant_id) m"""
+"""Every tenant `t` with its months `m` that hold days or an invoice."""
 
 INVOICE_CHECK = View(
     "invoice_check",
@@ -26,13 +28,12 @@ INVOICE_CHECK = View(
                s.billed_usd + s.commitment_fee_usd as expected_usd,
                i.amount_usd - s.billed_usd - s.commitment_fee_usd as difference_usd, l.days_in_month,
                d.days_complete, d.days_settled, r.price_accuracy,
-               case when c.days_closed = l.days_in_month then 'closed'
+               case when d.days_closed = l.days_in_month then 'closed'
                     else concat('not closed until all its days are read on or after ', l.closes_on)
                end as closing
         from """
     + MONTHS
-    + """ m
-        join stax.tenants t using (tenant_id)
+    + """
         cross join lateral (select extract(day from m.month + interval '1 month - 1 day')::int as days_in_month,
                                    (m.month + interval '1 month 7 days')::date as closes_on) l
         left join lateral (
@@ -40,28 +41,13 @@ INVOICE_CHECK = View(
             where x.tenant_id = m.tenant_id and x.month = m.month order by x.recorded_at desc limit 1
         ) i on true
         cross join lateral (
-            select coalesce(sum(y.billed_usd), 0) as billed_usd, coalesce(sum(y.credits_usd), 0) as credits_usd,
-                   coalesce(sum(y.priority_reconstructed_usd), 0) as priority_reconstructed_usd,
-                   coalesce(sum(y.estimated_usd), 0) as estimated_usd,
-                   coalesce(sum(y.fee_usd), 0) as commitment_fee_usd
-            from generate_series(0, l.days_in_month - 1) as n
-            cross join lateral (
-                select sum(x.cost_usd) filter (where x.cost_source = 'reported') as billed_usd,
-                       sum(x.credits_usd) as credits_usd,
-                       sum(x.cost_usd) filter (where x.cost_source = 'priority-reconstructed')
-                           as priority_reconstructed_usd,
-                       sum(x.cost_usd) filter (where x.cost_source = 'usage-estimated') as estimated_usd,
-                       sum(x.effective_cost_usd) filter (where x.commitment_id <> '') as fee_usd
-                from stax.spend x
-                where x.usage_date = m.month + n and x.tenant_id = m.tenant_id
-            ) y
-        ) s
-        cross join lateral (
-            select count(*) filter (where x.cost_state = 'complete' and x.usage_state = 'complete') as days_complete,
-                   count(*) filter (where x.settled) as days_settled
-            from stax.completeness x
+            select coalesce(sum(x.billed_usd), 0) as billed_usd, coalesce(sum(x.credits_usd), 0) as credits_usd,
+                   coalesce(sum(x.priority_reconstructed_usd), 0) as priority_reconstructed_usd,
+                   coalesce(sum(x.estimated_usd), 0) as estimated_usd,
+                   coalesce(sum(x.commitment_fee_usd), 0) as commitment_fee_usd
+            from stax.spend_day_totals x
             where x.tenant_id = m.tenant_id and x.usage_date >= m.month and x.usage_date < m.month + l.days_in_month
-        ) d
+        ) s
         cross join lateral (
             select round(sum(y.priced_usd) / nullif(sum(y.reported_usd), 0), 6) as price_accuracy
             from generate_series(0, l.days_in_month - 1) as n
@@ -72,16 +58,21 @@ INVOICE_CHECK = View(
             ) y
         ) r
         cross join lateral (
-            select count(*) filter (where y.reports = 2) as days_closed
+            select count(*) filter (where y.complete = 2) as days_complete,
+                   count(*) filter (where y.old_enough and (y.charged or not y.metered)) as days_settled,
+                   count(*) filter (where y.closed = 2) as days_closed
             from (
-                select x.usage_date, count(*) as reports
+                select count(*) filter (where x.state = 'complete') as complete,
+                       bool_or(x.report = 'cost_report' and x.old_enough_to_settle) as old_enough,
+                       bool_or(x.report = 'cost_report' and x.metered) as charged,
+                       bool_or(x.report = 'usage_report' and x.metered) as metered,
+                       count(*) filter (where x.extracted_at >= l.closes_on::timestamp at time zone 'UTC') as closed
                 from stax.coverage x
-                where x.tenant_id = m.tenant_id and x.usage_date >= m.month
-                  and x.usage_date < m.month + l.days_in_month and x.report in ('cost_report', 'usage_report')
-                  and x.extracted_at >= l.closes_on::timestamp at time zone 'UTC'
+                where x.tenant_id = m.tenant_id and x.report in ('cost_report', 'usage_report')
+                  and x.usage_date >= m.month and x.usage_date < m.month + l.days_in_month
                 group by x.usage_date
             ) y
-        ) c
+        ) d
     ) f
     """,
     {
@@ -122,8 +113,7 @@ INVOICE_DIFFERENCES = View(
                      'priced ÷ reported ' || round(x.priced_usd / nullif(x.reported_usd, 0), 6), nullif(x.cause, ''))
                as note,
            x.days, x.quantity, x.unit, x.detail, x.priced_usd, x.reported_usd, nullif(x.cause, '') as cause
-    from {MONTHS} m
-    join stax.tenants t using (tenant_id)
+    from {MONTHS}
     cross join lateral (
         select min(day) as usage_date, '' as model, 'day missing' as kind, null::numeric as usd,
                count(*)::numeric as quantity,

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from stax_pipeline.warehouse.views.view import ALIASES, View, days_of
 
-_LABELS = """left join (select tenant_id, workspace_id, name, case when count(*) over (partition by tenant_id, name) > 1
-                   then name || ' (' || workspace_id || ')' else name end as label from stax.workspaces) w"""
+_SHARED = "(select x.tenant_id, x.name from stax.workspaces x group by x.tenant_id, x.name having count(*) > 1)"
+
+
+def _label(row: str, name: str, workspace_id: str) -> str:
+    """SQL of the workspace to show of `row`, which has a `tenant_id`: unread, it costs nothing."""
+    return (
+        f"case when ({row}.tenant_id, {name}) in {_SHARED} then {name} || ' (' || {workspace_id} || ')' "
+        f"else coalesce({name}, {workspace_id}) end as workspace"
+    )
+
 
 USAGE_TOKENS = View(
     "usage_tokens",
@@ -38,20 +46,11 @@ SPEND_SUMMARY = View(
     "Dollars per tenant and day, told apart: billed, of it credits, reconstructed, estimated, and their total. "
     "Sum it over days; spend_daily has the same by workspace, model and cost source",
     """
-    select g.tenant, g.tenant_id, g.usage_date, g.billed_usd, g.credits_usd, g.priority_reconstructed_usd,
-           g.estimated_usd, g.billed_usd + g.priority_reconstructed_usd + g.estimated_usd as total_usd, g.tokens,
-           g.unpriced_tokens
-    from (select t.slug as tenant, s.tenant_id, s.usage_date,
-                 coalesce(sum(s.cost_usd) filter (where s.cost_source = 'reported'), 0) as billed_usd,
-                 sum(s.credits_usd) as credits_usd,
-                 coalesce(sum(s.cost_usd) filter (where s.cost_source = 'priority-reconstructed'), 0)
-                     as priority_reconstructed_usd,
-                 coalesce(sum(s.cost_usd) filter (where s.cost_source = 'usage-estimated'), 0) as estimated_usd,
-                 coalesce(sum(s.tokens), 0) as tokens,
-                 coalesce(sum(s.tokens) filter (where s.cost_source = 'unpriced'), 0) as unpriced_tokens
-          from stax.spend_totals s
-          join stax.tenants t using (tenant_id)
-          group by t.slug, s.tenant_id, s.usage_date) g
+    select t.slug as tenant, s.tenant_id, s.usage_date, s.billed_usd, s.credits_usd, s.priority_reconstructed_usd,
+           s.estimated_usd, s.billed_usd + s.priority_reconstructed_usd + s.estimated_usd as total_usd,
+           s.tokens::numeric as tokens, s.unpriced_tokens::numeric as unpriced_tokens
+    from stax.spend_day_totals s
+    join stax.tenants t using (tenant_id)
     """,
     {
         "billed_usd": "USD of the cost report, credits included",
@@ -67,15 +66,14 @@ SPEND_SUMMARY = View(
 SPEND_DAILY = View(
     "spend_daily",
     "Dollars per tenant, day, workspace, model, tier and cost source; sums tie to spend",
-    """
+    f"""
     select s.usage_date, t.slug as tenant, s.tenant_id, nullif(s.workspace_id, '') as workspace_id, w.name as workspace_name,
            nullif(s.model, '') as model, s.cost_type, nullif(s.service_tier, '') as service_tier, s.cost_source,
            s.cost_usd, s.effective_cost_usd, s.list_cost_usd, s.tokens::numeric as tokens, s.credits_usd,
-           coalesce(w.label, nullif(s.workspace_id, '')) as workspace
+           {_label("s", "w.name", "nullif(s.workspace_id, '')")}
     from stax.spend_totals s
     join stax.tenants t using (tenant_id)
-    left join (select tenant_id, workspace_id, name, case when count(*) over (partition by tenant_id, name) > 1
-                   then name || ' (' || workspace_id || ')' else name end as label from stax.workspaces) w using (tenant_id, workspace_id)
+    left join stax.workspaces w using (tenant_id, workspace_id)
     """,
     {
         "credits_usd": "USD of credits: the negative part of the reported dollars, which holds it; not to be added again",
@@ -89,18 +87,17 @@ SPEND_MONTHLY = View(
     "Dollars per tenant, calendar month (UTC), workspace, model, tier and cost source, with price accuracy; sums "
     "tie to spend",
     f"""
-    select m.month, m.tenant, m.tenant_id, m.workspace_id, m.workspace_name, m.model, m.cost_type, m.service_tier, m.cost_source, m.cost_usd, m.effective_cost_usd, m.list_cost_usd, m.tokens, case when m.cost_source in ('priority-reconstructed', 'usage-estimated') then accuracy.ratio end as price_accuracy, m.credits_usd, m.workspace
+    select m.month, m.tenant, m.tenant_id, m.workspace_id, m.workspace_name, m.model, m.cost_type, m.service_tier, m.cost_source, m.cost_usd, m.effective_cost_usd, m.list_cost_usd, m.tokens, case when m.cost_source in ('priority-reconstructed', 'usage-estimated') then accuracy.ratio end as price_accuracy, m.credits_usd, {_label("m", "m.workspace_name", "m.workspace_id")}
     from (select d.month, t.slug as tenant, s.tenant_id, nullif(s.workspace_id, '') as workspace_id, w.name as workspace_name,
                  nullif(s.model, '') as model, s.cost_type, nullif(s.service_tier, '') as service_tier, s.cost_source,
                  sum(s.cost_usd) as cost_usd, sum(s.effective_cost_usd) as effective_cost_usd,
                  sum(s.list_cost_usd) as list_cost_usd,
-                 sum(s.tokens) as tokens, sum(s.credits_usd) as credits_usd, coalesce(w.label, nullif(s.workspace_id, '')) as workspace
+                 sum(s.tokens) as tokens, sum(s.credits_usd) as credits_usd
           from {days_of("spend_totals")} d
           join stax.spend_totals s using (usage_date)
           join stax.tenants t using (tenant_id)
-          left join (select tenant_id, workspace_id, name, case when count(*) over (partition by tenant_id, name) > 1
-                   then name || ' (' || workspace_id || ')' else name end as label from stax.workspaces) w using (tenant_id, workspace_id)
-          group by d.month, t.slug, s.tenant_id, s.workspace_id, w.name, w.label, s.model, s.cost_type, s.service_tier,
+          left join stax.workspaces w using (tenant_id, workspace_id)
+          group by d.month, t.slug, s.tenant_id, s.workspace_id, w.name, s.model, s.cost_type, s.service_tier,
                    s.cost_source) m
     left join lateral (
         select round(sum(y.priced_usd) / nullif(sum(y.reported_usd), 0), 6) as ratio
@@ -128,7 +125,7 @@ SPEND_BY_KEY_DAILY = View(
     "Who spent what: spend by API key and account, with the names, those of deleted ones too; dollars are split "
     "by the tokens each used, sums tie to spend. The source tells neither context window nor geography nor speed "
     "by key: the dollars of all of them are pooled before they are split",
-    """
+    f"""
     select t.slug as tenant, k.tenant_id, k.usage_date, nullif(k.workspace_id, '') as workspace_id, w.name as workspace_name,
            case when k.cost_source = 'commitment-unused' then 'nobody: the unused part of a commitment'
                 when k.api_key_id = 'unattributed' then 'not split: the source tells no key'
@@ -143,11 +140,10 @@ SPEND_BY_KEY_DAILY = View(
            nullif(k.service_tier, '') as service_tier, k.cost_source,
            case when k.cost_type = 'tokens' then k.quantity end as tokens,
            case when k.cost_type = 'web_search' then k.quantity end as web_search_requests,
-           k.cost_usd, k.effective_cost_usd, coalesce(w.label, nullif(k.workspace_id, '')) as workspace
+           k.cost_usd, k.effective_cost_usd, {_label("k", "w.name", "nullif(k.workspace_id, '')")}
     from stax.spend_by_key k
     join stax.tenants t using (tenant_id)
-    left join (select tenant_id, workspace_id, name, case when count(*) over (partition by tenant_id, name) > 1
-                   then name || ' (' || workspace_id || ')' else name end as label from stax.workspaces) w on w.tenant_id = k.tenant_id and w.workspace_id = k.workspace_id
+    left join stax.workspaces w on w.tenant_id = k.tenant_id and w.workspace_id = k.workspace_id
     left join stax.api_keys a on a.tenant_id = k.tenant_id and a.api_key_id = k.api_key_id
     left join stax.members m on m.tenant_id = k.tenant_id and m.member_id = k.account_id
     """,
@@ -238,7 +234,7 @@ CACHE_SAVINGS = View(
     f"""
     select g.tenant, g.tenant_id, g.usage_date, g.workspace_id, g.workspace_name, g.model, g.service_tier, g.context_window, g.inference_geo, g.speed, g.input_tokens, g.cache_read_tokens, g.cache_write_5m_tokens, g.cache_write_1h_tokens, g.hit_ratio, g.saved_by_reads_usd, g.paid_for_writes_usd, g.price_source, g.saved_by_reads_usd - g.paid_for_writes_usd as net_saved_usd, g.workspace
     from (
-        select t.slug as tenant, u.tenant_id, u.usage_date, u.workspace_id, w.name as workspace_name, coalesce(w.label, u.workspace_id) as workspace,
+        select t.slug as tenant, u.tenant_id, u.usage_date, u.workspace_id, w.name as workspace_name, {_label("u", "w.name", "u.workspace_id")},
                nullif(u.model, '') as model, nullif(u.service_tier, '') as service_tier,
                nullif(u.context_window, '') as context_window, nullif(u.inference_geo, '') as inference_geo,
                nullif(u.speed, '') as speed, i.input_tokens, u.cache_read_input_tokens as cache_read_tokens,
@@ -255,8 +251,7 @@ CACHE_SAVINGS = View(
                p.price_source
         from stax.usage_lines u
         join stax.tenants t using (tenant_id)
-        left join (select tenant_id, workspace_id, name, case when count(*) over (partition by tenant_id, name) > 1
-                   then name || ' (' || workspace_id || ')' else name end as label from stax.workspaces) w using (tenant_id, workspace_id)
+        left join stax.workspaces w using (tenant_id, workspace_id)
         cross join lateral (
             select u.uncached_input_tokens + u.cache_read_input_tokens + u.cache_creation_5m_input_tokens
                    + u.cache_creation_1h_input_tokens as input_tokens
