@@ -10,7 +10,7 @@ class Case(NamedTuple):
 
     `most` is the largest product ÷ floor that is accepted, None without one. `small` tenants use one model in one
     workspace. `replay`, `one_more` (a further tenant synced alone beside the others) and `peers` are measured where
-    they are set; `floor` and the repeat are left out where only memory is asked for.
+    they are set; `floor` and `repeat` are left out where they are not asked for.
     """
 
     tenants: int
@@ -18,6 +18,7 @@ class Case(NamedTuple):
     most: float | None = None
     small: bool = False
     floor: bool = True
+    repeat: bool = True
     replay: bool = False
     one_more: bool = False
     peers: bool = False
@@ -33,12 +34,20 @@ CASES = {
     "small-220x1": Case(220, 1, small=True),
     "1x1": Case(1, 1),
     "50x30": Case(50, 30),
-    "memory-200x1": Case(200, 1, floor=False),
-    "memory-1000x1": Case(1000, 1, floor=False),
-    "memory-5000x1": Case(5000, 1, floor=False),
+    "memory-200x1": Case(200, 1, floor=False, repeat=False),
+    "memory-1000x1": Case(1000, 1, floor=False, repeat=False),
+    "memory-5000x1": Case(5000, 1, floor=False, repeat=False),
 }
 USUAL = ("1x30", "200x1", "1x365", "200x8", "20x30", "small-20x1", "small-220x1", "1x1")
 """The cases of `make bench`; the others are measured by name."""
+GROWTH = {
+    f"{tenants}x{days}": Case(tenants, days, floor=False)
+    for tenants, days in (
+        (1, 1), (1, 7), (1, 30), (1, 90), (1, 365), (1, 730), (10, 1), (50, 1), (200, 1), (1000, 1), (5000, 1),
+        (10, 7), (50, 7), (200, 7),
+    )
+}  # fmt: skip
+"""The cases of `python -m benchmarks.growth`."""
 
 
 def tenant_names(number: int) -> list[str]:

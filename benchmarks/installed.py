@@ -28,7 +28,7 @@ from stax_pipeline.warehouse.roles import logins
 from stax_pipeline.warehouse.tables import metadata
 from stax_pipeline.warehouse.tenants import StoredKey, add_tenant, store_key
 
-LONGEST = timedelta(days=400)
+LONGEST = timedelta(days=800)
 
 
 @contextmanager

@@ -38,6 +38,7 @@ def _case(name: str, times: Sequence[Figures]) -> Iterator[str]:
     if case.floor:
         yield f"  floor             {_seconds([floor(one) for one in times])}   {_floor_steps(times)}"
         yield f"  product ÷ floor   {_limited(_ratio(first, [floor(one) for one in times]), case.most)}"
+    if case.repeat:
         repeat = REPEAT if case.tenants * case.days >= MANY and not case.small else None
         yield f"  repeat ÷ first    {_limited(_ratio([one['repeat'] for one in times], first), repeat)}"
         yield f"    rows written    {_limited(_most_written(times), 0, 0)}"

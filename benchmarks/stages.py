@@ -2,7 +2,8 @@
 
 A thread wakes every few milliseconds, asks the kernel how long each thread was on a processor since the last look, and
 books that on the stage whose code the thread is in. What the server did meanwhile is booked on the stages that wait
-for it. What no stage claims is `rest`; the watching thread's own time is told apart.
+for it. A helper thread that has just done its work is of the stage that it was last seen in. What no stage claims is
+`rest`; the watching thread's own time is told apart.
 """
 
 from __future__ import annotations
@@ -113,6 +114,9 @@ class Watch:
         self._postmaster = postmaster
         self._backends: dict[int, tuple[psutil.Process, float]] = {}
         self._before: dict[int, float] = {}
+        self._last: dict[int, str] = {}
+        self._waiting: list[str] = []
+        self._waited = ["rest"]
         self._process = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -147,8 +151,9 @@ class Watch:
             if now >= children_due:
                 self._find_backends()
                 children_due = now + CHILDREN_SECONDS
+            self._waiting += [look.stage for look in looks if look.waits_for_server]
             if now >= server_due:
-                self._backends_work([look for look in looks if look.waits_for_server])
+                self._backends_work()
                 server_due = now + SERVER_SECONDS
             self.own = time.thread_time()
 
@@ -158,17 +163,17 @@ class Watch:
         native = process - self._process - (time.thread_time() - self._before.get(me, 0.0))
         self._process = process
         self._before[me] = time.thread_time()
-        looks = []
-        for identity, frame in sys._current_frames().items():
-            if identity == me:
-                continue
+        looks = {identity: Look(frame) for identity, frame in sys._current_frames().items() if identity != me}
+        main = looks.get(threading.main_thread().ident or 0)
+        for identity, look in looks.items():
             spent = self._since(identity)
-            look = Look(frame)
-            looks.append(look)
+            if look.stage == "rest" and look is not main:
+                look.stage = self._last.get(identity, main.stage if main else "rest")
+            self._last[identity] = look.stage
             self.client[look.stage] += spent
             native -= spent
-        self._book_native(max(native, 0.0), looks)
-        return looks
+        self._book_native(max(native, 0.0), list(looks.values()))
+        return list(looks.values())
 
     def _since(self, identity: int) -> float:
         """CPU seconds of a thread since the last look at it."""
@@ -181,7 +186,7 @@ class Watch:
 
     def _book_native(self, spent: float, looks: list[Look]) -> None:
         """Threads that libraries keep for themselves work for who is not idle."""
-        busy = [look.stage for look in looks if not look.is_idle] or ["rest"]
+        busy = [look.stage for look in looks if not look.is_idle] or [look.stage for look in looks] or ["rest"]
         for stage in busy:
             self.client[stage] += spent / len(busy)
 
@@ -190,8 +195,10 @@ class Watch:
             for process in (self._postmaster, *self._postmaster.children(recursive=True)):
                 self._backends.setdefault(process.pid, (process, cpu_of(process)))
 
-    def _backends_work(self, waiting: list[Look]) -> None:
-        stages = [look.stage for look in waiting] or ["rest"]
+    def _backends_work(self) -> None:
+        """What the server did is booked on those who waited for it since the last look, else on those before."""
+        stages = self._waited = self._waiting or self._waited
+        self._waiting = []
         for pid, (process, before) in list(self._backends.items()):
             spent = max(cpu_of(process) - before, 0.0)
             if spent:

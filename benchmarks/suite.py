@@ -48,6 +48,8 @@ def _once(
         asked = {"url": source.url, "pages": [[page.path, page.params, page.headers] for page in pages]}
         found["floor"] = _figures(["benchmarks.floor"], source, json.dumps(asked))
         found["requests"] = len(pages)
+    found["database_mb"], found["lake_mb"] = _sizes(settings)
+    if case.repeat:
         found["repeat"] = run(source, window)
     if case.replay:
         found["replay"] = run(source, window, "--replay")
@@ -76,6 +78,15 @@ def _figures(command: Sequence[str], source: Source, feed: str = "") -> Figures:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-4000:]}")
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures
+
+
+def _sizes(settings: Settings) -> tuple[float, float]:
+    """MB of the tables in schema `stax` with their indexes, and of the lake's files."""
+    size = "select sum(pg_total_relation_size(c.oid)) from pg_class c where c.relnamespace = 'stax'::regnamespace "
+    with loader_engine(settings).connect() as connection:
+        database = connection.execute(sa.text(size + "and c.relkind = 'r'")).scalar_one()
+    lake = sum(file.stat().st_size for file in (settings.home / "lake").rglob("*") if file.is_file())
+    return float(database) / 1e6, lake / 1e6
 
 
 def _extracted(settings: Settings) -> tuple[int, int]:

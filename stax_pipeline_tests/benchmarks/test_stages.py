@@ -82,6 +82,38 @@ def test_each_thread_is_booked_on_its_own_stage() -> None:
     assert sum(watch.client.values()) < 0.1
 
 
+def test_a_helper_that_works_in_short_bursts_is_booked_on_its_stage_and_not_where_it_waits() -> None:
+    work = _in_module("stax_pipeline.checks.anything", WORK)
+
+    def bursts(is_done: Callable[[], bool]) -> None:
+        while not is_done():
+            until = time.monotonic() + 0.004
+            work(lambda until=until: time.monotonic() > until)
+            threading.Event().wait(0.002)
+
+    with Watch(psutil.Process()) as watch:
+        thread = threading.Thread(target=bursts, args=(_booked(watch, "checks"),))
+        thread.start()
+        thread.join()
+    assert watch.client.pop("checks") >= SECONDS
+    assert sum(watch.client.values()) < 0.1
+
+
+def test_what_the_server_did_is_booked_on_those_who_waited_for_it_before_the_look() -> None:
+    work = _in_module("stax_pipeline.warehouse.anything", WORK)
+    calls = _in_module("stax_pipeline.lake.parquet", CALLS)
+    with Watch(psutil.Process()) as watch:  # a server that is this process itself
+        patience = time.monotonic() + 120
+        calls(work, lambda: time.monotonic() > patience or watch.server["parquet"] >= SECONDS)
+        patience = time.monotonic() + 120
+        before = watch.server["parquet"]
+        _in_module("stax_pipeline.derive.anything", WORK)(
+            lambda: time.monotonic() > patience or watch.server["parquet"] >= before + SECONDS
+        )
+    assert watch.server["parquet"] >= before + SECONDS
+    assert watch.server["derive"] == 0
+
+
 def test_watching_an_idle_process_books_nothing_but_its_own_work() -> None:
     with Watch(psutil.Process()) as watch:
         before = time.process_time()
