@@ -39,12 +39,11 @@ KINDS = {"postgres", "parquet"}
 def usage(context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake) -> Any:
     """Usage rows of each day's newest extraction, both tables in one transaction per tenant."""
     window = window_of(list(context.partition_keys))
-    outcome = publish_usage(
-        _stores(scope, warehouse, lake), scope.tenants, window, progress(context, "publishing usage")
-    )
+    stores = _stores(scope, warehouse, lake)
+    outcome = publish_usage(stores, scope.tenants, window, progress(context, "publishing usage"))
     counted = lineage({name: {"raw_usage_report": [name]} for name in Counts._fields})
     for table in (tables.usage_lines, tables.usage_by_key):
-        rebuild(warehouse.engine, lake.store, table, window)
+        rebuild(warehouse.engine, lake.store, table, window, stores.fresh)
         yield dg.MaterializeResult(
             asset_key=table.name,
             metadata={**outcome_metadata(outcome, scope, table.name), "dagster/column_lineage": counted},
@@ -64,8 +63,9 @@ def cost_lines(
 ) -> dg.MaterializeResult:
     """Dollars as reported, in USD, row by row; usage and prices guard against a changed unit."""
     window = window_of(list(context.partition_keys))
-    outcome = publish_cost(_stores(scope, warehouse, lake), scope.tenants, window, progress(context, "publishing cost"))
-    rebuild(warehouse.engine, lake.store, tables.cost_lines, window)
+    stores = _stores(scope, warehouse, lake)
+    outcome = publish_cost(stores, scope.tenants, window, progress(context, "publishing cost"))
+    rebuild(warehouse.engine, lake.store, tables.cost_lines, window, stores.fresh)
     paid = lineage({"amount_usd": {"raw_cost_report": ["amount"]}})
     return dg.MaterializeResult(metadata={**outcome_metadata(outcome, scope), "dagster/column_lineage": paid})
 

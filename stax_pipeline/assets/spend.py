@@ -71,7 +71,8 @@ def _daily(table: sa.Table, deps: list[Any], description: str, **more: Any) -> d
 def spend(context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake) -> Any:
     """What people read, all three tables of a day in one transaction; days that would not change are left alone."""
     window = window_of(list(context.partition_keys))
-    outcome, totals = publish_spend(books(warehouse, lake), scope.tenants, window, progress(context, "building spend"))
+    own = books(warehouse, lake)
+    outcome, totals = publish_spend(own, scope.tenants, window, progress(context, "building spend"))
     usd = totals.usd if len(scope.tenants) > 1 else {}  # of one tenant it would outlive its purge
     told = {
         "spend": {f"usd_{source}": f"{usd:f}" for source, usd in sorted(usd.items())}
@@ -79,7 +80,7 @@ def spend(context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehous
     }
     rebuild(warehouse.engine, lake.store, tables.restatements, window)
     for table in (tables.spend, tables.spend_by_key, tables.reconciliation):
-        rebuild(warehouse.engine, lake.store, table, window)
+        rebuild(warehouse.engine, lake.store, table, window, own.fresh)
         metadata = {**outcome_metadata(outcome, scope, table.name), **told.get(table.name, {})}
         yield dg.MaterializeResult(asset_key=table.name, metadata=metadata)
     if is_first_backfill(window, datetime.now(UTC), warehouse.settings.start_date):

@@ -91,6 +91,15 @@ class Lake:
                 return bytes(obstore.get(self._remote, str(_inside(path))).bytes())
             return self._target(path, make=False).read_bytes()
 
+    def holds(self, path: str) -> bool:
+        """Whether there is an object of that path."""
+        if self._remote is not None:
+            with _reaching("read"), contextlib.suppress(NotFoundError, FileNotFoundError):
+                obstore.head(self._remote, path)
+                return True
+            return False
+        return self._target(path, make=False).is_file()
+
     def copy_into(self, path: str, out: IO[bytes]) -> None:
         """Write the object's bytes, a piece at a time. Raises ObjectMissing, ObjectUnreadable."""
         with _finding(path):
@@ -115,9 +124,11 @@ class Lake:
                 found = sorted(meta["path"] for page in obstore.list(self._remote, prefix) for meta in page)
             yield from found
             return
-        folder = self._target(prefix, make=False)
-        held = folder.rglob("*") if folder.exists() else ()
-        yield from sorted(file.relative_to(self._target("", make=False)).as_posix() for file in held if file.is_file())
+        top = self._target("", make=False)
+        held = os.walk(self._target(prefix, make=False))
+        yield from sorted(
+            Path(os.path.relpath(folder, top), name).as_posix() for folder, _, files in held for name in files
+        )
 
     def delete(self, path: str) -> None:
         """Remove one object, if it is there."""
@@ -219,6 +230,8 @@ def _inside(path: str) -> PurePosixPath:
 
 
 def _make(folder: Path) -> None:
+    if folder.is_dir():
+        return
     try:
         missing = [one for one in (folder, *folder.parents) if not one.exists()]
         for one in reversed(missing):  # `parents=True` would leave those between to the umask

@@ -33,6 +33,7 @@ from stax_pipeline.pricing.prices import Usage
 from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.agreements import last_changes, terms_of
 from stax_pipeline.warehouse.arrow_copy import Slot, read_arrow
+from stax_pipeline.warehouse.fresh_rows import FreshRows
 from stax_pipeline.warehouse.prices import LatestBook
 from stax_pipeline.warehouse.publication_log import Build, add_builds, last_builds, now
 from stax_pipeline.warehouse.publish import replace_tenant_days
@@ -47,6 +48,7 @@ class Books:
     lake: Lake
     settle: timedelta
     book: LatestBook = field(default_factory=LatestBook)
+    fresh: FreshRows = field(default_factory=FreshRows)
 
 
 class Due(NamedTuple):
@@ -97,7 +99,7 @@ def build_batch(books: Books, rules: Engine, anew: bool, connection: sa.Connecti
         tables.spend_by_key: found.spend_by_key,
         tables.reconciliation: found.reconciliation,
     }
-    written = replace_tenant_days(connection, contents, slots)
+    written = replace_tenant_days(connection, contents, slots, books.fresh)
     return Built(written[tables.spend], _sums(rules, found.spend))
 
 

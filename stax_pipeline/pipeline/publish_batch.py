@@ -22,6 +22,7 @@ from stax_pipeline.pipeline.arrived import Arrived
 from stax_pipeline.pipeline.history import coverage_of, later
 from stax_pipeline.warehouse.arrow_copy import Slot, read_arrow
 from stax_pipeline.warehouse.extractions import Covered, Current, current
+from stax_pipeline.warehouse.fresh_rows import FreshRows
 from stax_pipeline.warehouse.prices import LatestBook
 from stax_pipeline.warehouse.publication_log import Publication, add_publications, now
 from stax_pipeline.warehouse.publish import cover_slots, replace_tenant_days
@@ -38,6 +39,7 @@ class Stores:
     accept_shrink: bool = False
     arrived: Arrived = field(default_factory=Arrived)
     book: LatestBook = field(default_factory=LatestBook)
+    fresh: FreshRows = field(default_factory=FreshRows)
 
 
 class Share(NamedTuple):
@@ -133,7 +135,7 @@ def publish_batch(
         faults = guard(connection, stores, rules, moved, held)
         passed = [share for share in moved if share.tenant.tenant_id not in faults]
         _note_restatements(connection, rules, kind, passed, held, moment)
-        written = _replace(connection, kind, passed)
+        written = _replace(connection, kind, passed, stores.fresh)
     kept = [share for share in shares if share.tenant.tenant_id not in faults]
     covering = [row for share in kept for row in covering_of(share, stores.settle)]
     cover_slots(connection, kind.report, covering)
@@ -165,7 +167,7 @@ def _note_restatements(
             add_restatements(connection, UUID(tenant_id), rows)
 
 
-def _replace(connection: sa.Connection, kind: Kind, shares: Sequence[Share]) -> int:
+def _replace(connection: sa.Connection, kind: Kind, shares: Sequence[Share], fresh: FreshRows) -> int:
     written = 0
     for place, table in enumerate(kind.tables):
         slots = [(s.tenant.tenant_id, day) for s in shares for day in (s.changed, s.changed_keys)[place]]
@@ -173,7 +175,7 @@ def _replace(connection: sa.Connection, kind: Kind, shares: Sequence[Share]) -> 
             parts = [
                 from_extraction(share.changed_rows[place], share.arrival.extraction.extraction_id) for share in shares
             ]
-            written += replace_tenant_days(connection, {table: pa.concat_tables(parts)}, slots)[table]
+            written += replace_tenant_days(connection, {table: pa.concat_tables(parts)}, slots, fresh)[table]
     return written
 
 

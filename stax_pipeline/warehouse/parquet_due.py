@@ -8,7 +8,7 @@ tenants never wait for each other here.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import date
+from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -34,19 +34,31 @@ def bucket_of(tenant_id: UUID) -> int:
     return tenant_id.int >> 124
 
 
-def mark_due(connection: sa.Connection, tables: Iterable[sa.Table], slots: Collection[Slot]) -> None:
-    """Note that rows of these tenant-days changed in `tables`; those without a Parquet copy are left out."""
+class Written(NamedTuple):
+    """The notes of one transaction, each with the name of its table, and the `loaded_at` of its rows."""
+
+    at: datetime
+    notes: list[tuple[str, Due]]
+
+
+def mark_due(connection: sa.Connection, tables: Iterable[sa.Table], slots: Collection[Slot]) -> Written | None:
+    """Note that rows of these tenant-days changed in `tables`; those without a Parquet copy are left out. None where
+    there was nothing to note.
+    """
     copied = [table.name for table in tables if table in DAILY]
     due = sorted({(day, bucket_of(tenant)) for tenant, day in slots})
-    if copied and due:
-        connection.execute(
-            sa.text(
-                "insert into stax.parquet_due (table_name, usage_date, bucket) select * "
-                "from unnest(cast(:tables as text[])) named, "
-                "unnest(cast(:days as date[]), cast(:buckets as bigint[])) changed"
-            ),
-            {"tables": copied, "days": [day for day, _ in due], "buckets": [bucket for _, bucket in due]},
-        )
+    if not (copied and due):
+        return None
+    noted = connection.execute(
+        sa.text(
+            "insert into stax.parquet_due (table_name, usage_date, bucket) select * "
+            "from unnest(cast(:tables as text[])) named, "
+            "unnest(cast(:days as date[]), cast(:buckets as bigint[])) changed "
+            "returning now(), table_name, mark_id, usage_date, bucket"
+        ),
+        {"tables": copied, "days": [day for day, _ in due], "buckets": [bucket for _, bucket in due]},
+    ).all()
+    return Written(noted[0][0], [(name, Due(*note)) for _, name, *note in noted])
 
 
 def due_of(connection: sa.Connection, table: sa.Table) -> list[Due]:
@@ -66,16 +78,21 @@ def buckets_now(connection: sa.Connection, table: sa.Table) -> int:
     return connection.execute(layout).scalar() or 1
 
 
-def divide_once_many(connection: sa.Connection, table: sa.Table) -> None:
-    """The first time that there are 50 tenants: sixteen files a day for good, and all of the table's are due."""
+def divide_once_many(connection: sa.Connection, table: sa.Table) -> set[UUID]:
+    """The first time that there are 50 tenants: sixteen files a day for good, and all of the table's are due.
+
+    Returns the ids of the notes that say so: they tell of no row that changed.
+    """
     many = sa.select(sa.func.count() >= MANY_TENANTS).select_from(tenants)
     if buckets_now(connection, table) == BUCKETS or not connection.execute(many).scalar_one():
-        return
+        return set()
     connection.execute(parquet_layout.insert().values(table_name=table.name, buckets=BUCKETS))
-    connection.execute(
+    noted = connection.execute(
         sa.text(
             "insert into stax.parquet_due (table_name, usage_date, bucket) select :table, usage_date, bucket "
-            "from (select distinct usage_date from stax.coverage) days, generate_series(0, :last) bucket"
+            "from (select distinct usage_date from stax.coverage) days, generate_series(0, :last) bucket "
+            "returning mark_id"
         ),
         {"table": table.name, "last": BUCKETS - 1},
     )
+    return set(noted.scalars())

@@ -15,6 +15,7 @@ from stax_pipeline.warehouse.arrow_copy import Slot, copy_arrow
 from stax_pipeline.warehouse.copy import copy_in, to_arrow
 from stax_pipeline.warehouse.engine import WarehouseFault
 from stax_pipeline.warehouse.extractions import Covered
+from stax_pipeline.warehouse.fresh_rows import FreshRows
 from stax_pipeline.warehouse.line_numbers import numbered
 from stax_pipeline.warehouse.parquet_due import mark_due
 from stax_pipeline.warehouse.tables import coverage
@@ -57,10 +58,11 @@ def replace_days(connection: sa.Connection, tenant_id: UUID, days: Sequence[date
 
 
 def replace_tenant_days(
-    connection: sa.Connection, contents: Mapping[sa.Table, pa.Table], slots: Collection[Slot]
-) -> dict[sa.Table, int]:
+    connection: sa.Connection, contents: Mapping[sa.Table, pa.Table], slots: Collection[Slot],
+    fresh: FreshRows | None = None,
+) -> dict[sa.Table, int]:  # fmt: skip
     """Make the tenant-days `slots` in each table hold exactly these rows, in the caller's transaction; their Parquet
-    files become due.
+    files become due. The rows are kept in `fresh` for those files.
 
     Returns the rows written to each table. Raises WarehouseFault where a row belongs to none of `slots`, or two rows of
     a tenant's day are equal in every dimension.
@@ -68,8 +70,9 @@ def replace_tenant_days(
     for table, rows in contents.items():
         _refuse_rows_outside(table, rows, slots)
     tenants, days = zip(*set(slots), strict=True) if slots else ((), ())
+    noted = mark_due(connection, contents, slots)
     written = {}
-    for table, rows in contents.items():
+    for table, unnumbered in contents.items():
         connection.execute(
             sa.text(
                 f"delete from stax.{table.name} t "  # noqa: S608 names come from our own schema
@@ -78,8 +81,10 @@ def replace_tenant_days(
             ),
             {"tenants": [str(tenant) for tenant in tenants], "days": list(days)},
         )
-        written[table] = copy_arrow(connection, table, numbered(table, rows))
-    mark_due(connection, contents, slots)
+        rows = numbered(table, unnumbered)
+        written[table] = copy_arrow(connection, table, rows)
+        if fresh and noted:
+            fresh.put(table, noted, slots, rows)
     return written
 
 

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from stax_pipeline.checks.parquet_copies import Apart, parquet_gaps
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.lake import parquet
-from stax_pipeline.lake.parquet import File, rebuild
+from stax_pipeline.lake.parquet import rebuild
+from stax_pipeline.lake.parquet_rows import File
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.warehouse.arrow_copy import arrow_type
 from stax_pipeline.warehouse.parquet_due import bucket_of, buckets_now, mark_due
@@ -142,12 +143,12 @@ def die(*_: object, **__: object) -> None:
 
 @given(st.uuids(), st.sampled_from([1, 16]))
 def test_a_bucket_is_a_range_of_ids(tenant: UUID, buckets: int) -> None:
-    first, last = map(UUID, parquet._ids(bucket_of(tenant) * buckets // 16, buckets))
+    first, last = map(UUID, File(DAY, bucket_of(tenant) * buckets // 16).ids(buckets))
     assert first <= tenant <= last
 
 
 def test_ranges_of_ids_meet_and_leave_none_out() -> None:
-    ends = [end for bucket in range(16) for end in map(UUID, parquet._ids(bucket, 16))]
+    ends = [end for bucket in range(16) for end in map(UUID, File(DAY, bucket).ids(16))]
     assert (ends[0].int, ends[-1].int) == (0, 2**128 - 1)
     assert all(after.int - before.int == 1 for before, after in zip(ends[1::2], ends[2::2], strict=False))
 
@@ -167,11 +168,11 @@ class TestBelowFiftyTenants:
         assert write(few) == 0
         assert written == []
 
-    def test_a_day_without_a_file_gets_one_even_if_it_has_no_rows(self, few: Installation) -> None:
+    def test_a_day_without_its_file_gets_it_if_it_has_rows(self, few: Installation) -> None:
         (few.home / "lake" / path(DAY)).unlink()
         assert write(few, Window(DAY - timedelta(days=1), DAYS.end)) == 6
         assert files(few)[File(DAY, 0)] == 6
-        assert (few.home / "lake" / path(DAY - timedelta(days=1))).exists()
+        assert not (few.home / "lake" / path(DAY - timedelta(days=1))).exists()
 
     def test_a_file_of_another_layout_is_named_and_removed(self, few: Installation) -> None:
         stray = few.home / "lake" / path(DAY, 3)
@@ -277,7 +278,7 @@ class TestKilled:
         assert path(DAY) in written
         assert gaps(few) == []
 
-    @pytest.mark.parametrize("name", ["copy_csv", "_write", "forget_due"])
+    @pytest.mark.parametrize("name", ["read_rows", "_write", "forget_due"])
     def test_while_files_are_written(self, few: Installation, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         publish(few, FEW, [DAY], usd=2)
         with monkeypatch.context() as patched, pytest.raises(Killed):

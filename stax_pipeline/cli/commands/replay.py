@@ -66,7 +66,7 @@ def _replay(
     outcomes += rebuild_tables(books, settings.source, tenants, window, step_progress)
     shown = step_progress("writing Parquet", "tables")
     for done, table in enumerate(tables.DAILY, start=1):
-        rebuild(engine, lake, table, window, whole=True)
+        rebuild(engine, lake, table, window, books.fresh, whole=True)
         shown(done, len(tables.DAILY))
     click.echo(f"Replayed {count_of(len(tenants), 'tenant')} over {window.start} to {window.days[-1]} (UTC days).")
     return _failures(outcomes)
