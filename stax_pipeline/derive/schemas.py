@@ -12,16 +12,17 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from stax_pipeline.derive.arrow_alone import in_system_memory, without_pandas
 from stax_pipeline.derive.cost_lines import CostLine
 from stax_pipeline.derive.reconciliation import Reconciliation
 from stax_pipeline.derive.spend import SpendLine
 from stax_pipeline.derive.spend_totals import SpendDayTotal, SpendTotal
 from stax_pipeline.derive.split_by_key import KeySpend
 from stax_pipeline.derive.usage_lines import Counts, KeyUsageLine, UsageLine
-from stax_pipeline.derive.without_pandas import without_pandas
 from stax_pipeline.domain.money import SCALE
 
 without_pandas()
+in_system_memory()
 
 Line = TypeVar(
     "Line", CostLine, UsageLine, KeyUsageLine, SpendLine, SpendTotal, SpendDayTotal, KeySpend, Reconciliation

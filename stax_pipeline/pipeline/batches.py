@@ -15,10 +15,11 @@ import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import CannotStart, Interrupted, StaxError
 from stax_pipeline.domain.tenant import Tenant
+from stax_pipeline.installation.memory import give_back
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.publish import try_lock
 
-BATCH_ROWS = 100_000
+BATCH_ROWS = 50_000
 BATCH_TENANTS = 500  # locks of one transaction: Postgres has room for some thousands
 PATIENCE_SECONDS = 60.0
 _PAUSE_SECONDS = 0.5
@@ -135,6 +136,7 @@ def _work(
             if result is not None:
                 yield ready, result
         busy += taken
+        give_back()
     return busy
 
 
