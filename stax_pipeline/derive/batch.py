@@ -37,9 +37,10 @@ UNUSED = schema_of(
 )  # fmt: skip
 _BURNING = """
 select day, id, dated_model, token_type, burndown_units // 1000000000000000
-from lines where burndown_units is not null and cost_source <> 'reported'
-order by day, workspace_id, model, cost_type, token_type, service_tier, context_window, inference_geo, speed,
-         description, quantity
+from lines join shown using (kind) join types using (type) left join notes using (note)
+where burndown_units is not null and cost_source <> 'reported'
+order by day, space, model, cost_type, token_type, service_tier, context_window, inference_geo, speed,
+         coalesce(descriptions, description, ''), quantity
 """
 ROLL_UPS = frozenset({"spend_totals", "spend_day_totals"})
 RESULTS = frozenset({"spend", "spend_by_key", "reconciliation"}) | ROLL_UPS
@@ -79,7 +80,7 @@ def _query(schema: pa.Schema, name: str) -> str:
     return f"select {', '.join(exact)} from {name} join days using (day)"  # noqa: S608
 
 
-_SPEND = f"{_query(SPEND, 'spend')} order by day, line"
+_SPEND = _query(SPEND, "spend")
 _SPEND_TOTALS = _query(SPEND_TOTALS, "spend_totals")
 _SPEND_DAY_TOTALS = _query(SPEND_DAY_TOTALS, "spend_day_totals")
 _SPEND_BY_KEY = _query(SPEND_BY_KEY, "spend_by_key")
@@ -101,7 +102,7 @@ def derive(engine: Engine, batch: Batch, wanted: frozenset[str] = RESULTS) -> De
         )
         if wanted - {"reconciliation"}:
             _make_spend(session, batch, days)
-            spend = session.table(_SPEND, SPEND) if "spend" in wanted else spend
+            spend = _in_order(session.table(_SPEND, SPEND)) if "spend" in wanted else spend
         if wanted & ROLL_UPS:
             session.run("spend_totals")
             totals = session.table(_SPEND_TOTALS, SPEND_TOTALS) if "spend_totals" in wanted else totals
@@ -114,6 +115,10 @@ def derive(engine: Engine, batch: Batch, wanted: frozenset[str] = RESULTS) -> De
             session.run("reconciliation")
             accuracy = price_accuracy(session, days, batch.terms, batch.restated)
     return Derived(spend, totals, by_day, by_key, accuracy)
+
+
+def _in_order(spend: pa.Table) -> pa.Table:
+    return spend.sort_by([(name, "ascending") for name in ("tenant_id", "usage_date", "line")])
 
 
 def price(session: Session, batch: Batch) -> list[Day]:

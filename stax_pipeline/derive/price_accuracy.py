@@ -44,7 +44,7 @@ _EVIDENCE = """
 select cell, token_type, is_used, list_low, list_high, contract_low, contract_high, usd from evidence
 """
 _SPEEDS = """
-select cell, day, workspace_id, met, token_type, number, s.model, service_tier, context_window, inference_geo, speed
+select cell, day, space, met, token_type, number, s.model, service_tier, context_window, inference_geo, speed
 from speeds s join doubted using (cell)
 """
 

@@ -1,20 +1,18 @@
--- bills -> paid: token dollars summed where usage meets them; credits are apart.
+-- bills, notes -> paid: token dollars summed where usage meets them; credits are apart.
 create temp table paid as
 with summed as (
-    select day, workspace_id, met, token_type, one(min(kind), max(kind), null) as kind, sum(usd) as usd,
-           coalesce(sum(usd) filter (usd < 0), 0) as credits, count(*) as bills,
-           one(min(description), max(description), null) as description
+    select day, space, met, type, one(min(kind), max(kind), null) as kind, sum(usd) as usd,
+           coalesce(sum(usd) filter (usd < 0), 0) as credits, count(*) as bills, one(min(note), max(note), null) as note
     from bills
     where cost_type = 'tokens' and not is_credit
-    group by day, workspace_id, met, token_type
+    group by day, space, met, type
 ),
 several as (
-    select day, workspace_id, met, token_type,
+    select day, space, met, type,
            string_agg(distinct description, '; ' order by description) filter (description <> '') as descriptions
-    from bills
-    semi join (from summed where description is null) using (day, workspace_id, met, token_type)
+    from bills join notes using (note)
+    semi join (from summed where note is null) using (day, space, met, type)
     where cost_type = 'tokens' and not is_credit
-    group by day, workspace_id, met, token_type
+    group by day, space, met, type
 )
-select * exclude (description, descriptions), coalesce(description, descriptions) as description
-from summed left join several using (day, workspace_id, met, token_type);
+from summed left join several using (day, space, met, type);
