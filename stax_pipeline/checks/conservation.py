@@ -10,11 +10,20 @@ _COUNTS = (
     "cache_creation_1h_input_tokens", "output_tokens", "web_search_requests",
 )  # fmt: skip
 _SUMS = ", ".join(f"sum({name}) as {name}" for name in _COUNTS)
-_TOKEN_TYPES = (
-    "('uncached_input_tokens', uncached_input_tokens), ('cache_read_input_tokens', cache_read_input_tokens), "
-    "('cache_creation.ephemeral_5m_input_tokens', cache_creation_5m_input_tokens), "
-    "('cache_creation.ephemeral_1h_input_tokens', cache_creation_1h_input_tokens), ('output_tokens', output_tokens)"
+_TOKEN_TYPES = {
+    "uncached_input_tokens": "uncached_input_tokens",
+    "cache_read_input_tokens": "cache_read_input_tokens",
+    "cache_creation.ephemeral_5m_input_tokens": "cache_creation_5m_input_tokens",
+    "cache_creation.ephemeral_1h_input_tokens": "cache_creation_1h_input_tokens",
+    "output_tokens": "output_tokens",
+    "web_search": "web_search_requests",
+}
+"""What spend calls what the usage report counts."""
+_KIND = "case unit when 'tokens' then token_type else cost_type end"
+_BY_KIND = ", ".join(
+    f"sum(quantity) filter (where {_KIND} = '{kind}') as {name}" for kind, name in _TOKEN_TYPES.items()
 )
+_BESIDE = ", ".join(f"('{kind}', u.{name}, s.{name})" for kind, name in _TOKEN_TYPES.items())
 _SHARED = "tenant_id, usage_date, workspace_id, model, service_tier"
 
 USAGE_READINGS_AGREE = Rule(
@@ -66,22 +75,29 @@ SPEND_TIES_TO_USAGE_LINES = Rule(
     ("tenant", "usage_date", "model", "service_tier", "token_type", "usage", "spend"),
     f"""
     with {DATED_MODELS},
-    counted as materialized (
-        select tenant_id, usage_date, coalesce(id, model) as model, service_tier, {_SUMS}
-        from stax.usage_lines left join dated on alias = model where {WINDOW} group by 1, 2, 3, 4),
-    u as (select tenant_id, usage_date, model, coalesce(nullif(service_tier, ''), 'standard') as tier, token_type,
-                 sum(tokens) as number
-          from counted cross join lateral (values {_TOKEN_TYPES}) kinds (token_type, tokens) group by 1, 2, 3, 4, 5
-          union all
-          select tenant_id, usage_date, '', '', 'web_search', sum(web_search_requests) from counted group by 1, 2),
-    s as (select tenant_id, usage_date, coalesce(id, model) as model,
-                 case when unit = 'tokens' then coalesce(nullif(service_tier, ''), 'standard') else '' end as tier,
-                 case when unit = 'tokens' then token_type else cost_type end as token_type, sum(quantity) as number
-          from stax.spend left join dated on alias = model
-          where {WINDOW} and unit in ('tokens', 'requests') group by 1, 2, 3, 4, 5)
-    select t.slug, usage_date, model, tier, token_type, u.number, s.number
-    from u full join s using (tenant_id, usage_date, model, tier, token_type) join stax.tenants t using (tenant_id)
-    where coalesce(u.number, 0) <> coalesce(s.number, 0)
+    read as (
+        select tenant_id, usage_date, model, coalesce(nullif(service_tier, ''), 'standard') as tier, {_SUMS}
+        from stax.usage_lines where {WINDOW} group by 1, 2, 3, 4),
+    u as (
+        select tenant_id, usage_date, coalesce(id, model) as model, tier,
+               {", ".join(f"sum({name}) as {name}" for name in _COUNTS[:-1])}, 0 as web_search_requests, 0 as others
+        from read left join dated on alias = model group by 1, 2, 3, 4
+        union all
+        select tenant_id, usage_date, '', '', 0, 0, 0, 0, 0, sum(web_search_requests), 0 from read group by 1, 2),
+    spent as (
+        select tenant_id, usage_date, model, case unit when 'tokens' then service_tier end as tier, {_BY_KIND},
+               sum(quantity) filter (where {_KIND} not in ('{"', '".join(_TOKEN_TYPES)}')) as others
+        from stax.spend where {WINDOW} and unit in ('tokens', 'requests') group by 1, 2, 3, 4),
+    s as (
+        select tenant_id, usage_date, coalesce(id, model) as model,
+               case when tier is null then '' else coalesce(nullif(tier, ''), 'standard') end as tier,
+               {_SUMS}, sum(others) as others
+        from spent left join dated on alias = model group by 1, 2, 3, 4)
+    select t.slug, usage_date, model, tier, kind, kinds.u, kinds.s
+    from u full join s using (tenant_id, usage_date, model, tier)
+    cross join lateral (values {_BESIDE}, ('another', u.others, s.others)) as kinds (kind, u, s)
+    join stax.tenants t using (tenant_id)
+    where coalesce(kinds.u, 0) <> coalesce(kinds.s, 0)
     order by 1, 2, 3, 4, 5
     """,
     follows_days=True,
@@ -131,6 +147,8 @@ SPEND_TOTALS_TIE_TO_SPEND = Rule(
     follows_days=True,
 )
 
+_SPLIT = "tenant_id, usage_date, workspace_id, model, cost_type, token_type, cost_source"
+
 SPEND_BY_KEY_TIES_TO_SPEND = Rule(
     "spend_by_key_ties_to_spend",
     "spend_by_key",
@@ -140,26 +158,20 @@ SPEND_BY_KEY_TIES_TO_SPEND = Rule(
      "spend_quantity", "spend_by_key_quantity"),
     f"""
     with {DATED_MODELS},
-    both_sides as (
-        select tenant_id, usage_date, workspace_id, coalesce(id, model) as model, cost_type, token_type, cost_source,
-               cost_usd as spent_usd, null::numeric as shared_usd, quantity as spent, null::bigint as shared
-        from stax.spend left join dated on alias = model where {WINDOW}
-        union all
-        select tenant_id, usage_date, workspace_id, model, cost_type, token_type, cost_source,
-               null::numeric, cost_usd, null::bigint, quantity
-        from stax.spend_by_key where {WINDOW}),
-    beside as materialized (
-        select tenant_id, usage_date, workspace_id, model, token_type, cost_source, sum(spent_usd) as spent_usd,
-               sum(shared_usd) as shared_usd, sum(spent) as spent, sum(shared) as shared
-        from both_sides group by tenant_id, usage_date, workspace_id, model, cost_type, token_type, cost_source)
-    select t.slug, usage_date, workspace_id, model, token_type, cost_source, spent_usd, shared_usd, null, null
-    from beside join stax.tenants t using (tenant_id)
-    where coalesce(spent_usd, 0) <> coalesce(shared_usd, 0)
+    s as (select tenant_id, usage_date, workspace_id, coalesce(id, model) as model, cost_type, token_type, cost_source,
+                 sum(cost_usd) as usd, sum(quantity) as number
+          from stax.spend left join dated on alias = model where {WINDOW} group by 1, 2, 3, 4, 5, 6, 7),
+    k as (select {_SPLIT}, sum(cost_usd) as usd, sum(quantity) as number
+          from stax.spend_by_key where {WINDOW} group by {_SPLIT})
+    select t.slug, usage_date, workspace_id, model, token_type, cost_source, s.usd, k.usd, null, null
+    from s full join k using ({_SPLIT}) join stax.tenants t using (tenant_id)
+    where coalesce(s.usd, 0) <> coalesce(k.usd, 0)
     union all
     select t.slug, q.usage_date, '', '', q.token_type, '', null, null, q.spent, q.shared
-    from (select tenant_id, usage_date, token_type, coalesce(sum(spent), 0) as spent,
-                 coalesce(sum(shared), 0) as shared
-          from beside group by 1, 2, 3) q
+    from (select tenant_id, usage_date, token_type, coalesce(sum(spent), 0) as spent, coalesce(sum(shared), 0) as shared
+          from (select tenant_id, usage_date, token_type, number as spent, null::numeric as shared from s
+                union all select tenant_id, usage_date, token_type, null, number from k) both_sides
+          group by 1, 2, 3) q
     join stax.coverage c on c.tenant_id = q.tenant_id and c.usage_date = q.usage_date and c.report = 'usage_report'
     join stax.tenants t on t.tenant_id = q.tenant_id
     where c.state <> 'open' and q.spent <> q.shared
@@ -179,25 +191,36 @@ FOCUS_TIES_TO_SPEND = Rule(
     with s as (select tenant_id, usage_date, sum(cost_usd) filter (where cost_source = 'reported') as billed,
                       sum(effective_cost_usd) as effective
                from stax.spend where {WINDOW} group by 1, 2),
-         lines as materialized (
-             select tenant_id, usage_date, billed, effective, list_usd, list_unit * quantity as list_product,
-                    contracted_usd, contracted_unit * quantity as contracted_product,
+         days as (select tenant_id, usage_date from s
+                  union select tenant_id, usage_date from stax.coverage where {WINDOW}),
+         lines as (
+             select tenant_id, usage_date, billed, effective, list_unit * quantity as list_product, list_usd,
+                    contracted_unit * quantity as contracted_product, contracted_usd,
                     1e-18 * greatest(abs(quantity), 1) as off_by
-             from (select "x_TenantId" as tenant_id, "x_UsageDate" as usage_date, "BilledCost" as billed,
-                          "EffectiveCost" as effective, "PricingQuantity" as quantity, "ListUnitPrice" as list_unit,
-                          "ListCost" as list_usd, "ContractedUnitPrice" as contracted_unit,
-                          "ContractedCost" as contracted_usd
-                   from stax.focus_cost_and_usage) focus
-             where {WINDOW}),
-         f as (select tenant_id, usage_date, sum(billed) as billed, sum(effective) as effective
-               from lines group by 1, 2)
+             from days cross join lateral (
+                 select "BilledCost" as billed, "EffectiveCost" as effective, "PricingQuantity" as quantity,
+                        "ListUnitPrice" as list_unit, "ListCost" as list_usd,
+                        "ContractedUnitPrice" as contracted_unit, "ContractedCost" as contracted_usd
+                 from stax.focus_cost_and_usage
+                 where "x_TenantId" = tenant_id and "x_UsageDate" = usage_date offset 0) focus),
+         judged as (
+             select *, greatest(abs(list_product - list_usd), abs(contracted_product - contracted_usd)) > off_by as off
+             from lines offset 0),
+         f as (
+             select tenant_id, usage_date, sum(billed) as billed, sum(effective) as effective,
+                    count(*) filter (where off) as lines_off, sum(list_product) filter (where off) as list_product,
+                    sum(list_usd) filter (where off) as list_usd,
+                    sum(contracted_product) filter (where off) as contracted_product,
+                    sum(contracted_usd) filter (where off) as contracted_usd
+             from judged group by 1, 2)
     select t.slug, usage_date, 'sums', s.billed, f.billed, s.effective, f.effective
     from s full join f using (tenant_id, usage_date) join stax.tenants t using (tenant_id)
     where coalesce(s.billed, 0) <> coalesce(f.billed, 0) or coalesce(s.effective, 0) <> coalesce(f.effective, 0)
     union all
-    select t.slug, usage_date, 'price × quantity', list_product, list_usd, contracted_product, contracted_usd
-    from lines join stax.tenants t using (tenant_id)
-    where greatest(abs(list_product - list_usd), abs(contracted_product - contracted_usd)) > off_by
+    select t.slug, usage_date, 'price × quantity of the lines that are off', list_product, list_usd, contracted_product,
+           contracted_usd
+    from f join stax.tenants t using (tenant_id)
+    where lines_off > 0
     union all
     select t.slug, s.usage_date, 'fee row of ' || s.commitment_id, null, null, sum(s.effective_cost_usd), null
     from stax.spend s join stax.tenants t using (tenant_id)

@@ -65,6 +65,11 @@ class About:
 
 
 EVERYTHING = About()
+_ADDS_UP = """
+select set_config('work_mem', '64MB', true), set_config('hash_mem_multiplier', '4', true),
+       set_config('max_parallel_workers_per_gather', '0', true)
+"""
+"""For the transaction: rules group many rows, which is to happen in memory, and in one process beside the run's own."""
 
 
 def run_rule(
@@ -91,6 +96,7 @@ def run_rule(
     if narrowed:
         values |= columns_of(changed or ())
     used = {name: value for name, value in values.items() if f":{name}" in query}
+    connection.execute(sa.text(_ADDS_UP))
     found = [] if narrowed and not changed else [tuple(row) for row in connection.execute(sa.text(query), used)]
     relevant = [row for row in found if about.holds(rule, row)]
     rows = _without_accepted(connection, rule, relevant) if rule.acceptable else relevant

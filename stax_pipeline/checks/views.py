@@ -23,6 +23,12 @@ def _sums(name: str, figures: str, source: str, day: str = "usage_date", where: 
     return f"select '{name}', tenant_id, {day}, {figures} from stax.{source} where {where} group by 2, 3"
 
 
+def _day_by_day(name: str) -> str:
+    """Sums of a view that groups: asked by the day, it reads that day alone."""
+    sums = f"select {_VIEW} from stax.{name} x where x.tenant_id = d.tenant_id and x.usage_date = d.usage_date"
+    return f"select '{name}', tenant_id, usage_date, v.* from days d cross join lateral ({sums} having count(*) > 0) v"
+
+
 _ADDED_UP = f"""
     select tenant_id, usage_date, sum(quantity) filter (where unit = 'tokens') as tokens,
            sum(cost_usd) as usd, sum(effective_cost_usd) as effective_usd, sum(credits_usd) as credits_usd,
@@ -53,8 +59,8 @@ _HELD = " union all ".join(
 _SHOWN = " union all ".join(
     (
         _sums("spend_daily", _VIEW, "spend_daily"),
-        _sums("tier_mix", _VIEW, "tier_mix"),
-        _sums("effective_prices", _VIEW, "effective_prices"),
+        _day_by_day("tier_mix"),
+        _day_by_day("effective_prices"),
         _sums("spend_monthly", _VIEW, "spend_monthly", "month", _WHOLE_MONTHS.format("month")),
         _sums("spend_summary", "sum(tokens), sum(total_usd), sum(credits_usd)", "spend_summary"),
         _sums("spend_by_key_daily", _VIEW, "spend_by_key_daily"),
@@ -72,6 +78,8 @@ VIEWS_TIE_TO_TABLES = Rule(
      "view_effective_usd"),
     f"""
     with added_up as materialized ({_ADDED_UP}),
+         days as (select tenant_id, usage_date from added_up
+                  union select tenant_id, usage_date from stax.coverage where {WINDOW}),
          held (shown_by, tenant_id, day, tokens, usd, effective_usd) as ({_HELD}),
          shown (shown_by, tenant_id, day, tokens, usd, effective_usd) as ({_SHOWN})
     select t.slug, day, shown_by, h.tokens, v.tokens, h.usd, v.usd, h.effective_usd, v.effective_usd

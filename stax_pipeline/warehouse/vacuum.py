@@ -13,6 +13,13 @@ from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.tables import admin_keys
 
 LOCK_TIMEOUT = "10s"
+GROWS_FOR_YEARS = (
+    "autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02, "
+    "autovacuum_analyze_scale_factor = 0.01"
+)
+"""Storage parameters of tables by usage date. A run writes a small share of what years hold: left to itself, Postgres
+would wait until a fifth of the rows is dead, and a tenth is new, before the planner knows of the newest days.
+"""
 
 
 def vacuum(owner: sa.Engine, tables: Iterable[sa.Table]) -> None:

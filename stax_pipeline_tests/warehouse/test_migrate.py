@@ -85,6 +85,14 @@ def test_every_table_view_and_column_has_a_comment(urls: Logins) -> None:
     assert bare == []
 
 
+def test_tables_that_grow_for_years_are_vacuumed_and_analysed_before_a_fiftieth_of_them_changed(urls: Logins) -> None:
+    found = run(urls.admin, "select relname, reloptions from pg_class where relnamespace = 'stax'::regnamespace "
+                            "and relkind = 'r' and reloptions is not null")  # fmt: skip
+    expected = {table.name for table in metadata.sorted_tables if "usage_date" in table.c}
+    assert {name for name, _ in found} == expected
+    assert all(float(option.partition("=")[2]) <= 0.02 for _, options in found for option in options)  # type: ignore[attr-defined]
+
+
 def test_views_run_with_the_readers_rights(urls: Logins) -> None:
     found = run(urls.admin, "select relname, reloptions from pg_class where relnamespace = 'stax'::regnamespace "
                             "and relkind in ('v', 'm')")  # fmt: skip

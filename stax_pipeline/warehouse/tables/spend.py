@@ -62,6 +62,7 @@ spend = table(
     sa.Column("cost_extraction_id", sa.UUID, nullable=True, comment="Cost extraction the line was built from"),
     sa.Column("usage_extraction_id", sa.UUID, nullable=True, comment="Usage extraction the line was built from"),
     loaded(),
+    sa.Index("spend_committed_idx", "usage_date", "tenant_id", postgresql_where=sa.text("commitment_id <> ''")),
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from alembic import context, op
 
 from stax_pipeline.warehouse.tables import metadata
+from stax_pipeline.warehouse.vacuum import GROWS_FOR_YEARS
 from stax_pipeline.warehouse.views import VIEWS
 
 revision = "0001"
@@ -22,6 +23,8 @@ def upgrade() -> None:
         _close(table.name)
         op.execute(f"grant select, insert, update, delete on stax.{table.name} to {loader}")
         op.execute(f"create policy loader on stax.{table.name} to {loader} using (true) with check (true)")
+        if "usage_date" in table.c:
+            op.execute(f"alter table stax.{table.name} set ({GROWS_FOR_YEARS})")
         if table.name not in SECRET:
             op.execute(f"grant select on stax.{table.name} to {analyst}")
             if analyst != loader:
