@@ -16,6 +16,7 @@ from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatu
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster._utils.error import serializable_error_info_from_exc_info
+from dagster_shared.serdes import serialize_value
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.applications import Starlette
 
@@ -87,8 +88,8 @@ def storage_class(instance: dg.DagsterInstance) -> type:
 
 def store_together(
     instance: dg.DagsterInstance, run_id: str, events: Sequence[dg.AssetMaterialization | dg.AssetObservation]
-) -> None:
-    """Have the instance keep these events of a run in one go."""
+) -> list[dg.EventLogEntry]:
+    """Have the instance keep these events of a run in one go, each with an instant of its own; returns its entries."""
     made = [
         dg.DagsterEvent(
             (dg.DagsterEventType.ASSET_MATERIALIZATION if is_made else dg.DagsterEventType.ASSET_OBSERVATION).value,
@@ -97,5 +98,11 @@ def store_together(
         for event in events
         for is_made in [isinstance(event, dg.AssetMaterialization)]
     ]  # fmt: skip
-    entries = [dg.EventLogEntry(None, 20, "", run_id, 1.0, None, "keep", event) for event in made]
+    entries = [dg.EventLogEntry(None, 20, "", run_id, 1.0 + n / 7, None, "keep", event) for n, event in enumerate(made)]
     instance.event_log_storage.store_event_batch(entries)
+    return entries
+
+
+def words_of(entry: dg.EventLogEntry) -> str:
+    """What Dagster writes of an entry."""
+    return serialize_value(entry)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +19,13 @@ from stax_pipeline.installation.homes import CHECKOUT
 from stax_pipeline.installation.settings import read_settings
 from stax_pipeline.warehouse.roles import logins
 from stax_pipeline_tests.conftest import Installation
-from stax_pipeline_tests.dagster_instance.internals import engine_of_runs, entries_of, materialised, store_together
+from stax_pipeline_tests.dagster_instance.internals import (
+    engine_of_runs,
+    entries_of,
+    materialised,
+    store_together,
+    words_of,
+)
 
 # Dagster plans a check for each day where the last asset by name has days, as `usage` of job sync.
 DAYS = dg.DailyPartitionsDefinition("2026-11-01", end_date="2026-11-10")
@@ -132,6 +139,66 @@ def test_events_of_several_kinds_and_assets_are_kept_together_in_their_order(ins
         engine_of_runs(instance).dispose()
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of events, and how often one was written out."""
+
+    words: list[str]
+    written_out: int
+
+
+def kept_of(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, events: list[dg.AssetMaterialization]
+) -> Kept:
+    written: list[object] = []
+    stock = PostgresEventLogStorage._event_to_row
+    monkeypatch.setattr(EventLog, "_event_to_row", lambda self, event: written.append(event) or stock(self, event))
+    run_id = f"days-{datetime.now(UTC).timestamp()}"
+    made = store_together(instance, run_id, events)
+    query = sa.text("select event from event_logs where run_id = :run order by id")
+    with engine_of_runs(instance).connect() as connection:
+        found = list(connection.execute(query, {"run": run_id}).scalars())
+    assert found == [words_of(entry) for entry in made]
+    days = sa.text("select partition from event_logs where run_id = :run order by id")
+    with engine_of_runs(instance).connect() as connection:
+        assert list(connection.execute(days, {"run": run_id}).scalars()) == [event.partition for event in events]
+    return Kept(found, len(written))
+
+
+def days_of(count: int, **told: Any) -> list[dg.AssetMaterialization]:
+    return [dg.AssetMaterialization("first", partition=f"2026-11-{day:02}", **told) for day in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"metadata": {"rows": 3, "partition": "2026-11-01", 'a "partition": "2026-11-01"': "2026-11-01"}},
+        {"metadata": {"failures": dg.MetadataValue.md('"partition": "2026-11-01", "timestamp": 1.0')}},
+        {"tags": {"dagster/data_version": "2026-11-01"}, "description": '"timestamp": 1.0'},
+    ],
+    ids=["nothing", "metadata like a day", "text like the event's", "tags"],
+)
+def test_days_that_tell_the_same_are_kept_as_dagster_would_write_each_out(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, told: dict[str, Any]
+) -> None:
+    with instance_on(OURS) as instance:
+        assert kept_of(instance, monkeypatch, days_of(9, **told)).written_out == 2
+        engine_of_runs(instance).dispose()
+
+
+def test_days_that_tell_something_else_are_each_written_out(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = dg.AssetMaterialization("first", partition="2026-11-20", metadata={"rows": 4})
+    elsewhere = dg.AssetMaterialization("second", partition="2026-11-03")
+    with instance_on(OURS) as instance:
+        for stranger in (other, elsewhere, dg.AssetMaterialization("first")):
+            events = [*days_of(3), stranger, *days_of(2)]
+            assert kept_of(instance, monkeypatch, events).written_out == len(events)
+        engine_of_runs(instance).dispose()
+
+
 def test_a_yes_about_the_schema_is_remembered_and_a_no_asked_again() -> None:
     answers = {"there": iter([True]), "later": iter([False, False, True])}
 
@@ -153,6 +220,7 @@ def test_a_yes_about_the_schema_is_remembered_and_a_no_asked_again() -> None:
         (EventLog, PostgresEventLogStorage, "has_table"),
         (EventLog, PostgresEventLogStorage, "_has_asset_key_col_on_connection"),
         (EventLog, PostgresEventLogStorage, "_event_to_row"),
+        (EventLog, PostgresEventLogStorage, "_event_insert_timestamp"),
         (EventLog, PostgresEventLogStorage, "_store_asset_event"),
         (EventLog, PostgresEventLogStorage, "_store_asset_event_tags"),
         (EventLog, PostgresEventLogStorage, "store_asset_check_event"),
