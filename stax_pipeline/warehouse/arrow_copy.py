@@ -2,7 +2,7 @@
 
 Belongs here: the two ways, and how a value is written and read. Stays out: which days are replaced (`publish`).
 Postgres refuses COPY into a table with row-level security: rows go through a temporary twin of the table, made once per
-connection, which empties itself with the transaction.
+connection, which empties itself with the transaction and stays in the session's memory.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date
-from typing import IO
+from typing import IO, Any
 from uuid import UUID
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as csv
 import sqlalchemy as sa
 from psycopg2 import sql
@@ -27,6 +28,7 @@ USD = pa.decimal128(38, SCALE)
 _PIECE = 1 << 16
 _ROWS = 8_192
 _BLOCK = 8 << 20
+_TWINS_MEMORY = "64MB"  # a batch: what does not fit is written to disk, read again and thrown away
 _AS_CSV = csv.WriteOptions(include_header=False, quoting_style="needed")
 _INSTANT = """to_char({0} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as {0}"""
 
@@ -42,11 +44,12 @@ def copy_arrow(connection: sa.Connection, table: sa.Table, rows: pa.Table) -> in
         "table": _named(table),
         "twin": sql.Identifier(f"load_{table.name}"),
         "columns": sql.SQL(", ").join(map(sql.Identifier, rows.column_names)),
-        "values": sql.SQL(", ").join(_shortest(table.c[name]) for name in rows.column_names),
+        "memory": sql.Literal(_TWINS_MEMORY),
     }
     cursor = connection.connection.cursor()
     cursor.execute(
         sql.SQL(
+            "set temp_buffers = {memory}; "
             "create temporary table if not exists {twin} on commit delete rows as select * from {table} with no data"
         ).format(**names)
     )
@@ -57,7 +60,7 @@ def copy_arrow(connection: sa.Connection, table: sa.Table, rows: pa.Table) -> in
         if text.fault:
             raise text.fault from None
         raise
-    cursor.execute(sql.SQL("insert into {table} ({columns}) select {values} from {twin}").format(**names))
+    cursor.execute(sql.SQL("insert into {table} ({columns}) select {columns} from {twin}").format(**names))
     cursor.execute(sql.SQL("truncate {twin}").format(**names))
     return int(rows.num_rows)
 
@@ -87,8 +90,24 @@ class _Text:
 
 def _as_csv(batch: pa.RecordBatch) -> pa.BufferReader:
     text = pa.BufferOutputStream()
-    csv.write_csv(batch, text, _AS_CSV)
+    columns = [_shortest(column) if column.type == USD else column for column in batch.columns]
+    csv.write_csv(pa.RecordBatch.from_arrays(columns, batch.schema.names), text, _AS_CSV)
     return pa.BufferReader(text.getvalue())
+
+
+def _shortest(figures: pa.Array[Any]) -> pa.Array[Any]:
+    """Decimals as text without zeros at their end: people read those that count, and the server reads no others.
+
+    Arrow tells figures below a millionth by an exponent, whose own zeros must stay: 1.00000000E-10.
+    """
+    told = figures.cast(pa.string())
+    texts = pc.utf8_rtrim(pc.utf8_rtrim(told, "0"), ".")
+    is_small = pc.match_substring(told, "E")
+    if not pc.any(is_small).as_py():
+        return texts
+    small = pc.replace_substring_regex(told.filter(is_small), "^0E.*", "0")
+    shortest: pa.Array[Any] = pc.replace_with_mask(texts, is_small, pc.replace_substring_regex(small, r"\.?0*E", "E"))
+    return shortest
 
 
 def read_arrow(
@@ -179,9 +198,3 @@ def arrow_type(column: sa.Column[object]) -> pa.DataType:
 
 def _named(table: sa.Table) -> sql.Identifier:
     return sql.Identifier(table.schema or "public", table.name)
-
-
-def _shortest(column: sa.Column[object]) -> sql.Composable:
-    """The value to insert: Arrow writes all 18 decimals, people read those that count."""
-    name = sql.Identifier(column.name)
-    return sql.SQL("trim_scale({})").format(name) if isinstance(column.type, sa.Numeric) else name

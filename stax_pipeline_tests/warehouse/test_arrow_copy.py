@@ -118,9 +118,22 @@ def test_every_column_that_is_read_as_decimal_has_that_check(made: Installation)
         assert {f"{each.name}_{c.name}_check" for c in each.columns if arrow_type(c) == USD} <= stated
 
 
-def test_people_read_the_decimals_that_count(connection: sa.Connection) -> None:
-    copy_arrow(connection, reconciliation, lines("m", priced=Decimal("12.50")))
-    assert connection.execute(sa.text("select priced_usd::text from stax.reconciliation")).scalar() == "12.5"
+@settings(max_examples=50, deadline=None)
+@given(figures=st.lists(DOLLARS | st.sampled_from([Decimal(0), Decimal("-1e-10"), Decimal("1e-10"), Decimal(100)])))
+def test_people_read_the_decimals_that_count(made: Installation, figures: list[Decimal | None]) -> None:
+    """Figures below a millionth too, whose zeros Arrow tells by an exponent."""
+    known = {str(n): usd for n, usd in enumerate(figures) if usd is not None}
+    sent = table([(str(A), DAY, model, "standard", usd, Decimal(1), "") for model, usd in known.items()])
+    with made.engine.connect() as connection, connection.begin() as transaction:
+        copy_arrow(connection, reconciliation, sent)
+        held = connection.execute(sa.text("select model, priced_usd::text from stax.reconciliation"))
+        assert {row.model: row.priced_usd for row in held} == {model: shortest(usd) for model, usd in known.items()}
+        transaction.rollback()
+
+
+def shortest(usd: Decimal) -> str:
+    text = format(usd, "f")
+    return (text.rstrip("0").rstrip(".") if "." in text else text) if usd else "0"
 
 
 def test_only_the_tenant_days_asked_for_are_read_each_once(connection: sa.Connection) -> None:
