@@ -97,7 +97,7 @@ def stage_of(module: str) -> str | None:
 
 
 def _module(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__", ""))
+    return str((frame.f_globals or {}).get("__name__", ""))  # a frame that ends meanwhile has none
 
 
 class Watch:

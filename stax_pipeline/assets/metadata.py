@@ -1,6 +1,6 @@
 """What an operator reads on an asset and on a run: column schemas from the warehouse's tables, counts, failures."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -25,9 +25,13 @@ _KINDS: tuple[tuple[type[sa.types.TypeEngine[Any]], str], ...] = (
 )
 
 
-def table_metadata(table: sa.Table) -> dict[str, Any]:
-    """Definition metadata of an asset that is one table."""
-    return {
+Origins = Mapping[str, Mapping[str, Sequence[str]]]
+"""Which upstream columns a column comes from: {column: {asset: [columns]}}."""
+
+
+def table_metadata(table: sa.Table, origins: Origins | None = None) -> dict[str, Any]:
+    """Definition metadata of an asset that is one table, with what is known of where its columns come from."""
+    told: dict[str, Any] = {
         "dagster/table_name": f"{SCHEMA}.{table.name}",
         "dagster/column_schema": dg.TableSchema(
             columns=[
@@ -41,10 +45,12 @@ def table_metadata(table: sa.Table) -> dict[str, Any]:
             ]
         ),
     }
+    if origins:
+        told["dagster/column_lineage"] = _lineage(origins)
+    return told
 
 
-def lineage(columns: Mapping[str, Mapping[str, list[str]]]) -> dg.TableColumnLineage:
-    """Which upstream columns each column comes from: {column: {asset: [columns]}}."""
+def _lineage(origins: Origins) -> dg.TableColumnLineage:
     return dg.TableColumnLineage(
         {
             name: [
@@ -52,7 +58,7 @@ def lineage(columns: Mapping[str, Mapping[str, list[str]]]) -> dg.TableColumnLin
                 for asset, names in sources.items()
                 for column in names
             ]
-            for name, sources in columns.items()
+            for name, sources in origins.items()
         }
     )
 

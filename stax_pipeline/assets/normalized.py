@@ -4,12 +4,13 @@ from typing import Any
 
 import dagster as dg
 
-from stax_pipeline.assets.metadata import OWNERS, lineage, outcome_metadata, table_metadata
+from stax_pipeline.assets.metadata import OWNERS, outcome_metadata, table_metadata
 from stax_pipeline.assets.partitions import DAILY, SINGLE_RUN, window_of
 from stax_pipeline.assets.progress import progress
 from stax_pipeline.assets.raw import raw_cost_report, raw_organization, raw_usage_report
 from stax_pipeline.derive.usage_lines import Counts
 from stax_pipeline.lake.parquet import rebuild
+from stax_pipeline.lake.parquet_names import OF_TENANTS, copy_names
 from stax_pipeline.pipeline.publish_batch import Stores
 from stax_pipeline.pipeline.publish_organization import publish_organization
 from stax_pipeline.pipeline.publish_reports import publish_cost, publish_usage
@@ -19,6 +20,8 @@ from stax_pipeline.warehouse import tables
 
 NORMALIZED: dict[str, Any] = {"group_name": "normalized", "owners": OWNERS, "tags": {"layer": "normalized"}}
 KINDS = {"postgres", "parquet"}
+_COUNTED = {name: {"raw_usage_report": [name]} for name in Counts._fields}
+_PAID = {"amount_usd": {"raw_cost_report": ["amount"]}}
 
 
 @dg.multi_asset(
@@ -28,7 +31,7 @@ KINDS = {"postgres", "parquet"}
     specs=[
         dg.AssetSpec(
             table.name, deps=[raw_usage_report], kinds=KINDS, description=description,
-            metadata=table_metadata(table), **NORMALIZED,
+            metadata=table_metadata(table, _COUNTED), **NORMALIZED,
         )
         for table, description in (
             (tables.usage_lines, "Tokens per workspace, model, tier, window, geography and speed."),
@@ -41,13 +44,9 @@ def usage(context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehous
     window = window_of(list(context.partition_keys))
     stores = _stores(scope, warehouse, lake)
     outcome = publish_usage(stores, scope.tenants, window, progress(context, "publishing usage"))
-    counted = lineage({name: {"raw_usage_report": [name]} for name in Counts._fields})
     for table in (tables.usage_lines, tables.usage_by_key):
         rebuild(warehouse.engine, lake.store, table, window, stores.fresh)
-        yield dg.MaterializeResult(
-            asset_key=table.name,
-            metadata={**outcome_metadata(outcome, scope, table.name), "dagster/column_lineage": counted},
-        )
+        yield dg.MaterializeResult(asset_key=table.name, metadata=outcome_metadata(outcome, scope, table.name))
 
 
 @dg.asset(
@@ -55,7 +54,7 @@ def usage(context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehous
     backfill_policy=SINGLE_RUN,
     deps=[raw_cost_report, "usage_lines", "price_book"],
     kinds=KINDS,
-    metadata=table_metadata(tables.cost_lines),
+    metadata=table_metadata(tables.cost_lines, _PAID),
     **NORMALIZED,
 )
 def cost_lines(
@@ -66,11 +65,10 @@ def cost_lines(
     stores = _stores(scope, warehouse, lake)
     outcome = publish_cost(stores, scope.tenants, window, progress(context, "publishing cost"))
     rebuild(warehouse.engine, lake.store, tables.cost_lines, window, stores.fresh)
-    paid = lineage({"amount_usd": {"raw_cost_report": ["amount"]}})
-    return dg.MaterializeResult(metadata={**outcome_metadata(outcome, scope), "dagster/column_lineage": paid})
+    return dg.MaterializeResult(metadata=outcome_metadata(outcome, scope))
 
 
-@dg.asset(deps=[raw_organization], kinds={"postgres"}, metadata=table_metadata(tables.workspaces), **NORMALIZED)
+@dg.asset(deps=[raw_organization], kinds=KINDS, metadata=table_metadata(tables.workspaces), **NORMALIZED)
 def organization(
     context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehouse, lake: Lake
 ) -> dg.MaterializeResult:
@@ -78,6 +76,7 @@ def organization(
     outcome = publish_organization(
         warehouse.engine, lake.store, scope.tenants, progress(context, "publishing names", "tenants")
     )
+    copy_names(warehouse.engine, lake.store, OF_TENANTS)
     return dg.MaterializeResult(metadata=outcome_metadata(outcome, scope))
 
 

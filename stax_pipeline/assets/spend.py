@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
-from stax_pipeline.assets.metadata import OWNERS, lineage, outcome_metadata, table_metadata
+from stax_pipeline.assets.metadata import OWNERS, Origins, outcome_metadata, table_metadata
 from stax_pipeline.assets.normalized import cost_lines
 from stax_pipeline.assets.partitions import DAILY, SINGLE_RUN, window_of
 from stax_pipeline.assets.progress import progress
@@ -14,6 +14,7 @@ from stax_pipeline.assets.raw import FRESH
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.domain.time import is_first_backfill
 from stax_pipeline.lake.parquet import rebuild
+from stax_pipeline.lake.parquet_names import copy_names
 from stax_pipeline.pipeline.build_batch import Books
 from stax_pipeline.pipeline.publish_spend import note_first_sync, publish_spend
 from stax_pipeline.pricing.prices import shipped_prices
@@ -29,21 +30,24 @@ _FROM = {
 }
 
 
-@dg.asset(kinds={"postgres"}, metadata=table_metadata(tables.list_prices), **SPEND)
-def price_book(warehouse: Warehouse) -> dg.MaterializeResult:
+@dg.asset(kinds={"postgres", "parquet"}, metadata=table_metadata(tables.list_prices), **SPEND)
+def price_book(warehouse: Warehouse, lake: Lake) -> dg.MaterializeResult:
     """List prices by date, model, token type, context window and speed, each with its source."""
     with warehouse.engine.begin() as connection:
         changed = record_prices(connection, shipped_prices()).changed
         book = read_book(connection)
+    copy_names(warehouse.engine, lake.store, [tables.list_prices])
     return dg.MaterializeResult(
         metadata={"dagster/row_count": len(book.prices), "changed": changed, "version": book.version}
     )
 
 
-def _daily(table: sa.Table, deps: list[Any], description: str, **more: Any) -> dg.AssetSpec:
+def _daily(
+    table: sa.Table, deps: list[Any], description: str, origins: Origins | None = None, **more: Any
+) -> dg.AssetSpec:
     return dg.AssetSpec(
-        table.name, deps=deps, description=description, kinds={"postgres", "parquet"}, metadata=table_metadata(table),
-        **SPEND, **more,
+        table.name, deps=deps, description=description, kinds={"postgres", "parquet"},
+        metadata=table_metadata(table, origins), **SPEND, **more,
     )  # fmt: skip
 
 
@@ -55,6 +59,7 @@ def _daily(table: sa.Table, deps: list[Any], description: str, **more: Any) -> d
         _daily(
             tables.spend, [cost_lines, "usage_lines", price_book],
             "What each tenant's Claude use cost, every figure with its source (USD, one row per line).",
+            _FROM,
             freshness_policy=FRESH,
         ),
         _daily(
@@ -74,10 +79,7 @@ def spend(context: dg.AssetExecutionContext, scope: InScope, warehouse: Warehous
     own = books(warehouse, lake)
     outcome, totals = publish_spend(own, scope.tenants, window, progress(context, "building spend"))
     usd = totals.usd if len(scope.tenants) > 1 else {}  # of one tenant it would outlive its purge
-    told = {
-        "spend": {f"usd_{source}": f"{usd:f}" for source, usd in sorted(usd.items())}
-        | {"dagster/column_lineage": lineage(_FROM)}
-    }
+    told = {"spend": {f"usd_{source}": f"{usd:f}" for source, usd in sorted(usd.items())}}
     rebuild(warehouse.engine, lake.store, tables.restatements, window)
     for table in (tables.spend, tables.spend_by_key, tables.reconciliation):
         rebuild(warehouse.engine, lake.store, table, window, own.fresh)

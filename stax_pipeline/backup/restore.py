@@ -23,6 +23,7 @@ from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.domain.role_name import parse_role
 from stax_pipeline.domain.slug import parse_slug
 from stax_pipeline.lake.parquet import rebuild
+from stax_pipeline.lake.parquet_names import copy_names
 from stax_pipeline.lake.store import CHUNK, Lake, ObjectUnreadable
 from stax_pipeline.pipeline.isolation import Progress
 from stax_pipeline.warehouse import tables
@@ -92,7 +93,8 @@ def restore_rows_and_raw(reader: ArchiveReader, owner: sa.Engine, logins: Logins
 
 
 def rebuild_parquet(loader: sa.Engine, lake: Lake, progress: Progress) -> None:
-    """Write every day's Parquet files from the restored rows."""
+    """Write the Parquet files of every day, and those of names and prices, from the restored rows."""
+    copy_names(loader, lake)
     with plain_faults("looking for extractions"), loader.connect() as connection:
         window = reach(connection)
     if window is None:

@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
 from itertools import chain, islice
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -52,7 +53,7 @@ def rebuild(
     rows keeps an empty one if it is the first of its day.
     """
     known = fresh.take(table) if fresh else {}
-    with _locked(engine, table) as connection, tempfile.TemporaryFile(dir=lake.scratch()) as rows:
+    with alone(engine, table) as connection, tempfile.TemporaryFile(dir=lake.scratch()) as rows:
         with connection.begin():
             division = divide_once_many(connection, table)
         with connection.begin():
@@ -75,7 +76,7 @@ def files_of(lake: Lake, table: sa.Table, day: date) -> set[str]:
 
 
 @contextmanager
-def _locked(engine: sa.Engine, table: sa.Table) -> Iterator[sa.Connection]:
+def alone(engine: sa.Engine, table: sa.Table) -> Iterator[sa.Connection]:
     """A connection that alone writes files of the table."""
     lock = {"name": f"parquet:{table.name}"}
     with engine.connect() as connection:
@@ -121,23 +122,32 @@ def _write(lake: Lake, table: sa.Table, files: Iterable[tuple[File, Iterator[pa.
 
 def _write_file(lake: Lake, table: sa.Table, file: File, pieces: Iterable[pa.Table]) -> int:
     """Put the rows in place of the file, or remove it where there are none; returns how many there were."""
-    schema, path = arrow_schema(table), file.path(table)
+    path = file.path(table)
     pieces = iter(pieces)
     first = next(pieces, None)
     if first is None and not (file.bucket == 0 and lake.holds(path)):
         lake.delete(path)
         return 0
-    temporary = lake.scratch() / f"{table.name}-{file.usage_date}-{uuid.uuid4().hex}.parquet"
-    written = 0
+    with unfinished(lake, table, chain([first] if first else [], pieces)) as (temporary, rows):
+        lake.replace(path, temporary)
+    return rows
+
+
+@contextmanager
+def unfinished(lake: Lake, table: sa.Table, pieces: Iterable[pa.Table]) -> Iterator[tuple[Path, int]]:
+    """A file of these rows under no name that lasts, and how many they are; it is gone when the block ends, unless it
+    was put in its place.
+    """
+    temporary = lake.scratch() / f"{table.name}-{uuid.uuid4().hex}.parquet"
+    schema, written = arrow_schema(table), 0
     try:
         with pa.OSFile(str(temporary), "wb") as out, _writer(out, schema) as writer:
-            for rows in chain([first] if first else [], pieces):
+            for rows in pieces:
                 writer.write_table(rows, row_group_size=ROW_GROUP)
                 written += rows.num_rows
-        lake.replace(path, temporary)
+        yield temporary, written
     finally:
         temporary.unlink(missing_ok=True)
-    return written
 
 
 def _writer(out: pa.NativeFile, schema: pa.Schema) -> pq.ParquetWriter:

@@ -140,13 +140,15 @@ def _together(table: sa.Table, held: Sequence[Fresh], read: Iterator[pa.Table]) 
     return iter(pieces)
 
 
+# A limit keeps the planner, which may have no statistics yet, from reading whole tables to look for single rows.
 _TENANTS = (
     "select place, t.tenant_id from {due} join stax.tenants t on t.tenant_id between low and high "
-    "where exists (select from {table} r where r.usage_date = due.usage_date and r.tenant_id = t.tenant_id)"
+    "cross join lateral (select from {table} r "
+    "where r.usage_date = due.usage_date and r.tenant_id = t.tenant_id limit 1) found order by place"
 )
 _ANY = (
-    "select place from {due} "
-    "where exists (select from {table} r where r.usage_date = due.usage_date and r.tenant_id between low and high)"
+    "select place from {due} cross join lateral (select from {table} r "
+    "where r.usage_date = due.usage_date and r.tenant_id between low and high limit 1) found"
 )
 
 

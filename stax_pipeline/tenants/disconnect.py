@@ -64,11 +64,13 @@ def purge(engine: sa.Engine, lake: Lake, slug: str, say: Say = say_nothing) -> P
     done.rows = _delete_rows(engine, tenant, days, _NEEDED_TO_RESUME)
     done.raw_objects += _delete_raw(lake, tenant)
     done.parquet_days = _rebuild_parquet(engine, lake, days)
+    _copy_names(engine, lake, tenant.tenant_id)
     done.left = _left_in_lake(lake, tenant.tenant_id, days)
     if done.left:  # the tenant stays, so that the purge can be run again
         return done
     done.rows = dict(Counter(done.rows) + Counter(_delete_rows(engine, tenant)))
     done.raw_objects += _delete_raw(lake, tenant)
+    _copy_names(engine, lake, tenant.tenant_id)  # a run may have written them meanwhile
     rows, from_tables = sum(done.rows.values()), sum(map(bool, done.rows.values()))
     say(f"Removed {count_of(rows, 'row')} from {count_of(from_tables, 'table')}.")
     say(f"Rebuilt the Parquet files of {count_of(done.parquet_days, 'day')} without the tenant.")
@@ -128,16 +130,23 @@ def _rebuild_parquet(engine: sa.Engine, lake: Lake, days: Window | None) -> int:
     return len(days.days)
 
 
+def _copy_names(engine: sa.Engine, lake: Lake, without: UUID) -> None:
+    from stax_pipeline.lake.parquet_names import OF_TENANTS, copy_names
+
+    copy_names(engine, lake, OF_TENANTS, without=without)
+
+
 def _left_in_lake(lake: Lake, tenant_id: UUID, days: Window | None) -> dict[str, int]:
     """Raw objects and Parquet rows that still name the tenant, by place; a place with none is not listed."""
     from stax_pipeline.lake.parquet import files_of
+    from stax_pipeline.lake.parquet_names import OF_TENANTS, path_of
 
     left = _left_raw(lake, tenant_id)
-    for table in tables.DAILY:
-        paths = (path for day in (days.days if days else ()) for path in files_of(lake, table, day))
-        found = sum(_rows_in_file(lake, path, tenant_id) for path in paths)
-        left |= {f"Parquet {table.name}": found} if found else {}
-    return left
+    files = [(table, files_of(lake, table, day)) for table in tables.DAILY for day in (days.days if days else ())]
+    found: Counter[str] = Counter()
+    for table, paths in [*files, *((table, {path_of(table)}) for table in OF_TENANTS)]:
+        found[f"Parquet {table.name}"] += sum(_rows_in_file(lake, path, tenant_id) for path in paths)
+    return left | {place: rows for place, rows in found.items() if rows}
 
 
 def _left_raw(lake: Lake, tenant_id: UUID) -> dict[str, int]:

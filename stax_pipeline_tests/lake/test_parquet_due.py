@@ -202,7 +202,7 @@ class TestFromFiftyTenants:
     ) -> None:
         publish(many, [MANY[5]], DAYS.days[:2], usd=2)
         write(many)
-        assert written == [path(day, 5) for day in DAYS.days[:2]]
+        assert sorted(written) == [path(day, 5) for day in DAYS.days[:2]]
         assert gaps(many) == []
 
     def test_a_bucket_that_empties_has_no_file_but_the_first(self, many: Installation) -> None:

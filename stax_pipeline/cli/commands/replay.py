@@ -48,6 +48,7 @@ def _replay(
 ) -> set[tuple[str, str]]:
     from stax_pipeline.cli.progress import step_progress
     from stax_pipeline.lake.parquet import rebuild
+    from stax_pipeline.lake.parquet_names import copy_names
     from stax_pipeline.pipeline.build_batch import Books
     from stax_pipeline.pipeline.replay import replay as rebuild_tables
     from stax_pipeline.warehouse import tables
@@ -68,6 +69,7 @@ def _replay(
     for done, table in enumerate(tables.DAILY, start=1):
         rebuild(engine, lake, table, window, books.fresh, whole=True)
         shown(done, len(tables.DAILY))
+    copy_names(engine, lake)
     click.echo(f"Replayed {count_of(len(tenants), 'tenant')} over {window.start} to {window.days[-1]} (UTC days).")
     return _failures(outcomes)
 
