@@ -1,6 +1,6 @@
 """Sends one request and brings back one whole answer, or one word for why there is none.
 
-Belongs here: the shared httpx clients, time-outs, the deadline, the cap on bytes, decompression. Stays out: what a
+Belongs here: the shared httpx connections, time-outs, the deadline, the cap on bytes, decompression. Stays out: what a
 status means (`responses`) and whether to try again (`retry`).
 
 Nothing of httpx leaves this module. Its exceptions can carry the request, whose headers hold the admin key, and
@@ -21,7 +21,7 @@ from datetime import datetime
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 
@@ -96,16 +96,20 @@ class Transport:
 
     def __init__(
         self,
-        clients: Sequence[httpx.AsyncClient],
+        base_url: str,
+        connections: Sequence[httpx.AsyncHTTPTransport],
         limits: Limits,
         now: Callable[[], datetime],
     ) -> None:
-        self._host = clients[0].base_url.netloc.decode()
+        self._base_url = base_url.rstrip("/")
+        self._host = httpx.URL(base_url).netloc.decode()
         self._limits = limits
+        connect = limits.connect_seconds
+        self._waits = {"timeout": httpx.Timeout(limits.read_seconds, connect=connect, pool=connect).as_dict()}
         self._now = now
-        self._free: asyncio.LifoQueue[httpx.AsyncClient] = asyncio.LifoQueue()
-        for client in clients:
-            self._free.put_nowait(client)
+        self._free: asyncio.LifoQueue[httpx.AsyncHTTPTransport] = asyncio.LifoQueue()
+        for connection in connections:
+            self._free.put_nowait(connection)
 
     async def get(
         self,
@@ -116,10 +120,10 @@ class Transport:
         seconds: float,
     ) -> Answer | NoAnswer:
         """One try, ended after `seconds` at the latest. The key goes into this request's headers and nowhere else."""
-        client = await self._free.get()
+        connection = await self._free.get()
         try:
             async with asyncio.timeout(min(seconds, self._limits.page_seconds)):
-                return await self._exchange(client, path, params, {**headers, "x-api-key": key.reveal()})
+                return await self._exchange(connection, path, params, {**headers, "x-api-key": key.reveal()})
         except TimeoutError:
             return NoAnswer("the page was not complete before its deadline", self._host, timed_out=True)
         except _TooLarge:
@@ -135,12 +139,19 @@ class Transport:
         ) as error:
             return NoAnswer(_words(error), self._host, timed_out=isinstance(error, httpx.TimeoutException))
         finally:
-            self._free.put_nowait(client)
+            self._free.put_nowait(connection)
 
-    async def _exchange(self, client: httpx.AsyncClient, path: str, params: Params, headers: dict[str, str]) -> Answer:
+    async def _exchange(
+        self, connection: httpx.AsyncHTTPTransport, path: str, params: Params, headers: dict[str, str]
+    ) -> Answer:
         sent_at = self._now()
-        async with client.stream("GET", path, params=params, headers=headers) as response:
+        address = f"{self._base_url}{path}?{urlencode(params)}" if params else f"{self._base_url}{path}"
+        request = httpx.Request("GET", address, headers=headers, extensions=self._waits)
+        response = await connection.handle_async_request(request)
+        try:
             body = await self._read(response)
+        finally:
+            await response.aclose()
         return Answer(response.status_code, dict(response.headers), body, sent_at, self._now())
 
     async def _read(self, response: httpx.Response) -> bytes:
@@ -157,28 +168,27 @@ class Transport:
 async def open_transport(
     base_url: str, *, concurrency: int, limits: Limits, now: Callable[[], datetime], ca_file: Path | None
 ) -> AsyncIterator[Transport]:
-    """A client for each request in flight, for whichever tenant: HTTP/1.1, no redirects, nothing read from the
-    environment. One connection each: httpx's pool looks at every connection and every waiting request each time."""
+    """A connection for each request in flight, for whichever tenant: HTTP/1.1, nothing read from the environment.
+
+    They are httpx's below its client, whose redirects, cookies and merging of addresses we do not want and would pay
+    for; one connection each, since a pool looks at every connection and every waiting request each time.
+    """
     _check_base_url(base_url)
     for name in _QUOTING:
         logging.getLogger(name).addFilter(_is_warning)
-    connect = limits.connect_seconds
     authorities = client_context(ca_file)
     async with AsyncExitStack() as stack:
-        clients = [
+        connections = [
             await stack.enter_async_context(
-                httpx.AsyncClient(
-                    base_url=base_url,
+                httpx.AsyncHTTPTransport(
                     verify=authorities,
-                    follow_redirects=False,
                     trust_env=False,
-                    timeout=httpx.Timeout(limits.read_seconds, connect=connect, pool=connect),
                     limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
                 )
             )
             for _ in range(concurrency)
         ]
-        yield Transport(clients, limits, now)
+        yield Transport(base_url, connections, limits, now)
 
 
 def _check_base_url(base_url: str) -> None:

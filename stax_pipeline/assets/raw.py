@@ -73,7 +73,7 @@ def _fetch(
     context: dg.AssetExecutionContext, report: Report, window: Window, scope: InScope, warehouse: Warehouse, lake: Lake,
     secrets: TenantSecrets, anthropic: AnthropicAdminApi,
 ) -> Outcome:  # fmt: skip
-    open_key = secrets.opener(warehouse)
+    open_key = secrets.opener(warehouse, scope.tenants)
     report_progress = progress(context, f"extracting {report}", "pages")
 
     source = partial(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
+from uuid import UUID
 
 import sqlalchemy as sa
 
 from stax_pipeline.domain.admin_key import AdminKey
-from stax_pipeline.domain.errors import CannotStart
+from stax_pipeline.domain.errors import CannotStart, StaxError, TenantStopped
 from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.installation.settings import Settings
 from stax_pipeline.keys.encryption import MasterKeys, generate_master_key_file, load_master_keys, open_sealed
 from stax_pipeline.keys.private_memory import keep_memory_private
-from stax_pipeline.warehouse.tenants import current_key, keys_in_use
+from stax_pipeline.warehouse.tenants import StoredKey, current_key, current_keys, keys_in_use
 
 MASTER_KEYS_LOCK = "stax master keys"  # whoever stores a key shares it, whoever changes the master keys has it alone
 
@@ -76,5 +80,51 @@ class OpenedKey(NamedTuple):
 
 def open_key(connection: sa.Connection, tenant: Tenant, masters: MasterKeys) -> OpenedKey:
     """The tenant's key in use. Raises TenantStopped when it does not open, WrongUse when there is none."""
-    stored = current_key(connection, tenant)
-    return OpenedKey(open_sealed(stored.sealed, tenant.tenant_id, stored.generation, masters), stored.generation)
+    return _opened(current_key(connection, tenant), masters)
+
+
+def _opened(stored: StoredKey, masters: MasterKeys) -> OpenedKey:
+    return OpenedKey(open_sealed(stored.sealed, stored.tenant_id, stored.generation, masters), stored.generation)
+
+
+class KeyOpener:
+    """Opens one tenant's key at a time, and reads the sealed ones of those who come next along with it.
+
+    `tenants` are in the order in which they will be asked for. A key that was read ahead and does not open is read
+    again: it, or the master keys, may have been rotated meanwhile.
+    """
+
+    AHEAD = 32
+
+    def __init__(self, engine: sa.Engine, tenants: Sequence[Tenant], masters: Callable[[], MasterKeys]) -> None:
+        self._engine = engine
+        self._tenants = tenants
+        self._places = {tenant.tenant_id: place for place, tenant in enumerate(tenants)}
+        self._read_masters = masters
+        self._masters = masters()
+        self._sealed: dict[UUID, StoredKey] = {}
+        self._one_reads = Lock()
+
+    def __call__(self, tenant: Tenant) -> OpenedKey:
+        """Raises TenantStopped when it does not open, WrongUse when there is none."""
+        with self._one_reads:
+            ahead, masters = self._sealed.pop(tenant.tenant_id, None), self._masters
+            if ahead is None:
+                return _opened(self._read(tenant), self._masters)
+        with suppress(TenantStopped):
+            return _opened(ahead, masters)
+        with self._engine.connect() as connection:
+            return open_key(connection, tenant, self._read_masters())
+
+    def _read(self, tenant: Tenant) -> StoredKey:
+        place = self._places.get(tenant.tenant_id, 0)
+        batch = dict.fromkeys([tenant, *self._tenants[place : place + self.AHEAD]])
+        self._masters = self._read_masters()
+        with self._engine.connect() as connection:
+            found = current_keys(connection, batch)
+        self._sealed |= {owner: key for owner, key in found.items() if isinstance(key, StoredKey)}
+        stored = found[tenant.tenant_id]
+        if isinstance(stored, StaxError):
+            raise stored
+        self._sealed.pop(tenant.tenant_id)
+        return stored

@@ -31,10 +31,12 @@ from stax_pipeline.domain.time import begun, completed
 from stax_pipeline.keys.tenant_keys import OpenedKey
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.pipeline.arrived import Arrived
-from stax_pipeline.pipeline.extraction_record import ExtractionResult, RunningExtraction, keep
+from stax_pipeline.pipeline.beside import beside
+from stax_pipeline.pipeline.extraction_record import ExtractionResult, RunningExtraction, store
 from stax_pipeline.pipeline.identities import Identities, days_of_names
 from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, no_progress, reason
 from stax_pipeline.pipeline.parent_organization import without_tenant
+from stax_pipeline.pipeline.recorder import Kept, Recorder, recording
 from stax_pipeline.pipeline.run_queries import Partial, excerpt_of, read_available_days
 from stax_pipeline.warehouse.engine import plain_faults
 
@@ -95,21 +97,24 @@ async def extract(
     tally = Tally(progress, len(asked), share)
     fetching = _Fetching(source, report, window, names_of, outcome, tally)
 
-    async def work() -> None:
+    async def work(recorder: Recorder) -> None:
         for tenant in waiting:
-            pages = await _extract_one(fetching, tenant)
-            if tenant.slug in outcome.failures:
-                tally.tenant_failed(pages)
-            else:
-                tally.tenant_done(pages)
+            await _extract_one(fetching, recorder, tenant)
 
     try:
-        async with asyncio.TaskGroup() as group:
+        async with (
+            recording(source.engine, source.lake, source.run_id, report, partial(_tell, fetching)) as recorder,
+            asyncio.TaskGroup() as group,
+        ):
             for _ in range(min(concurrency, len(asked))):
-                group.create_task(work())
+                group.create_task(work(recorder))
     except ExceptionGroup as stopped:  # what stops the run is told as it is, not as a group of one
-        raise stopped.exceptions[0] from None
+        raise _first(stopped) from None
     return outcome
+
+
+def _first(stopped: BaseException) -> BaseException:
+    return _first(stopped.exceptions[0]) if isinstance(stopped, BaseExceptionGroup) else stopped
 
 
 def _names_held(source: Source, tenants: Sequence[Tenant]) -> dict[UUID, date]:
@@ -125,22 +130,42 @@ def _pages_to_expect(source: Source, report: Report, tenant: Tenant, window: Win
     return len(_queries(report, is_newer, window)) * each
 
 
-async def _extract_one(fetching: _Fetching, tenant: Tenant) -> int:
-    """Fetch, keep and record one tenant's report; returns how many pages were counted."""
-    source, report, outcome = fetching.source, fetching.report, fetching.outcome
+async def _extract_one(fetching: _Fetching, recorder: Recorder, tenant: Tenant) -> None:
+    """Fetch and keep one tenant's report, and have it recorded; of an empty window nothing is kept."""
+    source, report = fetching.source, fetching.report
     extraction, result = await _fetch(fetching, tenant)
     if missing := result.fault or extraction.missing:
-        outcome.failures[tenant.slug] = missing
+        fetching.outcome.failures[tenant.slug] = missing
+    if not (result.fault or extraction.window):
+        fetching.tally.tenant_done(0)
+        return
+
+    def keep() -> None:
+        row = store(source.lake, source.run_id, report, tenant, extraction, result.fault)
+        recorder.add(Kept(tenant, extraction, result, row))
+
     try:
-        row = await asyncio.to_thread(
-            keep, source.engine, source.lake, source.run_id, report, tenant, extraction, result
-        )
-        outcome.rows += row.rows if row else 0
-        if row and extraction.normalised and not result.fault:
-            source.arrived.put(row.extraction_id, extraction.normalised)
+        await beside(keep)
     except Exception as error:
-        outcome.failures[tenant.slug] = reason(error, f"keeping {report}")
-    return extraction.raw.pages
+        fetching.outcome.failures[tenant.slug] = reason(error, f"keeping {report}")
+        fetching.tally.tenant_failed(extraction.raw.pages)
+        return
+    await recorder.flush_if_full()
+
+
+def _tell(fetching: _Fetching, kept: Kept, fault: Exception | None) -> None:
+    """Note how a tenant's report ended, now that it is recorded or cannot be."""
+    outcome, tally, pages = fetching.outcome, fetching.tally, kept.extraction.raw.pages
+    if fault:
+        outcome.failures[kept.tenant.slug] = reason(fault, f"keeping {fetching.report}")
+    else:
+        outcome.rows += kept.row.rows
+        if kept.extraction.normalised and not kept.result.fault:
+            fetching.source.arrived.put(kept.row.extraction_id, kept.extraction.normalised)
+    if kept.tenant.slug in outcome.failures:
+        tally.tenant_failed(pages)
+    else:
+        tally.tenant_done(pages)
 
 
 async def _fetch(fetching: _Fetching, tenant: Tenant) -> tuple[RunningExtraction, ExtractionResult]:
@@ -165,7 +190,8 @@ async def _fetch(fetching: _Fetching, tenant: Tenant) -> tuple[RunningExtraction
                 queries_of = partial(_queries, report, is_newer)
                 extraction = await read_available_days(session, queries_of, extraction, me.server_date.date())
             outcome.find(tenant.slug, *session.notices, *extraction.findings)
-            outcome.find(tenant.slug, *await asyncio.to_thread(without_tenant, source.engine, extraction.children))
+            if extraction.children:
+                outcome.find(tenant.slug, *await asyncio.to_thread(without_tenant, source.engine, extraction.children))
     except TimeoutError:
         late = f"{report} took longer than {source.tenant_seconds:.0f} seconds; nothing of it counts, sync again"
         ended = ended._replace(fault=late)

@@ -1,4 +1,4 @@
-"""What one extraction brought: its pages while it runs, and how they are kept and recorded when it ends."""
+"""What one extraction brought: its pages while it runs, and how they are kept when it ends."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from datetime import UTC, date, datetime
 from typing import NamedTuple
 from uuid import uuid4
 
-import sqlalchemy as sa
-
 from stax_pipeline import __version__
-from stax_pipeline.anthropic import NoNewerSource
 from stax_pipeline.derive.normalise import Normalised, PageReader
-from stax_pipeline.domain.errors import CannotStart, KeyRejected
+from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.domain.extraction import QueryName, RawPage, Report, Window
 from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.domain.tenant import Tenant
@@ -22,9 +19,7 @@ from stax_pipeline.lake.raw import RawHeader, RawWriter, store_raw
 from stax_pipeline.lake.store import Lake
 from stax_pipeline.pipeline.beside import beside
 from stax_pipeline.pipeline.isolation import Tally
-from stax_pipeline.warehouse.engine import WarehouseFault, plain_faults
-from stax_pipeline.warehouse.extractions import Extraction, record
-from stax_pipeline.warehouse.tenants import note_accepted, note_no_newer_source, note_rejected
+from stax_pipeline.warehouse.extractions import Extraction
 
 
 @dataclass(slots=True)
@@ -120,49 +115,10 @@ class ExtractionResult(NamedTuple):
     generation: int = 0
 
 
-def keep(
-    engine: sa.Engine,
-    lake: Lake,
-    run_id: str,
-    report: Report,
-    tenant: Tenant,
-    extraction: RunningExtraction,
-    result: ExtractionResult,
-) -> Extraction | None:
-    """Keep the pages, then the record of them, then the tenant's state; returns the record, None of an empty window.
-
-    A kill in between leaves an object that nothing names. The object is removed where the record was refused (the
-    tenant is gone), never where the commit's outcome is unknown.
-    """
-    if not result.fault and not extraction.window:
-        return None
-    row = _store(lake, run_id, report, tenant, extraction, result.fault)
-    try:
-        with plain_faults(f"tenant {tenant.slug}: recording an extraction"), engine.begin() as connection:
-            record(connection, row)
-            if extraction.refused and not result.fault:
-                record(connection, _without_pages(row, extraction.missing))
-            if result.kind is NoNewerSource and report is Report.ANALYTICS:
-                note_no_newer_source(connection, tenant.tenant_id)
-            if result.kind and issubclass(result.kind, KeyRejected):
-                note_rejected(connection, tenant.tenant_id, result.generation)
-            elif not result.fault:
-                note_accepted(connection, tenant.tenant_id, result.generation, run_id)
-    except WarehouseFault:
-        if row.raw_uri:
-            lake.delete(row.raw_uri)
-        raise
-    return row
-
-
-def _without_pages(counted: Extraction, missing: str) -> Extraction:
-    """The record of what is missing beside an extraction that counts without it."""
-    return counted._replace(extraction_id=uuid4(), pages=0, rows=0, sha256="", raw_uri=None, error=missing)
-
-
-def _store(
+def store(
     lake: Lake, run_id: str, report: Report, tenant: Tenant, extraction: RunningExtraction, fault: str | None
 ) -> Extraction:
+    """Keep the pages; the record that names them, which is to follow. Raises CannotStart where the lake is full."""
     extraction_id = uuid4()
     moment = extraction.moment or datetime.now(UTC)
     asked_end = extraction.window.end

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.dialects.postgresql import insert
 
 from stax_pipeline.anthropic.organization import ApiKey, Member, Workspace, read_organization
 from stax_pipeline.domain.errors import TenantStopped
-from stax_pipeline.domain.extraction import Report, Window
 from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.lake.raw import read_raw
 from stax_pipeline.lake.store import Lake
-from stax_pipeline.pipeline.batches import one_by_one
+from stax_pipeline.pipeline.batches import in_batches, work_through
 from stax_pipeline.pipeline.isolation import Outcome, Progress, Tally, no_progress, reason
 from stax_pipeline.warehouse import tables
-from stax_pipeline.warehouse.extractions import in_order, set_error
+from stax_pipeline.warehouse.extractions import set_error, snapshots_due
 
-EVER = Window(date.min, date.max)
-BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
-NAMES = (tables.workspaces, tables.api_keys, tables.members)
+BATCH_ROWS_OF_A_TENANT = 1000  # what a tenant's names are taken for before they are read
+Name = Workspace | ApiKey | Member
+NAMES: dict[sa.Table, tuple[str, ...]] = {
+    tables.workspaces: Workspace._fields, tables.api_keys: ApiKey._fields, tables.members: Member._fields,
+}  # fmt: skip
+"""The columns of each table that a snapshot fills, its id first."""
 
 
-class Published(NamedTuple):
-    """Rows of the last snapshot, and why others were refused."""
+class _Share(NamedTuple):
+    tenant: Tenant
+    rows: int = BATCH_ROWS_OF_A_TENANT
 
-    rows: int
-    refused: list[str]
+
+@dataclass(slots=True)
+class Published:
+    """Rows of a tenant's snapshots, and why others were refused."""
+
+    rows: int = 0
+    refused: list[str] = field(default_factory=list)
 
 
 def publish_organization(
@@ -38,7 +48,7 @@ def publish_organization(
 ) -> Outcome:
     """Upsert each tenant's snapshots that are not older than what is held; an older one never replaces a newer."""
     return _for_each(
-        engine, tenants, progress, "publishing names", lambda connection, tenant: _publish(connection, tenant, lake)
+        engine, tenants, progress, "publishing names", lambda connection, some: _publish(connection, some, lake)
     )
 
 
@@ -47,75 +57,79 @@ def replay_organization(
 ) -> Outcome:
     """Rebuild each tenant's names from all its snapshots."""
 
-    def rebuild(connection: sa.Connection, tenant: Tenant) -> Published:
+    def rebuild(connection: sa.Connection, some: Sequence[UUID]) -> dict[UUID, Published]:
         for table in NAMES:
-            connection.execute(table.delete().where(table.c.tenant_id == tenant.tenant_id))
-        return _publish(connection, tenant, lake)
+            connection.execute(table.delete().where(table.c.tenant_id == sa.func.any(some)))
+        return _publish(connection, some, lake)
 
     return _for_each(engine, tenants, progress, "replaying names", rebuild)
 
 
 def _for_each(
     engine: sa.Engine, tenants: Sequence[Tenant], progress: Progress, doing: str,
-    work: Callable[[sa.Connection, Tenant], Published],
+    work: Callable[[sa.Connection, Sequence[UUID]], dict[UUID, Published]],
 ) -> Outcome:  # fmt: skip
     outcome = Outcome(tenants=len(tenants))
     tally = Tally(progress, len(tenants), 1)
 
-    def refuse(tenant: Tenant, fault: Exception) -> None:
-        outcome.failures[tenant.slug] = reason(fault, doing)
+    def refuse(share: _Share, fault: Exception) -> None:
+        outcome.failures[share.tenant.slug] = reason(fault, doing)
         tally.tenant_failed(0)
 
-    for tenant, found in one_by_one(engine, doing, tenants, work, refuse):
-        outcome.rows += found.rows
-        if found.refused:
-            outcome.failures[tenant.slug] = found.refused[-1]
-        tally.tenant_ended(0, failed=bool(found.refused), worked=found.rows > 0)
+    def publish(connection: sa.Connection, shares: list[_Share]) -> dict[UUID, Published]:
+        return work(connection, [share.tenant.tenant_id for share in shares])
+
+    batches = in_batches(_Share(tenant) for tenant in tenants)
+    for shares, found in work_through(engine, doing, batches, publish, refuse):
+        for tenant, _ in shares:
+            published = found[tenant.tenant_id]
+            outcome.rows += published.rows
+            if published.refused:
+                outcome.failures[tenant.slug] = published.refused[-1]
+            tally.tenant_ended(0, failed=bool(published.refused), worked=published.rows > 0)
     return outcome
 
 
-def _publish(connection: sa.Connection, tenant: Tenant, lake: Lake) -> Published:
+def _publish(connection: sa.Connection, tenant_ids: Sequence[UUID], lake: Lake) -> dict[UUID, Published]:
     """Snapshots as they were recorded; one that cannot be read is refused with its reason, and the next one counts."""
-    newest = max((seen for table in NAMES if (seen := _last_seen(connection, table, tenant))), default=BEFORE_ALL)
-    rows, refused = 0, []
-    for extraction in in_order(connection, tenant.tenant_id, Report.ORGANIZATION, EVER):
-        seen = extraction.extracted_at
-        if seen < newest:
+    found = {tenant_id: Published() for tenant_id in tenant_ids}
+    newest: dict[UUID, datetime] = {}
+    rows: dict[sa.Table, dict[tuple[UUID, str], dict[str, Any]]] = {table: {} for table in NAMES}
+    for extraction in snapshots_due(connection, tenant_ids, NAMES):
+        tenant_id, seen = extraction.tenant_id, extraction.extracted_at
+        if seen < newest.get(tenant_id, seen):
             continue
         try:
-            snapshot = read_organization(read_raw(lake, extraction.raw_uri or "", extraction.sha256)[1])
+            snapshot: Sequence[Sequence[Name]] = read_organization(
+                read_raw(lake, extraction.raw_uri or "", extraction.sha256)[1]
+            )
         except TenantStopped as fault:
             set_error(connection, extraction.extraction_id, str(fault))
-            refused.append(str(fault))
+            found[tenant_id].refused.append(str(fault))
             continue
-        newest = seen
-        rows = (
-            _upsert(connection, tables.workspaces, tenant.tenant_id, snapshot.workspaces, Workspace, seen)
-            + _upsert(connection, tables.api_keys, tenant.tenant_id, snapshot.api_keys, ApiKey, seen)
-            + _upsert(connection, tables.members, tenant.tenant_id, snapshot.members, Member, seen)
-        )
-    return Published(rows, refused)
+        newest[tenant_id] = seen
+        for table, names in zip(NAMES, snapshot, strict=True):
+            rows[table] |= {(tenant_id, name[0]): _row(tenant_id, name, seen) for name in names}
+            found[tenant_id].rows += len(names)
+    for table, named in rows.items():
+        _upsert(connection, table, list(named.values()))
+    return found
 
 
-def _last_seen(connection: sa.Connection, table: sa.Table, tenant: Tenant) -> datetime | None:
-    query = sa.select(sa.func.max(table.c.last_seen_at)).where(table.c.tenant_id == tenant.tenant_id)
-    return connection.execute(query).scalar()
+def _row(tenant_id: UUID, name: Name, seen: datetime) -> dict[str, Any]:
+    extras = json.loads(name.extras)
+    return {**name._asdict(), "extras": extras, "tenant_id": tenant_id, "last_seen_at": seen}
 
 
-def _upsert(
-    connection: sa.Connection, table: sa.Table, tenant_id: UUID, rows: Sequence[Any], kind: Any, seen: datetime
-) -> int:
+def _upsert(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
     if not rows:
-        return 0
-    values = [{**row._asdict(), "tenant_id": tenant_id, "last_seen_at": seen} for row in rows]
-    for value in values:
-        value["extras"] = sa.cast(value["extras"], JSONB)
-    statement = insert(table).values(values)
-    changed = {name: statement.excluded[name] for name in (*kind._fields[1:], "last_seen_at")}
+        return
+    statement = insert(table)
+    changed = {name: statement.excluded[name] for name in (*NAMES[table][1:], "last_seen_at")}
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=[c.name for c in table.primary_key.columns], set_=changed,
             where=table.c.last_seen_at <= statement.excluded.last_seen_at,
-        )
+        ),
+        rows,
     )  # fmt: skip
-    return len(rows)

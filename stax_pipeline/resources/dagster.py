@@ -5,7 +5,7 @@ and shows.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from stax_pipeline.domain.errors import StaxError
 from stax_pipeline.domain.extraction import DataSource
 from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.installation.settings import Settings, read_settings
-from stax_pipeline.keys.tenant_keys import OpenedKey, master_keys, open_key
+from stax_pipeline.keys.tenant_keys import KeyOpener, master_keys
 from stax_pipeline.lake.store import Lake as ObjectLake
 from stax_pipeline.warehouse.engine import connect_engine
 from stax_pipeline.warehouse.roles import logins
@@ -74,16 +74,9 @@ class Lake(dg.ConfigurableResource):  # type: ignore[type-arg]
 class TenantSecrets(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Opens one tenant's admin key, in memory, when its requests begin."""
 
-    def opener(self, warehouse: Warehouse) -> Callable[[Tenant], OpenedKey]:
-        or_failure(lambda: master_keys(read_settings()))
-        engine = warehouse.engine
-
-        def open_for(tenant: Tenant) -> OpenedKey:
-            """Under the master keys of this moment: they may be rotated while the run goes on."""
-            with engine.connect() as connection:
-                return open_key(connection, tenant, master_keys(read_settings()))
-
-        return open_for
+    def opener(self, warehouse: Warehouse, tenants: Sequence[Tenant]) -> KeyOpener:
+        """For these tenants in their order, under the master keys of the moment: they may be rotated while it runs."""
+        return or_failure(lambda: KeyOpener(warehouse.engine, tenants, lambda: master_keys(read_settings())))
 
 
 class AnthropicAdminApi(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -49,9 +49,12 @@ class Extraction(NamedTuple):
 _EXTRACTION = [extractions.c[name] for name in Extraction._fields]
 
 
-def record(connection: sa.Connection, extraction: Extraction) -> None:
-    values = {name: value for name, value in extraction._asdict().items() if name != "recorded_at" or value}
-    connection.execute(extractions.insert().values(**values))
+def record(connection: sa.Connection, *found: Extraction) -> None:
+    """Add extractions; the database says when they were recorded, unless all of them say it."""
+    left_out = {"recorded_at"} if any(one.recorded_at is None for one in found) else set()
+    values = [{name: value for name, value in one._asdict().items() if name not in left_out} for one in found]
+    if values:
+        connection.execute(extractions.insert(), values)
 
 
 def set_error(connection: sa.Connection, extraction_id: UUID, error: str) -> bool:
@@ -149,6 +152,34 @@ def ended_early(
     for row in connection.execute(query):
         found[row.tenant_id].append(Extraction(*row))
     return dict(found)
+
+
+_SNAPSHOTS_DUE = """
+with seen as (
+    select tenant_id, max(last_seen_at) as newest from ({names}) held where tenant_id = any(:tenants) group by tenant_id
+), counted as (
+    select {columns}, newest, count(*) over (partition by e.tenant_id, e.extracted_at) as alike
+    from stax.extractions e left join seen using (tenant_id)
+    where tenant_id = any(:tenants) and report = :report and error is null
+      and (newest is null or extracted_at >= newest)
+)
+select {columns} from counted e where newest is null or extracted_at > newest or alike > 1
+order by recorded_at, extracted_at
+"""
+
+
+def snapshots_due(
+    connection: sa.Connection, tenant_ids: Collection[UUID], names: Iterable[sa.Table]
+) -> list[Extraction]:
+    """Lists of names that count and are not older than those that the tables `names` hold, as they were recorded.
+
+    The one that they were made of is not among them, unless another was made in the same second.
+    """
+    held = " union all ".join(f"select tenant_id, last_seen_at from stax.{table.name}" for table in names)  # noqa: S608 names come from our own schema
+    columns = ", ".join(f"e.{name}" for name in Extraction._fields)
+    query = sa.text(_SNAPSHOTS_DUE.format(names=held, columns=columns))
+    values = {"tenants": list(tenant_ids), "report": Report.ORGANIZATION}
+    return [Extraction(*row) for row in connection.execute(query, values)]
 
 
 def in_order(

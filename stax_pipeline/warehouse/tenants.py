@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from stax_pipeline.domain.errors import WrongUse
+from stax_pipeline.domain.errors import StaxError, WrongUse
 from stax_pipeline.domain.extraction import DataSource
 from stax_pipeline.domain.sealed_key import SealedKey, StoredKeyDamaged
 from stax_pipeline.domain.slug import parse_slug
@@ -87,33 +87,45 @@ def note_no_newer_source(connection: sa.Connection, tenant_id: UUID) -> None:
     )
 
 
+def hold_tenants(connection: sa.Connection, tenant_ids: Sequence[UUID]) -> set[UUID]:
+    """Keep these tenants from being removed until the transaction ends; who is there and not being removed just now.
+    Nobody is waited for.
+    """
+    query = (
+        sa.select(tenants.c.tenant_id)
+        .where(tenants.c.tenant_id == sa.func.any(list(tenant_ids)))
+        .with_for_update(key_share=True, read=True, skip_locked=True)
+    )
+    return set(connection.execute(query).scalars())
+
+
 def note_rejected(connection: sa.Connection, tenant_id: UUID, generation: int) -> None:
     """The source refused that generation of the key: so it is, unless it was replaced or disconnected meanwhile."""
-    _change_status(connection, tenant_id, generation, CONNECTED, KEY_REJECTED)
+    _change_status(connection, {tenant_id: generation}, CONNECTED, KEY_REJECTED)
 
 
-def note_accepted(connection: sa.Connection, tenant_id: UUID, generation: int, run_id: str) -> None:
-    """The source accepted that generation of the key again, if it is still the one in use.
+def note_accepted(connection: sa.Connection, generations: Mapping[UUID, int], run_id: str) -> None:
+    """The source accepted these tenants' generations of the key again, where they are still the ones in use.
 
     Not in a run in which something of the tenant failed: one report that answers does not outweigh one that rejects.
     """
     failed = sa.exists().where(
-        extractions.c.tenant_id == tenant_id, extractions.c.run_id == run_id, extractions.c.error.is_not(None)
+        extractions.c.tenant_id == tenants.c.tenant_id,
+        extractions.c.run_id == run_id,
+        extractions.c.error.is_not(None),
     )
-    _change_status(connection, tenant_id, generation, KEY_REJECTED, CONNECTED, ~failed)
+    if generations:
+        _change_status(connection, generations, KEY_REJECTED, CONNECTED, ~failed)
 
 
 def _change_status(
-    connection: sa.Connection, tenant_id: UUID, generation: int, old: str, new: str, *where: sa.ColumnElement[bool]
+    connection: sa.Connection, generations: Mapping[UUID, int], old: str, new: str, *where: sa.ColumnElement[bool]
 ) -> None:
-    in_use = sa.exists().where(
-        admin_keys.c.tenant_id == tenant_id,
-        admin_keys.c.generation == generation,
-        admin_keys.c.revoked_at.is_(None),
-    )
+    used = sa.tuple_(admin_keys.c.tenant_id, admin_keys.c.generation).in_(list(generations.items()))
+    in_use = sa.exists().where(admin_keys.c.tenant_id == tenants.c.tenant_id, used, admin_keys.c.revoked_at.is_(None))
     connection.execute(
         tenants.update()
-        .where(tenants.c.tenant_id == tenant_id, tenants.c.status == old, in_use, *where)
+        .where(tenants.c.tenant_id == sa.func.any(list(generations)), tenants.c.status == old, in_use, *where)
         .values(status=new)
     )
 
@@ -129,18 +141,33 @@ def set_first_sync(connection: sa.Connection, tenant_ids: Sequence[UUID], run_id
 
 
 def current_key(connection: sa.Connection, tenant: Tenant) -> StoredKey:
-    """The newest generation. Raises WrongUse when there is none in use, StoredKeyDamaged when an older one is:
+    """As `current_keys`, of one tenant; raises what that has for it."""
+    found = current_keys(connection, [tenant])[tenant.tenant_id]
+    if isinstance(found, StaxError):
+        raise found
+    return found
+
+
+def current_keys(connection: sa.Connection, wanted: Collection[Tenant]) -> dict[UUID, StoredKey | StaxError]:
+    """Each tenant's newest generation. WrongUse where there is none in use, StoredKeyDamaged where an older one is:
     each generation ends those before it, so somebody put that one back.
     """
+    ids = [tenant.tenant_id for tenant in wanted]
     query = (
-        sa.select(admin_keys).where(admin_keys.c.tenant_id == tenant.tenant_id).order_by(admin_keys.c.generation.desc())
+        sa.select(admin_keys).where(admin_keys.c.tenant_id == sa.func.any(ids)).order_by(admin_keys.c.generation.desc())
     )
-    rows = connection.execute(query).all()
+    rows: dict[UUID, list[sa.Row[Any]]] = {tenant_id: [] for tenant_id in ids}
+    for row in connection.execute(query):
+        rows[row.tenant_id].append(row)
+    return {tenant.tenant_id: _in_use(tenant, rows[tenant.tenant_id]) for tenant in wanted}
+
+
+def _in_use(tenant: Tenant, rows: Sequence[sa.Row[Any]]) -> StoredKey | StaxError:
     if rows and rows[0].revoked_at is None:
         return _stored(rows[0])
     if any(row.revoked_at is None for row in rows):
-        raise StoredKeyDamaged
-    raise WrongUse(f"Tenant {tenant.slug} has no admin key. `stax rotate-key {tenant.slug}` stores one.")
+        return StoredKeyDamaged()
+    return WrongUse(f"Tenant {tenant.slug} has no admin key. `stax rotate-key {tenant.slug}` stores one.")
 
 
 def newest_generation(connection: sa.Connection, tenant_id: UUID) -> int:

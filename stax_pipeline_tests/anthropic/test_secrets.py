@@ -170,10 +170,11 @@ def test_no_object_shows_the_key_and_none_can_be_pickled() -> None:
             held = opened.session(AdminKey(CANARY))
             await read_all(held)
             assert_clean(repr(opened) + repr(vars(opened)) + repr(held) + repr(vars(held)) + repr(vars(held._scrubber)))
-            clients = [opened._transport._free.get_nowait() for _ in range(opened._transport._free.qsize())]
-            assert len(clients) == 8
-            for client in clients:
-                assert_clean(repr(client.headers) + repr(vars(client)))
+            connections = [opened._transport._free.get_nowait() for _ in range(opened._transport._free.qsize())]
+            assert len(connections) == 8
+            for each in connections:
+                pool = each._pool
+                assert_clean(repr(vars(each)) + repr(vars(pool)) + "".join(repr(vars(c)) for c in pool.connections))
             with pytest.raises(TypeError):
                 pickle.dumps(held)
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 
-from stax_pipeline.domain.errors import CannotStart
+from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.domain.extraction import Report
 from stax_pipeline.installation.settings import read_settings
-from stax_pipeline.keys.master_key_rotation import rotate_master_key
-from stax_pipeline.keys.tenant_keys import master_keys
+from stax_pipeline.keys.master_key_rotation import retire_master_key, rotate_master_key
+from stax_pipeline.keys.tenant_keys import KeyOpener, master_keys
 from stax_pipeline.resources.dagster import TenantSecrets, Warehouse
 from stax_pipeline.warehouse.tenants import tenants_to_sync
 from stax_pipeline_tests.conftest import Installation
@@ -131,7 +132,7 @@ def test_a_master_key_file_open_to_others_starts_no_sync(made: Installation) -> 
         with pytest.raises(CannotStart, match="mode 0644.*chmod 600"):
             master_keys(made.settings)
         with pytest.raises(dg.Failure) as refused:
-            TenantSecrets().opener(Warehouse())
+            TenantSecrets().opener(Warehouse(), [])
         assert "mode 0644): run chmod 600" in str(refused.value.description)
         assert (refused.value.allow_retries, refused.value.__context__) == (False, None)
     finally:
@@ -139,9 +140,38 @@ def test_a_master_key_file_open_to_others_starts_no_sync(made: Installation) -> 
 
 
 def test_keys_that_are_wrapped_anew_while_a_run_goes_on_open_for_it(made: Installation) -> None:
-    open_key = TenantSecrets().opener(Warehouse())
     with made.engine.connect() as connection:
         tenants = tenants_to_sync(connection, [])
-    before = [open_key(tenant) for tenant in tenants]
+    expected = [TenantSecrets().opener(Warehouse(), tenants)(tenant) for tenant in tenants]
+    old, file = master_keys(made.settings).primary_id, made.home / "master.key"
+    held = file.read_text()
+    opened = TenantSecrets().opener(Warehouse(), tenants)
+    assert opened(tenants[0]) == expected[0]
     assert rotate_master_key(made.settings, made.engine).rewrapped == len(tenants) == 2
-    assert [open_key(tenant) for tenant in tenants] == before
+    retire_master_key(made.settings, made.engine, old)
+    assert opened(tenants[1]) == expected[1], "it was read ahead, under a master key that is gone"
+    assert [opened(tenant) for tenant in tenants] == expected
+    file.write_text(held)  # the rows are put back after every test
+
+
+def test_keys_of_many_tenants_are_read_at_once_and_each_is_opened_alone(made: Installation) -> None:
+    with made.engine.connect() as connection:
+        tenants = tenants_to_sync(connection, [])
+    asked: list[str] = []
+    sa.event.listen(made.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    opened = KeyOpener(made.engine, tenants, lambda: master_keys(made.settings))
+    keys = {tenant.slug: opened(tenant).key.reveal() for tenant in tenants}
+    assert keys == made.simulator.keys
+    assert len([statement for statement in asked if "admin_keys" in statement]) == 1
+
+
+def test_who_has_no_key_is_told_so_and_the_others_are_read_all_the_same(made: Installation) -> None:
+    with made.engine.connect() as connection:
+        acme, globex = tenants_to_sync(connection, [])
+    with made.engine.begin() as connection:
+        connection.execute(sa.text("delete from stax.admin_keys where tenant_id = :id"), {"id": acme.tenant_id})
+    opened = KeyOpener(made.engine, [acme, globex], lambda: master_keys(made.settings))
+    for _ in range(2):
+        with pytest.raises(WrongUse, match="Tenant acme has no admin key"):
+            opened(acme)
+    assert opened(globex).key.reveal() == made.simulator.keys["globex"]
