@@ -18,6 +18,8 @@ from dagster_postgres.run_storage import PostgresRunStorage
 
 from stax_pipeline.dagster_instance.internals import ASSET_EVENTS, PLANNED, CheckRuns, Events
 
+MATERIALIZATION = DagsterEventType.ASSET_MATERIALIZATION.value
+
 
 def remembered(ask: Callable[..., bool]) -> Callable[..., bool]:
     """A question about the schema whose yes holds for as long as the storage lives; a no is asked again."""
@@ -35,17 +37,15 @@ def remembered(ask: Callable[..., bool]) -> Callable[..., bool]:
     return asked
 
 
-def _differ_in_day_alone(one: EventLogEntry, other: EventLogEntry) -> bool:
-    """Whether two events are materialisations of days that tell the same; their instants may differ."""
-    return _but_for_day(one) is not None and _but_for_day(one) == _but_for_day(other)
-
-
 def _but_for_day(event: EventLogEntry) -> tuple[Any, ...] | None:
+    """What a materialisation of a day tells beside day and instant; None of any other event."""
     found = event.dagster_event
-    if found is None or not found.is_step_materialization or found.partition is None:
+    if found is None or found.event_type_value != MATERIALIZATION:
         return None
     made = found.step_materialization_data
     told = made.materialization
+    if told.partition is None:
+        return None
     return (
         event.run_id, event.level, event.user_message, event.error_info, found._replace(event_specific_data=None),
         made.asset_lineage, told.asset_key, told.description, told.metadata, told.tags,
@@ -86,7 +86,8 @@ class EventLog(PostgresEventLogStorage):
         """Rows of the log. Materialisations of a backfill differ in day and instant alone: the first and the last are
         written out, and the others in the words of the first where that would have made the last.
         """
-        if len(events) > 2 and all(map(_differ_in_day_alone, events, events[1:])):
+        told = _but_for_day(events[0]) if len(events) > 2 else None
+        if told is not None and all(_but_for_day(event) == told for event in events):
             first, last = self._event_to_row(events[0]), self._event_to_row(events[-1])
             if self._in_words_of(events[0], first, events[-1]) == last:
                 return [self._in_words_of(events[0], first, event) for event in events]
