@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from stax_pipeline.domain.extraction import Window
+from stax_pipeline.installation.memory import give_back
 from stax_pipeline.lake.parquet_rows import (
     File,
     arrow_schema,
@@ -67,7 +68,8 @@ def rebuild(
         written = _write(lake, table, rows_by_file(rows, table, spans, files, held))
         with connection.begin():
             forget_due(connection, notes)
-        return written
+    give_back()
+    return written
 
 
 def files_of(lake: Lake, table: sa.Table, day: date) -> set[str]:
@@ -105,19 +107,26 @@ def _unwritten(
 
 
 def _write(lake: Lake, table: sa.Table, files: Iterable[tuple[File, Iterator[pa.Table]]]) -> int:
-    """Write the files, a few at once; returns the rows in them. A long one is written as its pieces come."""
-    written = 0
-    running: deque[Future[int]] = deque()
+    """Write the files, a few at once; returns the rows in them. A long one is written as its pieces come.
+
+    Those that are written at once have no more than `ROW_GROUP` rows together, but for one that alone has more.
+    """
+    written = held = 0
+    running: deque[tuple[int, Future[int]]] = deque()
     with ThreadPoolExecutor(AT_ONCE) as threads:
         for file, pieces in files:
             begun = list(islice(pieces, 2))
             if len(begun) == 2:
                 written += _write_file(lake, table, file, chain(begun, pieces))
                 continue
-            running.append(threads.submit(_write_file, lake, table, file, begun))
-            if len(running) > AT_ONCE:
-                written += running.popleft().result()
-        return written + sum(one.result() for one in running)
+            rows = sum(piece.num_rows for piece in begun)
+            while running and (len(running) > AT_ONCE or held + rows > ROW_GROUP):
+                size, first = running.popleft()
+                written += first.result()
+                held -= size
+            running.append((rows, threads.submit(_write_file, lake, table, file, begun)))
+            held += rows
+        return written + sum(one.result() for _, one in running)
 
 
 def _write_file(lake: Lake, table: sa.Table, file: File, pieces: Iterable[pa.Table]) -> int:

@@ -122,9 +122,25 @@ def rows_by_file(
 
 
 def _together(table: sa.Table, held: Sequence[Fresh], read: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """What is at hand and what was read, sorted by the key; of a tenant that was written twice, the later rows."""
-    schema = arrow_schema(table)
-    pieces: list[pa.Table] = list(read)
+    """What is at hand among what was read, sorted by the key, in pieces as they are read: a tenant's rows are in one of
+    the two alone.
+    """
+    keys: list[Any] = [(c.name, "ascending") for c in table.primary_key.columns if c.name != "usage_date"]
+    kept = _latest(arrow_schema(table), held).sort_by(keys)
+    done = 0
+    for piece in read:
+        before = pc.sum(pc.less_equal(kept["tenant_id"], piece["tenant_id"][-1]).cast(pa.int64())).as_py() or 0
+        if before > done:
+            piece = pa.concat_tables([kept.slice(done, before - done), piece]).sort_by(keys)
+        done = before
+        yield piece
+    if done < kept.num_rows:
+        yield kept.slice(done)
+
+
+def _latest(schema: pa.Schema, held: Sequence[Fresh]) -> pa.Table:
+    """The rows at hand; of a tenant that was written twice, the later ones."""
+    pieces = []
     seen: set[str] = set()
     for piece in reversed(held):
         rows = piece.rows.select(schema.names).cast(schema)
@@ -133,14 +149,9 @@ def _together(table: sa.Table, held: Sequence[Fresh], read: Iterator[pa.Table]) 
             rows = rows.filter(pc.invert(pc.is_in(rows["tenant_id"], pa.array(seen, pa.string()))))
         seen |= tenants
         pieces.append(rows)
-    pieces = [piece for piece in pieces if piece.num_rows]
-    if len(pieces) > 1:
-        keys = [column.name for column in table.primary_key.columns if column.name != "usage_date"]
-        pieces = [pa.concat_tables(pieces).sort_by([(name, "ascending") for name in keys])]
-    return iter(pieces)
+    return pa.concat_tables(pieces)
 
 
-# A limit keeps the planner, which may have no statistics yet, from reading whole tables to look for single rows.
 _TENANTS = (
     "select place, t.tenant_id from {due} join stax.tenants t on t.tenant_id between low and high "
     "cross join lateral (select from {table} r "
