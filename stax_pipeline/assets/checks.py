@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 import sqlalchemy as sa
 
-from stax_pipeline.assets.looks import Look, Looks
+from stax_pipeline.assets.looks import OF_VIEWS, Look, Looks
 from stax_pipeline.assets.metadata import text_table
 from stax_pipeline.assets.partitions import named_window, window_of_check
 from stax_pipeline.checks.raw_pages import Gap, cost_gaps, set_aside_gaps, usage_gaps
@@ -36,6 +36,7 @@ ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 AFTER_ASSETS = {"dagster/priority": "-1"}
 """When every table of the run is made: what a check held of would change after it, and be looked at again."""
 
+SOME = f"A run looks at {OF_VIEWS} tenant-days; launched alone, it looks at every day, as stax verify does."
 AGAIN = "Days that are as they were when it last held are not looked at again; launched alone, it looks at every day."
 
 
@@ -55,18 +56,19 @@ Find = Callable[[Run, Look], dg.AssetCheckResult]
 
 
 class Check(NamedTuple):
-    """A check by name; one that `follows_days` need not look at days that are as they were."""
+    """A check by name; one that `follows_days` need not look at days that are as they were, one `of_views` at few."""
 
     name: str
     asset: str
     description: str
     find: Find
     follows_days: bool
+    of_views: bool = False
 
     @property
     def spec(self) -> dg.AssetCheckSpec:
-        words = f"{self.description} {AGAIN}" if self.follows_days else self.description
-        return dg.AssetCheckSpec(self.name, asset=self.asset, description=words)
+        more = SOME if self.of_views else AGAIN if self.follows_days else ""
+        return dg.AssetCheckSpec(self.name, asset=self.asset, description=f"{self.description} {more}".strip())
 
 
 def check_result(rule: Rule, run: Run, look: Look) -> dg.AssetCheckResult:
@@ -145,7 +147,10 @@ def _of_look(run: Run, look: Look) -> tuple[list[Tenant], Window]:
 
 CHECKS = [
     *(
-        Check(rule.name, rule.asset, rule.description, partial(check_result, rule), rule.follows_days)
+        Check(
+            rule.name, rule.asset, rule.description, partial(check_result, rule),
+            rule.follows_days and not rule.of_views, rule.of_views,
+        )
         for rule in RULES if rule is not ALL_TENANTS_EXTRACTED
     ),
     _tie(
@@ -197,11 +202,12 @@ def _checks_of(asset: str, checks: Sequence[Check]) -> dg.AssetChecksDefinition:
 
 def _looked(check: Check, run: Run, looks: Looks) -> dg.AssetCheckResult:
     """What the check finds, and of which days. A run that made nothing, or names tenants, looks at every day."""
-    if not check.follows_days:
+    if not (check.follows_days or check.of_views):
         return check.find(run, Look())
-    look = looks.at(check.spec.key) if run.scope.lacking and not run.scope.is_narrowed else Look()
+    is_whole = not run.scope.lacking or run.scope.is_narrowed
+    look = Look() if is_whole else looks.some() if check.of_views else looks.at(check.spec.key)
     found = check.find(run, look)
-    is_of_all = found.passed and not run.scope.is_narrowed
+    is_of_all = found.passed and not run.scope.is_narrowed and check.follows_days
     return dg.AssetCheckResult(
         check_name=check.name,
         asset_key=check.asset,

@@ -13,12 +13,14 @@ import dagster as dg
 import sqlalchemy as sa
 
 from stax_pipeline import __version__
-from stax_pipeline.checks.changed import as_of, changed_since
+from stax_pipeline.checks.changed import as_of, changed_since, written_last
 from stax_pipeline.dagster_instance.internals import last_evaluation
 from stax_pipeline.domain.extraction import Window
 from stax_pipeline.domain.plurals import count_of
 from stax_pipeline.warehouse.arrow_copy import Slot
 
+OF_VIEWS = 32
+"""Tenant-days of a run at which a check of views looks."""
 RELIED_ON = timedelta(days=1)
 """So long a look counts: damage that no record tells of is found by the first run of each day at the latest."""
 
@@ -41,7 +43,7 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a check looks at: `changed` alone, since `relied_on` held, or every day of the run."""
+    """What a check looks at: the tenant-days `changed` alone, since `relied_on` held or as a sample; or every day."""
 
     relied_on: Held | None = None
     changed: Collection[Slot] | None = None
@@ -49,8 +51,10 @@ class Look:
     @property
     def metadata(self) -> dict[str, Any]:
         """In words, for who reads the result."""
-        if self.relied_on is None:
+        if self.changed is None:
             return {"looked_at": "every day of the run"}
+        if self.relied_on is None:
+            return {"looked_at": f"{count_of(len(self.changed), 'tenant-day')} of the run, written last"}
         since = f"{self.relied_on.at:%Y-%m-%d %H:%M:%S} UTC"
         days = count_of(len(self.changed or ()), "tenant-day")
         return {"looked_at": f"{days} that may have changed since {since}"}
@@ -74,6 +78,10 @@ class Looks:
         if held.at not in self._changed:
             self._changed[held.at] = changed_since(self._connection, self._window, held.at)
         return Look(held, self._changed[held.at])
+
+    def some(self) -> Look:
+        """What a check of views has to look at."""
+        return Look(changed=written_last(self._connection, self._window, OF_VIEWS))
 
     def held(self) -> Held:
         """What a check says that found nothing."""

@@ -74,6 +74,15 @@ def changed_since(connection: sa.Connection, window: Window, since: datetime) ->
     return {(row[0], row[1]) for row in connection.execute(sa.text(_CHANGED), values)}
 
 
+def written_last(connection: sa.Connection, window: Window, count: int) -> set[Slot]:
+    """So many of the window's tenant-days, or all there are: those whose spend was written last."""
+    query = (
+        f"select tenant_id, usage_date from stax.spend_day_totals where {WINDOW} order by loaded_at desc limit :count"
+    )
+    values = {"start": window.start, "end": window.end, "count": count}
+    return {(row[0], row[1]) for row in connection.execute(sa.text(query), values)}
+
+
 def columns_of(slots: Collection[Slot]) -> dict[str, list[object]]:
     """Tenant-days as the parameters of `rule.CHANGED`."""
     ordered: list[tuple[UUID, object]] = sorted(slots)

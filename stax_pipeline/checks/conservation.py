@@ -10,20 +10,11 @@ _COUNTS = (
     "cache_creation_1h_input_tokens", "output_tokens", "web_search_requests",
 )  # fmt: skip
 _SUMS = ", ".join(f"sum({name}) as {name}" for name in _COUNTS)
-_TOKEN_TYPES = {
-    "uncached_input_tokens": "uncached_input_tokens",
-    "cache_read_input_tokens": "cache_read_input_tokens",
-    "cache_creation.ephemeral_5m_input_tokens": "cache_creation_5m_input_tokens",
-    "cache_creation.ephemeral_1h_input_tokens": "cache_creation_1h_input_tokens",
-    "output_tokens": "output_tokens",
-    "web_search": "web_search_requests",
-}
-"""What spend calls what the usage report counts."""
-_KIND = "case unit when 'tokens' then token_type else cost_type end"
-_BY_KIND = ", ".join(
-    f"sum(quantity) filter (where {_KIND} = '{kind}') as {name}" for kind, name in _TOKEN_TYPES.items()
+_TOKEN_TYPES = (
+    "('uncached_input_tokens', uncached_input_tokens), ('cache_read_input_tokens', cache_read_input_tokens), "
+    "('cache_creation.ephemeral_5m_input_tokens', cache_creation_5m_input_tokens), "
+    "('cache_creation.ephemeral_1h_input_tokens', cache_creation_1h_input_tokens), ('output_tokens', output_tokens)"
 )
-_BESIDE = ", ".join(f"('{kind}', u.{name}, s.{name})" for kind, name in _TOKEN_TYPES.items())
 _SHARED = "tenant_id, usage_date, workspace_id, model, service_tier"
 
 USAGE_READINGS_AGREE = Rule(
@@ -75,29 +66,26 @@ SPEND_TIES_TO_USAGE_LINES = Rule(
     ("tenant", "usage_date", "model", "service_tier", "token_type", "usage", "spend"),
     f"""
     with {DATED_MODELS},
-    read as (
+    counted as (
         select tenant_id, usage_date, model, coalesce(nullif(service_tier, ''), 'standard') as tier, {_SUMS}
         from stax.usage_lines where {WINDOW} group by 1, 2, 3, 4),
-    u as (
-        select tenant_id, usage_date, coalesce(id, model) as model, tier,
-               {", ".join(f"sum({name}) as {name}" for name in _COUNTS[:-1])}, 0 as web_search_requests, 0 as others
-        from read left join dated on alias = model group by 1, 2, 3, 4
+    both_sides as (
+        select tenant_id, usage_date, model, tier, kind, number as read, null::numeric as spent
+        from counted cross join lateral (values {_TOKEN_TYPES}) kinds (kind, number)
         union all
-        select tenant_id, usage_date, '', '', 0, 0, 0, 0, 0, sum(web_search_requests), 0 from read group by 1, 2),
-    spent as (
-        select tenant_id, usage_date, model, case unit when 'tokens' then service_tier end as tier, {_BY_KIND},
-               sum(quantity) filter (where {_KIND} not in ('{"', '".join(_TOKEN_TYPES)}')) as others
-        from stax.spend where {WINDOW} and unit in ('tokens', 'requests') group by 1, 2, 3, 4),
-    s as (
-        select tenant_id, usage_date, coalesce(id, model) as model,
-               case when tier is null then '' else coalesce(nullif(tier, ''), 'standard') end as tier,
-               {_SUMS}, sum(others) as others
-        from spent left join dated on alias = model group by 1, 2, 3, 4)
-    select t.slug, usage_date, model, tier, kind, kinds.u, kinds.s
-    from u full join s using (tenant_id, usage_date, model, tier)
-    cross join lateral (values {_BESIDE}, ('another', u.others, s.others)) as kinds (kind, u, s)
-    join stax.tenants t using (tenant_id)
-    where coalesce(kinds.u, 0) <> coalesce(kinds.s, 0)
+        select tenant_id, usage_date, '', '', 'web_search', web_search_requests, null from counted
+        union all
+        select tenant_id, usage_date, model,
+               case when unit = 'tokens' then coalesce(nullif(service_tier, ''), 'standard') else '' end,
+               case when unit = 'tokens' then token_type else cost_type end, null, sum(quantity)
+        from stax.spend where {WINDOW} and unit in ('tokens', 'requests') group by 1, 2, 3, 4, 5),
+    beside as (
+        select tenant_id, usage_date, coalesce(id, model) as model, tier, kind, coalesce(sum(read), 0) as read,
+               coalesce(sum(spent), 0) as spent
+        from both_sides left join dated on alias = model group by 1, 2, 3, 4, 5)
+    select t.slug, usage_date, model, tier, kind, read, spent
+    from beside join stax.tenants t using (tenant_id)
+    where read <> spent
     order by 1, 2, 3, 4, 5
     """,
     follows_days=True,
@@ -147,8 +135,6 @@ SPEND_TOTALS_TIE_TO_SPEND = Rule(
     follows_days=True,
 )
 
-_SPLIT = "tenant_id, usage_date, workspace_id, model, cost_type, token_type, cost_source"
-
 SPEND_BY_KEY_TIES_TO_SPEND = Rule(
     "spend_by_key_ties_to_spend",
     "spend_by_key",
@@ -158,20 +144,26 @@ SPEND_BY_KEY_TIES_TO_SPEND = Rule(
      "spend_quantity", "spend_by_key_quantity"),
     f"""
     with {DATED_MODELS},
-    s as (select tenant_id, usage_date, workspace_id, coalesce(id, model) as model, cost_type, token_type, cost_source,
-                 sum(cost_usd) as usd, sum(quantity) as number
-          from stax.spend left join dated on alias = model where {WINDOW} group by 1, 2, 3, 4, 5, 6, 7),
-    k as (select {_SPLIT}, sum(cost_usd) as usd, sum(quantity) as number
-          from stax.spend_by_key where {WINDOW} group by {_SPLIT})
-    select t.slug, usage_date, workspace_id, model, token_type, cost_source, s.usd, k.usd, null, null
-    from s full join k using ({_SPLIT}) join stax.tenants t using (tenant_id)
-    where coalesce(s.usd, 0) <> coalesce(k.usd, 0)
+    both_sides as (
+        select tenant_id, usage_date, workspace_id, coalesce(id, model) as model, cost_type, token_type, cost_source,
+               cost_usd as spent_usd, null::numeric as shared_usd, quantity as spent, null::bigint as shared
+        from stax.spend left join dated on alias = model where {WINDOW}
+        union all
+        select tenant_id, usage_date, workspace_id, model, cost_type, token_type, cost_source,
+               null::numeric, cost_usd, null::bigint, quantity
+        from stax.spend_by_key where {WINDOW}),
+    beside as materialized (
+        select tenant_id, usage_date, workspace_id, model, token_type, cost_source, sum(spent_usd) as spent_usd,
+               sum(shared_usd) as shared_usd, sum(spent) as spent, sum(shared) as shared
+        from both_sides group by tenant_id, usage_date, workspace_id, model, cost_type, token_type, cost_source)
+    select t.slug, usage_date, workspace_id, model, token_type, cost_source, spent_usd, shared_usd, null, null
+    from beside join stax.tenants t using (tenant_id)
+    where coalesce(spent_usd, 0) <> coalesce(shared_usd, 0)
     union all
     select t.slug, q.usage_date, '', '', q.token_type, '', null, null, q.spent, q.shared
-    from (select tenant_id, usage_date, token_type, coalesce(sum(spent), 0) as spent, coalesce(sum(shared), 0) as shared
-          from (select tenant_id, usage_date, token_type, number as spent, null::numeric as shared from s
-                union all select tenant_id, usage_date, token_type, null, number from k) both_sides
-          group by 1, 2, 3) q
+    from (select tenant_id, usage_date, token_type, coalesce(sum(spent), 0) as spent,
+                 coalesce(sum(shared), 0) as shared
+          from beside group by 1, 2, 3) q
     join stax.coverage c on c.tenant_id = q.tenant_id and c.usage_date = q.usage_date and c.report = 'usage_report'
     join stax.tenants t on t.tenant_id = q.tenant_id
     where c.state <> 'open' and q.spent <> q.shared
@@ -232,4 +224,5 @@ FOCUS_TIES_TO_SPEND = Rule(
     order by 1, 2, 3
     """,
     follows_days=True,
+    of_views=True,
 )  # fmt: skip

@@ -22,7 +22,8 @@ class Rule:
     that `looks_back` tells of days that the run is not about, and says so in its description. What an `acceptable` rule
     finds, by tenant and `usage_date`, an operator may accept. A violation that holds all of `warns_of` is never more
     than a warning. What a rule that `follows_days` finds of a tenant's day follows from that day's rows, wherever its
-    query says WINDOW: it need not look again at days that are as they were.
+    query says WINDOW: it need not look again at days that are as they were. What a rule `of_views` finds follows from
+    how views are defined, for they hold nothing: a run looks at some tenant-days.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Rule:
     acceptable: bool = False
     warns_of: frozenset[str] = frozenset()
     follows_days: bool = False
+    of_views: bool = False
 
     def over(self, *, changed_alone: bool) -> str:
         """The query over every day of the window, or over those tenant-days of it alone that CHANGED names."""

@@ -88,6 +88,7 @@ VIEWS_TIE_TO_TABLES = Rule(
     order by 1, 2, 3
     """,
     follows_days=True,
+    of_views=True,
 )  # fmt: skip
 
 INVOICES_MATCH = Rule(

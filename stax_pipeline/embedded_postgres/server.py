@@ -27,6 +27,7 @@ _SETTINGS = {
     "unix_socket_permissions": "0700",
     "max_connections": "100",
     "shared_buffers": "128MB",
+    "work_mem": "16MB",  # a month of all tenants is grouped in memory
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_destination": "stderr",

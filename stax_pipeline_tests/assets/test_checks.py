@@ -19,6 +19,7 @@ from stax_pipeline_tests.pipeline.support import COST, change, execute, on, time
 
 TIES = ("spend_ties_to_cost_lines", "cost_lines_tie_to_report", "usage_lines_tie_to_report")
 FOLLOWING = {check.name for check in CHECKS if check.follows_days}
+OF_VIEWS = {check.name for check in CHECKS if check.of_views}
 YESTERDAY = TODAY - timedelta(days=1)
 ALL = "every day of the run"
 NOTHING = "0 tenant-days that may have changed"
@@ -114,7 +115,7 @@ class TestSteps:
 class TestLooks:
     def test_what_did_not_change_is_not_looked_at_again(self, instance: dg.DagsterInstance) -> None:
         first = looked(instance)
-        assert {name for name, e in first.items() if "looked_at" in e.metadata} == FOLLOWING
+        assert {name for name, e in first.items() if "looked_at" in e.metadata} == FOLLOWING | OF_VIEWS
         assert {look_of(first[name]) for name in FOLLOWING} == {ALL}
         again = looked(instance)
         assert {look_of(again[name]).partition(" since 20")[0] for name in FOLLOWING} == {NOTHING}
@@ -177,3 +178,22 @@ class TestLooks:
             assert look_of(looked(instance)[TIES[0]]) == ALL
         monkeypatch.setattr(looks, "__version__", "0.0.0")
         assert look_of(looked(instance)[TIES[0]]) == ALL
+
+    def test_checks_of_views_look_at_what_was_written_last_and_claim_no_more(
+        self, made: Installation, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert sorted(OF_VIEWS) == ["focus_ties_to_spend", "views_tie_to_tables"]
+        days = 2 * len(DAYS.days)
+        first = looked(instance)
+        assert {look_of(first[name]) for name in OF_VIEWS} == {f"{days} tenant-days of the run, written last"}
+        monkeypatch.setattr(looks, "OF_VIEWS", 1)
+        change(made, COST, on(YESTERDAY, times("2")))
+        assert {look_of(looked(instance)[name]) for name in OF_VIEWS} == {"1 tenant-day of the run, written last"}
+        execute(
+            made, "update stax.spend set list_unit_price_usd = 7 where usage_date = :day and quantity > 0", day=TODAY
+        )
+        assert looked(instance)["focus_ties_to_spend"].passed
+        [check] = [check for check in CHECKS if check.name == "focus_ties_to_spend"]
+        found = evaluations(alone(instance, check))["focus_ties_to_spend"]
+        assert (found.passed, look_of(found)) == (False, ALL)
+        assert not any("holds_as_of" in first[name].metadata for name in OF_VIEWS)

@@ -87,8 +87,8 @@ SPEND_MONTHLY = View(
     "Dollars per tenant, calendar month (UTC), workspace, model, tier and cost source, with price accuracy; sums "
     "tie to spend",
     f"""
-    select m.month, m.tenant, m.tenant_id, m.workspace_id, m.workspace_name, m.model, m.cost_type, m.service_tier, m.cost_source, m.cost_usd, m.effective_cost_usd, m.list_cost_usd, m.tokens, case when m.cost_source in ('priority-reconstructed', 'usage-estimated') then accuracy.ratio end as price_accuracy, m.credits_usd, {_label("m", "m.workspace_name", "m.workspace_id")}
-    from (select d.month, t.slug as tenant, s.tenant_id, nullif(s.workspace_id, '') as workspace_id, w.name as workspace_name,
+    select m.month, m.tenant, m.tenant_id, m.workspace_id, w.name as workspace_name, m.model, m.cost_type, m.service_tier, m.cost_source, m.cost_usd, m.effective_cost_usd, m.list_cost_usd, m.tokens, case when m.cost_source in ('priority-reconstructed', 'usage-estimated') then accuracy.ratio end as price_accuracy, m.credits_usd, {_label("m", "w.name", "m.workspace_id")}
+    from (select d.month, t.slug as tenant, s.tenant_id, nullif(s.workspace_id, '') as workspace_id,
                  nullif(s.model, '') as model, s.cost_type, nullif(s.service_tier, '') as service_tier, s.cost_source,
                  sum(s.cost_usd) as cost_usd, sum(s.effective_cost_usd) as effective_cost_usd,
                  sum(s.list_cost_usd) as list_cost_usd,
@@ -96,9 +96,9 @@ SPEND_MONTHLY = View(
           from {days_of("spend_totals")} d
           join stax.spend_totals s using (usage_date)
           join stax.tenants t using (tenant_id)
-          left join stax.workspaces w using (tenant_id, workspace_id)
-          group by d.month, t.slug, s.tenant_id, s.workspace_id, w.name, s.model, s.cost_type, s.service_tier,
+          group by d.month, t.slug, s.tenant_id, s.workspace_id, s.model, s.cost_type, s.service_tier,
                    s.cost_source) m
+    left join stax.workspaces w on w.tenant_id = m.tenant_id and w.workspace_id = m.workspace_id
     left join lateral (
         select round(sum(y.priced_usd) / nullif(sum(y.reported_usd), 0), 6) as ratio
         from generate_series(0, extract(day from m.month + interval '1 month - 1 day')::int - 1) as n
