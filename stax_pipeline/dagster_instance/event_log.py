@@ -8,15 +8,16 @@ are never fulfilled. All of it was four fifths of a small run's statements (`ben
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
-from dagster import DagsterEventType, EventLogEntry
+import sqlalchemy as sa
+from dagster import AssetKey, DagsterEventType, DagsterRunStatus, EventLogEntry
 from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.run_storage import PostgresRunStorage
 
-from stax_pipeline.dagster_instance.internals import ASSET_EVENTS, PLANNED, CheckRuns, Events
+from stax_pipeline.dagster_instance.internals import ASSET_EVENTS, PLANNED, CheckRuns, Events, Runs, planned_days
 
 MATERIALIZATION = DagsterEventType.ASSET_MATERIALIZATION.value
 
@@ -103,6 +104,41 @@ class EventLog(PostgresEventLogStorage):
             words = words.replace(f'"{name}": {json.dumps(before)}', f'"{name}": {json.dumps(after)}')
         instant = self._event_insert_timestamp(event)  # type: ignore[no-untyped-call]
         return {**row, "event": words, "partition": day, "timestamp": instant}
+
+    def get_latest_asset_partition_materialization_attempts_without_materializations(
+        self, asset_key: AssetKey, after_storage_id: int | None = None
+    ) -> Mapping[str, tuple[str, int]]:
+        """The days that a run planned last and did not materialise, with the run and the event: they failed with it, or
+        are in progress. Dagster's own finds days that were planned one by one, this those of a run together as well.
+        """
+        attempts = dict(
+            super().get_latest_asset_partition_materialization_attempts_without_materializations(
+                asset_key, after_storage_id
+            )
+        )
+        made: Mapping[str, int] | None = None
+        for run_id, event_id, event in self._planned_together(asset_key, after_storage_id or 0):
+            if made is None:
+                kind = DagsterEventType.ASSET_MATERIALIZATION
+                made = self.get_latest_storage_id_by_partition(asset_key, kind)
+            for day in planned_days(event):
+                if event_id > max(made.get(day, 0), attempts.get(day, ("", 0))[1]):
+                    attempts[day] = run_id, event_id
+        return attempts
+
+    def _planned_together(self, asset_key: AssetKey, after: int) -> list[tuple[str, int, str]]:
+        """Plans over several days, the oldest first, of runs that have not succeeded."""
+        kind = DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value
+        query = (
+            sa.select(Events.c.run_id, Events.c.id, Events.c.event)
+            .join(Runs, Runs.c.run_id == Events.c.run_id)
+            .where(Events.c.asset_key == asset_key.to_string(), Events.c.dagster_event_type == kind)
+            .where(Events.c.partition.is_(None), Events.c.id > after)
+            .where(Runs.c.status != DagsterRunStatus.SUCCESS.value)
+            .order_by(Events.c.id)
+        )
+        with self.index_connection() as connection:
+            return [(run_id, event_id, event) for run_id, event_id, event in connection.execute(query)]
 
     def _keep_by_asset(self, stored: Sequence[tuple[EventLogEntry, int]]) -> None:
         """Tags of every event of an asset, and of each kind of event what the last one says of the asset."""

@@ -7,7 +7,7 @@ they are called.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -20,8 +20,9 @@ from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorType, SensorInstigatorData
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
+from dagster._core.storage.runs.schema import RunsTable
 from dagster._core.workspace.load import location_origins_from_yaml_paths
-from dagster._serdes import ConfigurableClassData
+from dagster._serdes import ConfigurableClassData, deserialize_value
 
 __all__ = [
     "ASSET_EVENTS",
@@ -30,6 +31,7 @@ __all__ = [
     "ConfigurableClassData",
     "Events",
     "PLANNED",
+    "Runs",
     "SensorRecord",
     "check_results",
     "create_run",
@@ -37,14 +39,21 @@ __all__ = [
     "execute",
     "job_origin",
     "latest_of_each_partition",
+    "planned_days",
     "sensor_records",
     "tag_run",
 ]
 
-Events, CheckRuns = SqlEventLogStorageTable, AssetCheckExecutionsTable
-"""Dagster's tables of events, and of checks that were planned or executed."""
+Events, CheckRuns, Runs = SqlEventLogStorageTable, AssetCheckExecutionsTable, RunsTable
+"""Dagster's tables of events, of checks that were planned or executed, and of runs."""
 PLANNED = AssetCheckExecutionRecordStatus.PLANNED.value
 REPOSITORY = "__repository__"  # what Dagster calls the one `Definitions` of a code location
+
+
+def planned_days(event: str) -> Iterable[str]:
+    """The partitions that an event as Dagster keeps it plans to materialise together."""
+    planned = deserialize_value(event, dg.EventLogEntry).get_dagster_event().partitions_subset
+    return planned.get_partition_keys() if planned else ()
 
 
 def job_origin(workspace: Path, job: str) -> RemoteJobOrigin:

@@ -79,7 +79,8 @@ def spans_to_read(
     partly = [Span(file, *file.ids(buckets)) for file in files if file in held]
     others: dict[File, list[Span]] = {file: [] for file in held}
     for span, tenant in _selected(connection, table, partly, _TENANTS) if partly else ():
-        if not any(tenant in piece.tenants for piece in held[span.file]):
+        latest = next((piece for piece in reversed(held[span.file]) if tenant in piece.tenants), None)
+        if latest is None or latest.rows is None:
             others[span.file].append(Span(span.file, str(tenant), str(tenant)))
     whole = ([Span(file, *file.ids(buckets))] for file in files)
     return [span for file, spans in zip(files, whole, strict=True) for span in others.get(file, spans)]
@@ -96,8 +97,9 @@ def read_rows(connection: sa.Connection, table: sa.Table, spans: Sequence[Span],
     if spans:
         keys = [c for c in table.primary_key.columns if c.name != "usage_date"]
         query = sql.SQL(
-            "select place, {columns} from {due} join {table} using (usage_date) "
-            "where tenant_id between low and high order by place, {keys}"
+            "select place, {columns} from {due} cross join lateral (select * from {table} r "
+            "where r.usage_date = due.usage_date and r.tenant_id between low and high offset 0) found "
+            "order by place, {keys}"
         ).format(
             columns=_joined(as_text(c) for c in table.columns if c.name != "usage_date"),
             keys=_joined(map(_bytewise, keys)), due=_due(spans), table=_named(table),
@@ -126,7 +128,8 @@ def _together(table: sa.Table, held: Sequence[Fresh], read: Iterator[pa.Table]) 
     the two alone.
     """
     keys: list[Any] = [(c.name, "ascending") for c in table.primary_key.columns if c.name != "usage_date"]
-    kept = _latest(arrow_schema(table), held).sort_by(keys)
+    pieces = _latest(arrow_schema(table), held)
+    kept = pieces[0] if len(pieces) == 1 else pa.concat_tables(pieces).sort_by(keys)
     done = 0
     for piece in read:
         before = pc.sum(pc.less_equal(kept["tenant_id"], piece["tenant_id"][-1]).cast(pa.int64())).as_py() or 0
@@ -138,20 +141,22 @@ def _together(table: sa.Table, held: Sequence[Fresh], read: Iterator[pa.Table]) 
         yield kept.slice(done)
 
 
-def _latest(schema: pa.Schema, held: Sequence[Fresh]) -> pa.Table:
-    """The rows at hand; of a tenant that was written twice, the later ones."""
+def _latest(schema: pa.Schema, held: Sequence[Fresh]) -> list[pa.Table]:
+    """The rows at hand, each piece sorted; of a tenant that was written twice, the later ones. There is at least one."""
     pieces = []
     seen: set[str] = set()
     for piece in reversed(held):
-        rows = piece.rows.select(schema.names).cast(schema)
         tenants = set(map(str, piece.tenants))
-        if seen & tenants:
-            rows = rows.filter(pc.invert(pc.is_in(rows["tenant_id"], pa.array(seen, pa.string()))))
+        if piece.rows is not None:
+            rows = piece.rows.select(schema.names).cast(schema)
+            if seen & tenants:
+                rows = rows.filter(pc.invert(pc.is_in(rows["tenant_id"], pa.array(seen, pa.string()))))
+            pieces.append(rows)
         seen |= tenants
-        pieces.append(rows)
-    return pa.concat_tables(pieces)
+    return pieces or [schema.empty_table()]
 
 
+# A limit, as `offset 0` above, keeps the planner, which may have no statistics yet, from reading whole tables instead.
 _TENANTS = (
     "select place, t.tenant_id from {due} join stax.tenants t on t.tenant_id between low and high "
     "cross join lateral (select from {table} r "

@@ -60,7 +60,8 @@ class _Publisher:
     def publish(self, tenants: Sequence[Tenant], progress: Progress) -> Outcome:
         by_id = {tenant.tenant_id: tenant for tenant in tenants}
         with plain_faults("looking for extractions"), self.stores.engine.begin() as connection:
-            found = unpublished(connection, by_id, self.kind.report, self.window)
+            unsorted = unpublished(connection, by_id, self.kind.report, self.window)
+        found = dict(sorted(unsorted.items()))  # by id: a batch's rows are in few Parquet files
         tally = Tally(progress, len(tenants), len(self.window.days))
         for _ in by_id.keys() - found.keys():
             tally.tenant_without_work()

@@ -22,13 +22,12 @@ from stax_pipeline.warehouse.parquet_due import Written, bucket_of
 
 
 class Fresh(NamedTuple):
-    """What a transaction wrote of one note's table, day and tenants: all rows of `tenants`, sorted as the table's key.
-
-    Text may be dictionary-encoded.
+    """What a transaction wrote of one note's table, day and tenants: all rows of `tenants`, sorted as the table's key,
+    text dictionary-encoded; None where they were not kept.
     """
 
     tenants: frozenset[UUID]
-    rows: pa.Table
+    rows: pa.Table | None
 
 
 class FreshRows:
@@ -42,23 +41,27 @@ class FreshRows:
     def put(self, table: sa.Table, written: Written, slots: Collection[Slot], rows: pa.Table) -> None:
         """Keep the rows that a transaction wrote of these tenant-days of `table`, with its notes.
 
-        Rows with fields that no documentation lists are not kept: Postgres writes their JSON its own way. What `rows`
-        leaves out is NULL, and `loaded_at` the moment of the transaction.
+        What `rows` leaves out is NULL, and `loaded_at` the moment of the transaction. Rows with fields that no
+        documentation lists are not kept: Postgres writes their JSON its own way.
         """
         notes = [note for name, note in written.notes if name == table.name]
-        if not notes or _has_extras(rows):
+        if not notes:
             return
-        kept = _compact(table, _sorted(table, rows), written.at)
-        if self._sizes.total() + kept.nbytes > self._limit:
-            return
-        self._sizes[table] += kept.nbytes
         tenants: dict[tuple[date, int], set[UUID]] = defaultdict(set)
         for tenant_id, day in slots:
             tenants[day, bucket_of(tenant_id)].add(tenant_id)
-        cut = _by_note(kept)
+        kept = None if _has_extras(rows) else self._fitting(table, _compact(table, _sorted(table, rows), written.at))
+        cut = {} if kept is None else _by_note(kept)
         for note in notes:
             place = note.usage_date, note.bucket
-            self._held[table][note.mark_id] = Fresh(frozenset(tenants[place]), cut.get(place, kept.slice(0, 0)))
+            none = None if kept is None else kept.slice(0, 0)
+            self._held[table][note.mark_id] = Fresh(frozenset(tenants[place]), cut.get(place, none))
+
+    def _fitting(self, table: sa.Table, rows: pa.Table) -> pa.Table | None:
+        if self._sizes.total() + rows.nbytes > self._limit:
+            return None
+        self._sizes[table] += rows.nbytes
+        return rows
 
     def take(self, table: sa.Table) -> Mapping[UUID, Fresh]:
         """What is kept of `table` by the id of its note, in the order of writing; none of it is kept any longer."""

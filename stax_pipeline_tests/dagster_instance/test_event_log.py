@@ -233,3 +233,43 @@ def test_dagster_s_storages_still_have_the_methods_that_ours_replace_or_call(
 ) -> None:
     assert callable(getattr(dagsters, name))
     assert issubclass(ours, dagsters)
+
+
+class TestDaysOfAFailedRun:
+    """A run plans its days together; which of them it left undone is seen all the same."""
+
+    NOVEMBER = [f"2026-11-0{day}" for day in range(1, 7)]
+
+    def states(self, instance: dg.DagsterInstance, days: dg.DailyPartitionsDefinition = DAYS) -> str:
+        """Of the first six days: M made, F failed, P in progress, . nothing."""
+        found = instance.get_status_by_partition(dg.AssetKey("breaking_lines"), self.NOVEMBER, days) or {}
+        letters = {"MATERIALIZED": "M", "FAILED": "F", "IN_PROGRESS": "P"}
+        return "".join(letters.get(getattr(found.get(day), "value", ""), ".") for day in self.NOVEMBER)
+
+    def run(self, instance: dg.DagsterInstance, first: int, last: int, *, fails: bool, looks: list[str]) -> None:
+        @dg.asset(partitions_def=DAYS, backfill_policy=dg.BackfillPolicy.single_run())
+        def breaking_lines(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+            looks.append(self.states(instance))
+            if fails:
+                raise dg.Failure("broken", allow_retries=False)
+            return dg.MaterializeResult()
+
+        jobs = [dg.define_asset_job("remake", executor_def=dg.in_process_executor)]
+        job = dg.Definitions([breaking_lines], jobs=jobs).resolve_job_def("remake")
+        days = dict(zip(RANGE, (f"2026-11-0{first}", f"2026-11-0{last}"), strict=True))
+        run = internals.create_run(instance, job, CHECKOUT / "workspace.yaml", days, {})
+        assert list(internals.execute(instance, job, run))[-1].is_job_failure == fails
+
+    def test_they_are_seen_as_in_progress_then_failed_until_they_are_made(self, installation: Installation) -> None:
+        looks: list[str] = []
+        with instance_on(OURS) as instance:
+            self.run(instance, 2, 3, fails=False, looks=looks)
+            assert self.states(instance) == ".MM..."
+            self.run(instance, 3, 5, fails=True, looks=looks)
+            assert self.states(instance) == ".MFFF."
+            self.run(instance, 4, 4, fails=False, looks=looks)
+            assert self.states(instance) == ".MFMF."
+            self.run(instance, 1, 6, fails=False, looks=looks)
+            assert self.states(instance) == "MMMMMM"
+            engine_of_runs(instance).dispose()
+        assert looks == [".PP...", ".MPPP.", ".MFPF.", "PPPPPP"]

@@ -23,7 +23,7 @@ from stax_pipeline.pipeline.publish_batch import Stores
 from stax_pipeline.pipeline.publish_reports import publish_cost, publish_usage
 from stax_pipeline.pipeline.publish_spend import publish_spend
 from stax_pipeline.warehouse import tables
-from stax_pipeline.warehouse.fresh_rows import FreshRows
+from stax_pipeline.warehouse.fresh_rows import Fresh, FreshRows
 from stax_pipeline.warehouse.publish import replace_tenant_days
 from stax_pipeline.warehouse.tables import reconciliation
 from stax_pipeline.warehouse.tenants import tenants_to_sync
@@ -172,6 +172,16 @@ def test_what_does_not_fit_is_read(few: Installation, read: list[Span]) -> None:
     assert (gaps(few), {span.file.usage_date for span in read}) == ([], set(DAYS.days[1:]))
 
 
+def test_of_a_file_that_does_not_fit_whole_the_rest_is_read(few: Installation, read: list[Span]) -> None:
+    full = FreshRows(limit=1_000)
+    publish(few, FEW, [DAY], 2, full)
+    publish(few, FEW[:1], [DAY], 3, full, lines=3)
+    publish(few, FEW[:1], DAYS.days, 4, full, lines=3)
+    write(few, full)
+    assert gaps(few) == []
+    assert {span.low for span in read if span.file.usage_date == DAY} == {str(FEW[0])}
+
+
 def test_room_is_made_by_what_is_taken(few: Installation, read: list[Span]) -> None:
     full = FreshRows(limit=1_000)
     for usd in (2, 3):
@@ -192,9 +202,9 @@ ACTS = st.lists(
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(acts=ACTS)
-def test_whoever_writes_in_whatever_order_files_equal_the_table(few: Installation, acts: list[Any]) -> None:
-    fresh = FreshRows()
+@given(acts=ACTS, limit=st.sampled_from([0, 600, 1_500, 1 << 20]))
+def test_whoever_writes_in_whatever_order_files_equal_the_table(few: Installation, acts: list[Any], limit: int) -> None:
+    fresh = FreshRows(limit)
     for usd, (act, tenants, days, lines) in enumerate(acts):
         if act == "copied":
             write(few)
@@ -246,7 +256,7 @@ class TestARun:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr("stax_pipeline.warehouse.fresh_rows._compact", die)
             fresh.put(tables.cost_lines, noted(), {(FEW[0], DAY)}, rows)
-        assert fresh.take(tables.cost_lines) == {}
+        assert list(fresh.take(tables.cost_lines).values()) == [Fresh(frozenset(FEW[:1]), None)]
 
 
 def noted() -> Any:
