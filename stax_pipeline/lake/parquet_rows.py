@@ -142,7 +142,7 @@ def _together(table: sa.Table, held: Sequence[Fresh], read: Iterator[pa.Table]) 
 
 
 def _latest(schema: pa.Schema, held: Sequence[Fresh]) -> list[pa.Table]:
-    """The rows at hand, each piece sorted; of a tenant that was written twice, the later ones. There is at least one."""
+    """The rows at hand, each piece sorted, at least one; of a tenant that was written twice, the later rows."""
     pieces = []
     seen: set[str] = set()
     for piece in reversed(held):

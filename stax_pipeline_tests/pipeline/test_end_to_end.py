@@ -164,8 +164,8 @@ class TestRunningAgain:
             module: Any = build_batch if kill == "spend" else publish_batch
             real = module.replace_tenant_days
 
-            def killed(connection: Any, contents: Any, slots: Any) -> Any:
-                written = real(connection, contents, slots)
+            def killed(connection: Any, contents: Any, *more: Any) -> Any:
+                written = real(connection, contents, *more)
                 named = {"usage": "usage_lines", "cost": "cost_lines", "spend": "spend"}[kill]
                 if named in {table.name for table in contents}:
                     raise KeyboardInterrupt
