@@ -55,6 +55,7 @@ STAGES = {
     "stax_pipeline.pipeline.identities": "request and raw",
     "stax_pipeline.pipeline.isolation": None,
     "stax_pipeline.pipeline.publish_spend": "load",
+    "stax_pipeline.pipeline.recorder": "request and raw",
     "stax_pipeline.pipeline.run_queries": "request and raw",
     "stax_pipeline.pipeline.tenant_days": "load",
     "stax_pipeline.pricing": "derive",

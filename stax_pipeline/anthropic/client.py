@@ -8,6 +8,7 @@ it knows what it has stored of the pages it was given.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random as chance
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -33,6 +34,7 @@ from stax_pipeline.domain.admin_key import AdminKey
 from stax_pipeline.domain.errors import ContractBroken, KeyRefused, RequestRejected
 from stax_pipeline.domain.extraction import Query
 
+READ_IN_PASSING = 16 * 1024  # bytes of an answer without report rows: reading it costs less than a thread's start
 CURSOR_GONE = frozenset({400, 410})  # for a page token: the reports said the one, the newer source documents the other
 USER_AGENT = f"stax-pipeline/{__version__} (+https://github.com/stax-pipeline/stax-pipeline)"
 
@@ -58,6 +60,7 @@ class _Request:
     path: str
     params: Params = ()
     headers: dict[str, str] = field(default_factory=dict)
+    of_report: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,7 @@ class OrganizationSession:
     async def first_page(self, query: Query) -> FetchedPage:
         """One validated page of `query`, without its successors: the live test of a key."""
         pager = pager_of(query)
-        request = _Request(query.path, query.params, _headers(query.betas))
+        request = _Request(query.path, query.params, _headers(query.betas), query.window is not None)
         return _fetched(query, 1, request, await self._read(request, pager.parse))
 
     def walk(self, query: Query) -> AsyncIterator[FetchedPage]:
@@ -174,7 +177,7 @@ class OrganizationSession:
         clock: datetime | None = None
         for number in count(1):
             params = query.params if cursor is None else (*query.params, (pager.parameter, cursor))
-            request = _Request(query.path, params, _headers(query.betas))
+            request = _Request(query.path, params, _headers(query.betas), query.window is not None)
             read = await self._next(request, pager, first=cursor is None)
             clock = min(clock or read.page.server_date, read.page.server_date)
             yield _fetched(query, number, request, read)
@@ -202,11 +205,14 @@ class OrganizationSession:
 
     async def _attempt(self, request: _Request, parse: Callable[[str], T], left: float) -> _Read[T] | Trouble:
         answer = await self._transport.get(request.path, request.params, request.headers, self._key, left)
-        self._log(request.path, answer)
+        if LOGGER.isEnabledFor(logging.DEBUG):
+            self._log(request.path, answer)
+        if isinstance(answer, NoAnswer) or (not request.of_report and len(answer.body) <= READ_IN_PASSING):
+            return self._understood(answer, request.path, parse)
         return await asyncio.to_thread(self._understood, answer, request.path, parse)
 
     def _understood(self, answer: Answer | NoAnswer, path: str, parse: Callable[[str], T]) -> _Read[T] | Trouble:
-        """What an answer says, in a thread of its own: a large page must hold nobody else's requests up."""
+        """What an answer says; in a thread of its own but for a short list: nobody's requests may be held up."""
         page = judge(answer, path, self._scrubber, self._now())
         if isinstance(page, Trouble):
             return page

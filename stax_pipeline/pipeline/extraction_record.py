@@ -9,6 +9,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from stax_pipeline import __version__
+from stax_pipeline.anthropic.client import READ_IN_PASSING
 from stax_pipeline.derive.normalise import Normalised, PageReader
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.domain.extraction import QueryName, RawPage, Report, Window
@@ -20,6 +21,8 @@ from stax_pipeline.lake.store import Lake
 from stax_pipeline.pipeline.beside import beside
 from stax_pipeline.pipeline.isolation import Tally
 from stax_pipeline.warehouse.extractions import Extraction
+
+NAMES = frozenset({QueryName.WORKSPACES, QueryName.NAMED_WORKSPACES, QueryName.API_KEYS, QueryName.MEMBERS})
 
 
 @dataclass(slots=True)
@@ -66,10 +69,13 @@ class RunningExtraction:
         return self.moment or datetime.now(UTC)
 
     async def take(self, page: RawPage) -> None:
-        """`add` beside the event loop, and tell of it here, where progress is counted."""
+        """`add`, beside the event loop but for a short list, and tell of it here, where progress is counted."""
         if self.tally:
             self.tally.step()
-        await beside(self.add, page)
+        if page.query in NAMES and len(page.body) <= READ_IN_PASSING:
+            self.add(page)
+        else:
+            await beside(self.add, page)
 
     def add(self, page: RawPage) -> None:
         """Keep a page, then read its rows. Raises ContractBroken."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from stax_pipeline.anthropic import typed_pages
+from stax_pipeline.anthropic import paging, typed_pages
+from stax_pipeline.anthropic.client import READ_IN_PASSING
 from stax_pipeline.anthropic.fetched_page import FetchedPage
+from stax_pipeline.anthropic.queries import organization_queries
 from stax_pipeline.anthropic.typed_pages import PlainPage
 from stax_pipeline.domain.errors import ContractBroken
 from stax_pipeline.domain.extraction import QueryName, Window
@@ -70,6 +75,35 @@ def test_a_page_is_read_once_in_no_thread_of_the_event_loop(monkeypatch: pytest.
     extraction = asyncio.run(run())
     assert extraction.normalised and extraction.normalised.cost_lines.num_rows == len(WINDOW.days)
     assert len(readers) == 1 and readers[0] != threading.main_thread().name
+
+
+@pytest.mark.parametrize(("length", "threads"), [(10, 0), (READ_IN_PASSING, 2)])
+def test_only_a_short_list_is_read_and_kept_in_passing(
+    monkeypatch: pytest.MonkeyPatch, length: int, threads: int
+) -> None:
+    callers: list[str] = []
+    parse, add = paging.parse_list_page, RunningExtraction.add
+
+    def noted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
+            callers.append(threading.current_thread().name)
+            return real(*given)
+
+        return call
+
+    monkeypatch.setattr(paging, "parse_list_page", noted(parse))
+    monkeypatch.setattr(RunningExtraction, "add", noted(add))
+    entry = {"id": "key_1", "name": "x" * length}
+    body = json.dumps({"data": [entry], "has_more": False, "first_id": "key_1", "last_id": "key_1"})
+    keys = next(query for query in organization_queries() if query.name is QueryName.API_KEYS)
+
+    async def run() -> RunningExtraction:
+        async with source(reply(200, body)) as where, session(where) as opened:
+            return await read_with_one_restart(opened, [keys], RunningExtraction(WINDOW))
+
+    assert asyncio.run(run()).raw.pages == 1
+    assert len(callers) == 2
+    assert sum(name != threading.main_thread().name for name in callers) == threads
 
 
 def test_a_fetched_page_is_the_raw_page_that_it_was() -> None:
