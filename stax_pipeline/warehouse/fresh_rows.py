@@ -33,7 +33,7 @@ class Fresh(NamedTuple):
 class FreshRows:
     """Rows by table and note. What does not fit into `limit` bytes is let go: it can be read from the table."""
 
-    def __init__(self, limit: int = 64 << 20) -> None:
+    def __init__(self, limit: int = 80 << 20) -> None:
         self._limit = limit
         self._sizes: Counter[sa.Table] = Counter()
         self._held: dict[sa.Table, dict[UUID, Fresh]] = defaultdict(dict)
