@@ -8,6 +8,8 @@ from importlib.abc import MetaPathFinder
 
 import pyarrow as pa
 
+from stax_pipeline.installation.memory import share_arenas
+
 
 class _Hidden(MetaPathFinder):
     """Answers for pandas that it is not installed."""
@@ -34,4 +36,5 @@ def in_system_memory() -> None:
     """Have Arrow take its buffers from the system's allocator, whose free memory `give_back` returns: Arrow's own keeps
     a batch's memory for the next, beside what the rules and Postgres's client keep.
     """
+    share_arenas()
     pa.set_memory_pool(pa.system_memory_pool())

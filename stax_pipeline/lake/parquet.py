@@ -40,6 +40,7 @@ from stax_pipeline.warehouse.fresh_rows import FreshRows
 from stax_pipeline.warehouse.parquet_due import BUCKETS, buckets_now, divide_once_many, due_of, forget_due
 
 ROW_GROUP = 65_536
+ROWS_TO_GIVE_BACK = 2 * ROW_GROUP
 AT_ONCE = 4  # files: most of the time goes by until the disk has them
 
 
@@ -111,10 +112,13 @@ def _write(lake: Lake, table: sa.Table, files: Iterable[tuple[File, Iterator[pa.
 
     Those that are written at once have no more than `ROW_GROUP` rows together, but for one that alone has more.
     """
-    written = held = 0
+    written = held = given_back = 0
     running: deque[tuple[int, Future[int]]] = deque()
     with ThreadPoolExecutor(AT_ONCE) as threads:
         for file, pieces in files:
+            if written - given_back > ROWS_TO_GIVE_BACK:
+                give_back()
+                given_back = written
             begun = list(islice(pieces, 2))
             if len(begun) == 2:
                 written += _write_file(lake, table, file, chain(begun, pieces))
