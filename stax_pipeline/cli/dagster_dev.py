@@ -49,7 +49,7 @@ def _webserver() -> None:
     from dagster_webserver.webserver import DagsterWebserver
     from starlette.middleware import Middleware
 
-    from stax_pipeline.cli.request_guard import RequestGuard
+    from stax_pipeline.app.request_guard import RequestGuard
     from stax_pipeline.installation.settings import read_settings
 
     names = read_settings().served_names

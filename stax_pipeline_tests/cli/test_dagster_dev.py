@@ -9,9 +9,9 @@ from dagster_webserver import app, cli
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.middleware import Middleware
 
+from stax_pipeline.app.request_guard import RequestGuard
 from stax_pipeline.cli import dagster_dev
 from stax_pipeline.cli.dagster_dev import with_request_guard
-from stax_pipeline.cli.request_guard import RequestGuard
 from stax_pipeline.dagster_instance.internals import dev_module
 
 

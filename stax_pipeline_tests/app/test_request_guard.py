@@ -15,9 +15,9 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocket
 
+from stax_pipeline.app.request_guard import RequestGuard
 from stax_pipeline.cli import dagster_ui
 from stax_pipeline.cli.dagster_dev import MODULE, with_request_guard
-from stax_pipeline.cli.request_guard import RequestGuard
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.installation.settings import read_settings
 
