@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount
 
+from stax_pipeline.app import faults, static_files
 from stax_pipeline.app.dagster_relay import PREFIX, DagsterRelay
+from stax_pipeline.app.headers import PageHeaders
 from stax_pipeline.app.health import health_routes
+from stax_pipeline.app.pages import login, overview, tenant
+from stax_pipeline.app.people.access import Access, OperatorsOnly, door
+from stax_pipeline.app.people.attempts import Attempts
+from stax_pipeline.app.people.database import AppDatabase
 from stax_pipeline.app.request_guard import RequestGuard
 from stax_pipeline.installation.settings import Settings
 
@@ -31,14 +37,20 @@ def create_app(settings: Settings, webserver_socket: Path, lifespan: Lifespan | 
     relay = DagsterRelay(webserver_socket)
     routes = [
         *health_routes({"dagster": relay.answers}),
-        Mount(PREFIX, app=relay),
-        Route("/", _first_page),
+        Mount(PREFIX, app=OperatorsOnly(relay)),
+        *static_files.ROUTES,
+        *login.ROUTES,
+        *overview.ROUTES,
+        *tenant.ROUTES,
     ]
-    guard = Middleware(RequestGuard, names=settings.served_names)
-    app = Starlette(routes=routes, middleware=[guard], lifespan=lifespan)
-    app.state.settings = settings
+    database = AppDatabase(settings)
+    middleware = [
+        Middleware(PageHeaders, apart=PREFIX),
+        Middleware(RequestGuard, names=settings.served_names),
+        Middleware(Access, door=door(settings, database)),
+        Middleware(faults.Unexpected),
+    ]
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers=faults.HANDLERS, lifespan=lifespan)
+    app.state.settings, app.state.database, app.state.attempts = settings, database, Attempts()
+    app.state.now = partial(datetime.now, UTC)
     return app
-
-
-async def _first_page(_: Request) -> Response:
-    return RedirectResponse(f"{PREFIX}/", 303)

@@ -35,6 +35,7 @@ COMMANDS = {
     "env": ("env", 'Exports for other tools: eval "$(stax env)", then dagster dev'),
     "grant": ("grants", "Let a database login read some tenants alone"),
     "revoke": ("grants", "Take tenants from such a login"),
+    "login": ("login", "Who may log in to the app: add, list and remove people"),
     "rotate-key": ("keys", "Replace a tenant's admin key"),
     "disconnect": ("keys", "Destroy a tenant's key, and on request its data"),
     "rotate-master-key": ("keys", "Wrap every stored key by a new master key"),

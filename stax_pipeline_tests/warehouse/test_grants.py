@@ -78,7 +78,7 @@ def test_a_table_without_a_tenant_is_named_shared_or_secret(admin: Session) -> N
         "select relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' "
         "where relnamespace = 'stax'::regnamespace and relkind in ('r', 'p')"
     )}  # fmt: skip
-    assert tables - with_tenant == {*SHARED, *SECRET} - {"admin_keys"}
+    assert tables - with_tenant == {*SHARED, *SECRET} - {"admin_keys", "logins"}
 
 
 def test_no_policy_or_grant_but_the_products_own_names(admin: Session) -> None:
@@ -91,9 +91,11 @@ def test_no_policy_or_grant_but_the_products_own_names(admin: Session) -> None:
             "analyst": (["stax_analyst"], "SELECT"),
             "granted": (["public"], "SELECT"),
             "owner": (["stax_owner"], "ALL"),
+            "app": (["stax_app"], "ALL"),
         }
         assert (roles, command) == known[policy], table
         assert policy != "owner" or table == "alembic_version"
+        assert policy != "app" or table in ("logins", "sessions")
         assert policy != "granted" or ("CURRENT_USER" in condition and "current_setting" not in condition), table
     assert {t for t, p, *_ in policies if p == "granted"} == {
         n for n, kind in relations(admin).items() if kind != "v" and n not in SECRET

@@ -16,6 +16,7 @@ from stax_pipeline.warehouse.tables.normalized import (
     usage_lines,
     workspaces,
 )
+from stax_pipeline.warehouse.tables.people import logins, sessions
 from stax_pipeline.warehouse.tables.sources import admin_keys, coverage, extractions, tenant_grants, tenants
 from stax_pipeline.warehouse.tables.spend import list_prices, reconciliation, spend, spend_by_key
 
@@ -36,6 +37,7 @@ __all__ = [
     "extractions",
     "invoices",
     "list_prices",
+    "logins",
     "members",
     "metadata",
     "parquet_due",
@@ -43,6 +45,7 @@ __all__ = [
     "publications",
     "reconciliation",
     "restatements",
+    "sessions",
     "source_comparison",
     "spend",
     "spend_builds",
