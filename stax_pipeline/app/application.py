@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,18 +23,22 @@ from stax_pipeline.app.people.database import AppDatabase
 from stax_pipeline.app.request_guard import RequestGuard
 from stax_pipeline.installation.settings import Settings
 
-Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
-
-def create_app(settings: Settings, webserver_socket: Path, lifespan: Lifespan | None = None) -> Starlette:
+def create_app(settings: Settings, webserver_socket: Path) -> Starlette:
     """The application of an installation whose database runs.
 
     Args:
         settings: of the installation.
         webserver_socket: where Dagster's webserver listens, or will.
-        lifespan: what is to run for as long as the application is served.
     """
-    relay = DagsterRelay(webserver_socket)
+    relay, database = DagsterRelay(webserver_socket), AppDatabase(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await relay.aclose()
+        database.close()
+
     routes = [
         *health_routes({"dagster": relay.answers}),
         Mount(PREFIX, app=OperatorsOnly(relay)),
@@ -43,7 +47,6 @@ def create_app(settings: Settings, webserver_socket: Path, lifespan: Lifespan | 
         *overview.ROUTES,
         *tenant.ROUTES,
     ]
-    database = AppDatabase(settings)
     middleware = [
         Middleware(PageHeaders, apart=PREFIX),
         Middleware(RequestGuard, names=settings.served_names),

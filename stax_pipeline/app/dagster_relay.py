@@ -30,6 +30,7 @@ _OF_ONE_CONNECTION = frozenset(
     }
 )  # fmt: skip
 _OURS = frozenset({b"cookie", b"authorization"})
+_OF_A_SERVER = frozenset({b"date", b"server"})
 _NOT_RUNNING = "Dagster's UI does not answer; it may still be starting.\n"
 _FRAMES = "frame-ancestors 'none'"
 
@@ -73,7 +74,7 @@ class DagsterRelay:
             return
         try:
             told = StreamingResponse(answer.aiter_raw(), answer.status_code)
-            told.raw_headers = _unframed(_passed(answer.headers.raw, _OF_ONE_CONNECTION))
+            told.raw_headers = _unframed(_passed(answer.headers.raw, _OF_ONE_CONNECTION | _OF_A_SERVER))
             await told(scope, receive, send)
         except ClientDisconnect:
             pass

@@ -23,8 +23,9 @@ from stax_pipeline.cli.output_guard import guarded_streams, refuse_keys
 from stax_pipeline.keys.private_memory import keep_memory_private, write_no_core
 
 COMMANDS = {
-    "demo": ("demo", "Everything on one machine with no key: simulator, database, two tenants, 62 days, UI"),
-    "up": ("services", "Start the database, Dagster's UI and its daemon on loopback"),
+    "demo": ("demo", "Everything on one machine with no key: simulator, database, two tenants, 62 days, app"),
+    "up": ("services", "Start the database and the app, with Dagster's UI under /dagster, on loopback"),
+    "open": ("open_app", "Open the app that runs in a browser"),
     "down": ("services", "Stop what was left running"),
     "connect": ("keys", "Connect a tenant by its Anthropic admin key, and fetch its first 30 days"),
     "sync": ("sync", "Fetch and rebuild a window of days, as one run"),

@@ -248,6 +248,7 @@ class Settings:
     start_date: date = date.min
     source: DataSource = DataSource.REPORTS
     host: str = "127.0.0.1"
+    port: int = 3000
     behind_login: tuple[str, ...] = ()
     login_header: str = ""
     public_url: str = ""
@@ -357,6 +358,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         start_date=read("STAX_START_DATE", _day, None) or _first_day(home),
         source=read("STAX_SOURCE", _data_source, DataSource.REPORTS),
         host=host,
+        port=read("STAX_PORT", _whole(1, 65_535), 3000),
         behind_login=behind_login,
         login_header=login_header,
         public_url=public_url,

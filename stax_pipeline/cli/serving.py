@@ -1,6 +1,6 @@
-"""Dagster's UI and daemon as children of this command.
+"""The app, with Dagster's processes behind it, as a child of this command.
 
-Stays out: the database they need (`database`), which this process holds for them, and that there is one of them
+Stays out: the database it needs (`database`), which this process holds for it, and that there is one of them
 (`pid_file`).
 """
 
@@ -13,56 +13,56 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from stax_pipeline.cli import dagster_dev, pid_file, processes
+from stax_pipeline.cli import pid_file, processes
 from stax_pipeline.cli.environment import childrens_environment, dagster_home
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.installation.settings import Settings
 
 SECONDS_TO_START = 180.0
-FOREIGN = "foreign.invalid"
 
 
 def serve(settings: Settings, port: int) -> None:
-    """Run UI and daemon until Ctrl-C or SIGTERM; the database must run."""
-    with running_ui(settings, port) as (address, is_alive):
-        click.echo(f"Dagster UI: {address}")
-        click.echo("Ctrl-C stops everything that was started.")
-        try:
-            while is_alive():
-                time.sleep(0.5)
-        except KeyboardInterrupt:
-            return
-    raise CannotStart(f"Dagster ended by itself; {settings.home / 'dagster' / 'dagster.log'} says why.")
+    """Run the app until Ctrl-C or SIGTERM; the database must run.
 
-
-@contextlib.contextmanager
-def running_ui(settings: Settings, port: int) -> Iterator[tuple[str, Callable[[], bool]]]:
-    """The UI's address and a look whether it runs; every process is gone after it. Needs `pid_file.single_instance`."""
+    Raises CannotStart where it does not start, or ends by itself.
+    """
     free = free_port(port, settings.host)
     if free != port:
         click.echo(f"Port {port} is taken; using {free}.", err=True)
-    home = dagster_home()
-    command = [
-        sys.executable, "-m", dagster_dev.MODULE, "-h", settings.host, "-p", str(free),
-        "-w", str(home / "workspace.yaml"), "--log-level", "warning",
-    ]  # fmt: skip
-    log_file = settings.home / "dagster" / "dagster.log"
+    address = local_address(settings.host, free)
+    log = settings.home / "dagster" / "dagster.log"
+    with _running(settings, free, log) as child:
+        _wait_for(f"{address}/health/live", child, log)
+        pid_file.add_address(settings.home, address)
+        click.echo(f"Stax: {address}")
+        _wait_for(f"{address}/dagster/server_info", child, log)
+        click.echo(f"Dagster's UI: {address}/dagster/")
+        click.echo("Ctrl-C stops everything that was started.")
+        try:
+            while child.poll() is None:
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            return
+    raise CannotStart(f"The app ended by itself; {log} says why.")
+
+
+@contextlib.contextmanager
+def _running(settings: Settings, port: int, log_file: Path) -> Iterator[processes.Child]:
+    """The app's process; it and every process that it started are gone after the block."""
+    command = [sys.executable, "-m", "stax_pipeline.app", str(port)]
     with (
         childrens_environment(settings) as environment,
         log_file.open("wb") as log,
-        processes.session(command, environment, log, home) as child,
+        processes.session(command, environment, log, dagster_home()) as child,
     ):
         pid_file.add_session(settings.home, child.pid)
         try:
-            address = local_address(settings.host, free)
-            _wait_for(address, lambda: child.poll() is None, log_file)
-            _require_request_guard(address)
-            yield address, lambda: child.poll() is None
+            yield child
         finally:
             with contextlib.suppress(OSError):  # the terminal may be gone
                 click.echo("Stopping ...", err=True)
@@ -89,28 +89,21 @@ def local_address(host: str, port: int) -> str:
     return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
 
-def _wait_for(address: str, is_alive: Callable[[], bool], log: Path) -> None:
+def _wait_for(address: str, child: processes.Child, log: Path) -> None:
+    """Return once the address answers 200. Raises CannotStart with the log's last lines."""
     deadline = time.monotonic() + SECONDS_TO_START
-    while time.monotonic() < deadline and is_alive():
+    while time.monotonic() < deadline and child.poll() is None:
         with contextlib.suppress(OSError):
-            if _status(address, "localhost") == 200:
+            if _status(address) == 200:
                 return
-        time.sleep(0.3)
+        time.sleep(0.2)
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-    raise CannotStart(f"Dagster's UI did not start. The last lines of {log}:\n{tail}")
+    raise CannotStart(f"The app did not start. The last lines of {log}:\n{tail}")
 
 
-def _require_request_guard(address: str) -> None:
-    """Raise CannotStart when the UI answers to a foreign name: any page in a browser could then drive it."""
-    if _status(address, FOREIGN) != 400:
-        raise CannotStart(
-            "Dagster's UI answers to any name: this version of Dagster starts it without our request guard."
-        )
-
-
-def _status(address: str, name: str) -> int:
+def _status(address: str) -> int:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    asked = urllib.request.Request(f"{address}/server_info", headers={"Host": name})
+    asked = urllib.request.Request(address, headers={"Host": "localhost"})
     try:
         with opener.open(asked, timeout=30) as answer:
             return int(answer.status)
