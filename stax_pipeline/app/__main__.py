@@ -17,6 +17,7 @@ import uvicorn
 
 from stax_pipeline.app.application import create_app
 from stax_pipeline.app.dagster_processes import Sockets, make_sockets, run_dagster
+from stax_pipeline.app.metrics import make_token
 from stax_pipeline.installation.settings import Settings, read_settings
 
 SECONDS_TO_STOP = 3
@@ -37,6 +38,7 @@ class _Server(uvicorn.Server):
 def main(port: int) -> int:
     """Serve until a signal, then 0; or until Dagster's webserver or daemon ends, then 1."""
     settings = read_settings()
+    make_token(settings.home)
     sockets = make_sockets(settings.home / "dagster")
     try:
         return asyncio.run(_serve(settings, sockets, port))

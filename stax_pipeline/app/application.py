@@ -16,12 +16,19 @@ from stax_pipeline.app import faults, static_files
 from stax_pipeline.app.dagster_relay import PREFIX, DagsterRelay
 from stax_pipeline.app.headers import PageHeaders
 from stax_pipeline.app.health import health_routes
+from stax_pipeline.app.metrics import metrics_routes
 from stax_pipeline.app.pages import login, overview, tenant
 from stax_pipeline.app.people.access import Access, OperatorsOnly, door
 from stax_pipeline.app.people.attempts import Attempts
 from stax_pipeline.app.people.database import AppDatabase
+from stax_pipeline.app.request_counts import Counted, RequestCounts
 from stax_pipeline.app.request_guard import RequestGuard
 from stax_pipeline.installation.settings import Settings
+
+PARTS = (
+    "overview", "tenants", "providers", "app", "invite", "login", "logout", "static", "health", "metrics", "dagster",
+)  # fmt: skip
+"""First segments of paths by which requests are counted."""
 
 
 def create_app(settings: Settings, webserver_socket: Path) -> Starlette:
@@ -31,7 +38,7 @@ def create_app(settings: Settings, webserver_socket: Path) -> Starlette:
         settings: of the installation.
         webserver_socket: where Dagster's webserver listens, or will.
     """
-    relay, database = DagsterRelay(webserver_socket), AppDatabase(settings)
+    relay, database, counts = DagsterRelay(webserver_socket), AppDatabase(settings), RequestCounts(PARTS)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -40,7 +47,8 @@ def create_app(settings: Settings, webserver_socket: Path) -> Starlette:
         database.close()
 
     routes = [
-        *health_routes({"dagster": relay.answers}),
+        *health_routes(database, relay),
+        *metrics_routes(settings.home, database, relay, counts),
         Mount(PREFIX, app=OperatorsOnly(relay)),
         *static_files.ROUTES,
         *login.ROUTES,
@@ -48,6 +56,7 @@ def create_app(settings: Settings, webserver_socket: Path) -> Starlette:
         *tenant.ROUTES,
     ]
     middleware = [
+        Middleware(Counted, counts=counts),
         Middleware(PageHeaders, apart=PREFIX),
         Middleware(RequestGuard, names=settings.served_names),
         Middleware(Access, door=door(settings, database)),

@@ -7,8 +7,9 @@ login is proven by (cookies, `Authorization`) stays on this side.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 from starlette.requests import ClientDisconnect, Request
@@ -20,7 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.typing import Subprotocol
 
 PREFIX = "/dagster"
-SECONDS_TO_CONNECT = 5.0
+SECONDS_TO_CONNECT, SECONDS_TO_ANSWER = 5.0, 10.0
 TRY_AGAIN_LATER = 1013  # of RFC 6455's close codes
 
 _OF_ONE_CONNECTION = frozenset(
@@ -32,6 +33,7 @@ _OF_ONE_CONNECTION = frozenset(
 _OURS = frozenset({b"cookie", b"authorization"})
 _OF_A_SERVER = frozenset({b"date", b"server"})
 _NOT_RUNNING = "Dagster's UI does not answer; it may still be starting.\n"
+_GRAPHQL = f"http://dagster{PREFIX}/graphql"
 _FRAMES = "frame-ancestors 'none'"
 
 Headers = list[tuple[bytes, bytes]]
@@ -56,12 +58,14 @@ class DagsterRelay:
         """Close the connections that are kept open."""
         await self._client.aclose()
 
-    async def answers(self) -> bool:
-        """Whether the webserver answers."""
+    async def ask(self, query: str) -> Mapping[str, Any]:
+        """What GraphQL answers to a query; nothing where Dagster does not answer it."""
         try:
-            return (await self._client.get(f"http://dagster{PREFIX}/server_info", timeout=5)).status_code == 200
-        except httpx.HTTPError:
-            return False
+            answer = await self._client.post(_GRAPHQL, json={"query": query}, timeout=SECONDS_TO_ANSWER)
+            data = answer.json().get("data") if answer.status_code == 200 else None
+        except (httpx.HTTPError, ValueError):
+            return {}
+        return data if isinstance(data, Mapping) else {}
 
     async def _answer(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         url = httpx.URL(scheme="http", host="dagster", raw_path=_target(scope))

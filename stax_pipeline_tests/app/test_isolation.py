@@ -39,14 +39,16 @@ def paths(other: str) -> list[str]:
     return [
         "/", "/login", f"/tenants/{other}", f"/tenants/{other}/", f"/tenants/{other}?days=90",
         f"/tenants/{other.upper()}", f"/tenants/{other}%00", f"/tenants/%2e%2e/{other}", f"/?tenant={other}",
-        f"/static/{other}", "/nowhere", f"/{other}", "/health",
+        f"/static/{other}", "/nowhere", f"/{other}", "/health", "/metrics",
     ]  # fmt: skip
 
 
 def test_every_address_is_asked(two: Installation) -> None:
     """Who adds a route adds it to `paths`."""
     app = create_app(two.settings, two.home / "nobody")
-    known = {"/", "/login", "/logout", "/tenants/{slug}", "/static/{name}", "/health", "/health/live", "/dagster"}
+    known = {
+        "/", "/login", "/logout", "/tenants/{slug}", "/static/{name}", "/health", "/health/live", "/metrics", "/dagster",
+    }  # fmt: skip
     assert {route.path for route in app.routes} == known  # type: ignore[attr-defined]
 
 
