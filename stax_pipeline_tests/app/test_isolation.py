@@ -47,7 +47,8 @@ def test_every_address_is_asked(two: Installation) -> None:
     """Who adds a route adds it to `paths`."""
     app = create_app(two.settings, two.home / "nobody")
     known = {
-        "/", "/login", "/logout", "/tenants/{slug}", "/static/{name}", "/health", "/health/live", "/metrics", "/dagster",
+        "/", "/login", "/logout", "/tenants/{slug}", "/static/{name}", "/health", "/health/live", "/metrics",
+        "/dagster",
     }  # fmt: skip
     assert {route.path for route in app.routes} == known  # type: ignore[attr-defined]
 
