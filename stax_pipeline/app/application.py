@@ -14,10 +14,11 @@ from starlette.routing import Mount
 
 from stax_pipeline.app import faults, static_files
 from stax_pipeline.app.dagster_relay import PREFIX, DagsterRelay
+from stax_pipeline.app.dagster_runs import DagsterRuns
 from stax_pipeline.app.headers import PageHeaders
 from stax_pipeline.app.health import health_routes
 from stax_pipeline.app.metrics import metrics_routes
-from stax_pipeline.app.pages import login, overview, tenant
+from stax_pipeline.app.pages import connect, invite, login, overview, provider, tenant
 from stax_pipeline.app.people.access import Access, OperatorsOnly, door
 from stax_pipeline.app.people.attempts import Attempts
 from stax_pipeline.app.people.database import AppDatabase
@@ -54,6 +55,9 @@ def create_app(settings: Settings, webserver_socket: Path) -> Starlette:
         *login.ROUTES,
         *overview.ROUTES,
         *tenant.ROUTES,
+        *connect.ROUTES,
+        *invite.ROUTES,
+        *provider.ROUTES,
     ]
     middleware = [
         Middleware(Counted, counts=counts),
@@ -64,5 +68,6 @@ def create_app(settings: Settings, webserver_socket: Path) -> Starlette:
     ]
     app = Starlette(routes=routes, middleware=middleware, exception_handlers=faults.HANDLERS, lifespan=lifespan)
     app.state.settings, app.state.database, app.state.attempts = settings, database, Attempts()
+    app.state.runs = DagsterRuns(webserver_socket)
     app.state.now = partial(datetime.now, UTC)
     return app

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from stax_pipeline.alerts.causes import Kind
 from stax_pipeline.domain.next_step import next_step
 from stax_pipeline.domain.tenant import DISCONNECTED, KEY_REJECTED
+from stax_pipeline.warehouse.tables import tenants
 
 _MONTH = """
 select t.tenant_id, t.slug, t.name, t.status, f.usage_data_through, f.cost_data_through,
@@ -65,6 +66,18 @@ group by 1, 2, 3
 _FETCH_TROUBLE = {Kind.KEY_REJECTED, Kind.QUARANTINED, Kind.TENANT_LATE}
 
 
+_PROGRESS = """
+select t.slug, t.name, count(*) filter (where c.report = 'cost_report') as cost_days,
+       count(*) filter (where c.report = 'usage_report') as usage_days,
+       (select count(distinct s.usage_date) from stax.spend s where s.tenant_id = t.tenant_id) as spend_days,
+       t.first_sync_run_id is not null as is_done
+from stax.tenants t
+left join stax.coverage c using (tenant_id)
+where t.slug = :slug
+group by t.tenant_id
+"""
+
+
 class Trouble(NamedTuple):
     """Something that needs a person: what happened and what to do, in sentences."""
 
@@ -97,6 +110,28 @@ class Month(NamedTuple):
         return self.usage_data_through is not None or self.cost_data_through is not None
 
 
+class Connection(NamedTuple):
+    """A tenant and the state of its connection; `first_sync_run_id` is None until its first days have come."""
+
+    tenant_id: UUID
+    slug: str
+    name: str
+    organization_id: str
+    status: str
+    first_sync_run_id: str | None
+
+
+class SyncProgress(NamedTuple):
+    """How many days of each report are there, and of how many days there are dollars."""
+
+    slug: str
+    name: str
+    cost_days: int
+    usage_days: int
+    spend_days: int
+    is_done: bool
+
+
 class DaySpend(NamedTuple):
     """Dollars of one day, model and cost source; model '' is what has none."""
 
@@ -122,6 +157,21 @@ def months(connection: sa.Connection, today: date, slug: str | None = None) -> l
         alerts[alert.tenant_id].append(alert)
     found = [Month._make((*tuple(row)[:11], _trouble(row, alerts[row.tenant_id]))) for row in rows]
     return sorted(found, key=lambda one: (not one.trouble, -one.total_usd, one.slug))
+
+
+def connection_of(
+    connection: sa.Connection, *, slug: str | None = None, tenant_id: UUID | None = None
+) -> Connection | None:
+    """The tenant of that slug or id, None where the reader sees none."""
+    chosen = tenants.c.slug == slug if tenant_id is None else tenants.c.tenant_id == tenant_id
+    row = connection.execute(sa.select(*(tenants.c[name] for name in Connection._fields)).where(chosen)).one_or_none()
+    return None if row is None else Connection(*row)
+
+
+def sync_progress(connection: sa.Connection, slug: str) -> SyncProgress | None:
+    """How far a tenant's first days are, None where the reader sees no such tenant."""
+    row = connection.execute(sa.text(_PROGRESS), {"slug": slug}).one_or_none()
+    return None if row is None else SyncProgress(*row)
 
 
 def spent_by_day(connection: sa.Connection, month: Month, first: date, last: date) -> list[DaySpend]:

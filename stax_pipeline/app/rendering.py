@@ -31,7 +31,9 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters.update(commands=_commands, dollars=wording.dollars, ratio=wording.ratio, day=wording.day)
+_templates.filters.update(
+    commands=_commands, dollars=wording.dollars, ratio=wording.ratio, day=wording.day, instant=wording.instant
+)
 _templates.globals.update(
     style=static_files.address("app.css"),
     style_hash=static_files.integrity("app.css"),

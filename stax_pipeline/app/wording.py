@@ -32,6 +32,11 @@ def day(value: date) -> str:
     return f"{value.day} {value:%b}"
 
 
+def instant(at: datetime) -> str:
+    """`2026-11-27 16:06 UTC`, for lists."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def moment(at: datetime, now: datetime) -> str:
     """`16:06 UTC (5 minutes ago)`; with its day where that is another than today's."""
     at, now = at.astimezone(UTC), now.astimezone(UTC)

@@ -37,6 +37,7 @@ COMMANDS = {
     "grant": ("grants", "Let a database login read some tenants alone"),
     "revoke": ("grants", "Take tenants from such a login"),
     "login": ("login", "Who may log in to the app: add, list and remove people"),
+    "invite": ("invite", "A one-time link by which a tenant connects itself, and its person gets a login"),
     "rotate-key": ("keys", "Replace a tenant's admin key"),
     "disconnect": ("keys", "Destroy a tenant's key, and on request its data"),
     "rotate-master-key": ("keys", "Wrap every stored key by a new master key"),

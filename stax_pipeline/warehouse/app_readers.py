@@ -15,14 +15,22 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import CannotStart
+from stax_pipeline.warehouse.app_functions import make_functions
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.granted_logins import exists
 from stax_pipeline.warehouse.roles import ANALYST, APP, TENANTS_ROLE, Logins, is_superuser, may_create_roles
 
 STATEMENT_SECONDS = 30
 """No page waits for a query any longer than that."""
-OWN = {"logins": "select", "sessions": "select, insert, delete"}
-"""What the app does by itself, by table: it asks who is there."""
+OWN = {
+    "logins": "select, insert",
+    "sessions": "select, insert, delete",
+    "invites": "select, update (used_at)",
+    "admin_keys": "select (tenant_id, generation, key_hint, validated_at, revoked_at)",
+}
+"""What the app does by itself, by table: it asks who is there, and whose key ends how. No right lets it read a key."""
+_CHECKS = {"logins": "role = 'tenant'"}
+"""What rows that it adds must be: it makes nobody an operator."""
 _HAS_POLICY = """
 select exists (select from pg_policies where schemaname = 'stax' and tablename = :table and policyname = 'app'
                and roles = array[cast(:role as name)])
@@ -42,7 +50,9 @@ def open_to_the_app(owner: sa.Connection, app: str) -> None:
         owner.exec_driver_sql(f"grant {rights} on stax.{table} to {quoted}")
         if not owner.execute(sa.text(_HAS_POLICY), {"table": table, "role": app}).scalar():
             owner.exec_driver_sql(f"drop policy if exists app on stax.{table}")
-            owner.exec_driver_sql(f"create policy app on stax.{table} to {quoted} using (true) with check (true)")
+            check = _CHECKS.get(table, "true")
+            owner.exec_driver_sql(f"create policy app on stax.{table} to {quoted} using (true) with check ({check})")
+    make_functions(owner, app)
 
 
 def let_read_as(admin: sa.Connection, logins: Logins) -> None:

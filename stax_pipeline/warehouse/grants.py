@@ -21,7 +21,7 @@ from stax_pipeline.warehouse.tables import tenant_grants, tenants
 SHARED = ("list_prices",)
 """Tables without a tenant that every granted login reads whole."""
 SECRET = (
-    "admin_keys", "alembic_version", "alert_channels", "logins", "parquet_due", "parquet_layout", "sessions",
+    "admin_keys", "alembic_version", "alert_channels", "invites", "logins", "parquet_due", "parquet_layout", "sessions",
 )  # fmt: skip
 """Tables no granted login ever reads, whatever the analyst may."""
 

@@ -46,7 +46,7 @@ def _emptied(server: OwnPostgres) -> Iterator[Session]:
                 yield inside
         finally:
             boss.done("drop database shared with (force)")
-            for role in ("stax_owner", "stax_loader", "stax_analyst", "stax_dagster", READER):
+            for role in ("stax_owner", "stax_loader", "stax_analyst", "stax_app", "stax_dagster", READER):
                 boss.told(f"drop role if exists {role}")
 
 

@@ -44,7 +44,7 @@ async def login(request: Request) -> Response:
     if token is None:
         return page(request, "login.html", 403, wrong=WRONG, name=name, next=after)
     request.app.state.attempts.forget(name.strip().lower())
-    return _with_cookie(request, RedirectResponse(after, 303), token)
+    return with_cookie(request, RedirectResponse(after, 303), token)
 
 
 async def logout(request: Request) -> Response:
@@ -86,8 +86,8 @@ def _limiter(request: Request) -> anyio.CapacityLimiter:
     return limiter
 
 
-def _with_cookie(request: Request, answer: Response, token: str) -> Response:
-    """Kept from scripts and from other sites; over https alone where people come by https."""
+def with_cookie(request: Request, answer: Response, token: str) -> Response:
+    """The answer with a session's cookie: no script and no other site's page has it, and https where people use it."""
     secure = urlsplit(request.app.state.settings.public_url).scheme == "https" or request.url.scheme == "https"
     seconds = int(sessions.LASTS.total_seconds())
     answer.set_cookie(COOKIE, token, max_age=seconds, httponly=True, samesite="lax", secure=secure)

@@ -22,7 +22,7 @@ from stax_pipeline.app.people.person import AT_THIS_MACHINE, Person, parse_name
 from stax_pipeline.domain.errors import StaxError, WrongUse
 from stax_pipeline.installation.settings import Settings
 
-OPEN = ("/login", "/static/", "/health", "/metrics")
+OPEN = ("/login", "/static/", "/health", "/metrics", "/invite/")
 """Paths that need no login: nothing of a tenant is there, or they ask for what they need themselves."""
 COOKIE = "stax_session"
 

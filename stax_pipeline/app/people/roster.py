@@ -21,7 +21,7 @@ from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.installation.settings import Settings
 from stax_pipeline.warehouse import app_readers, granted_logins, grants, roles
 from stax_pipeline.warehouse.engine import connect_engine, plain_faults
-from stax_pipeline.warehouse.tables import logins, sessions, tenants
+from stax_pipeline.warehouse.tables import invites, logins, sessions, tenants
 from stax_pipeline.warehouse.tenants import get_tenant
 
 
@@ -56,10 +56,10 @@ def add(settings: Settings, name: str, role: Role, slug: str | None, password: s
     with plain_faults(f"adding login {named}"):
         tenant_id = None
         if slug is not None:
-            with _as(urls.loader) as loader:
+            with as_login(urls.loader) as loader:
                 tenant_id = get_tenant(loader, slug).tenant_id
-            _make_reader(urls, tenant_id)
-        with _as(urls.loader) as loader:
+            make_reader(urls, tenant_id)
+        with as_login(urls.loader) as loader:
             loader.execute(sessions.delete().where(sessions.c.login_name == named))
             row = {"role": role, "tenant_id": tenant_id, "password_hash": kept, "created_at": sa.func.now()}
             is_new = not loader.execute(sa.select(logins.c.name).where(logins.c.name == named)).first()
@@ -72,7 +72,7 @@ def add(settings: Settings, name: str, role: Role, slug: str | None, password: s
 def remove(settings: Settings, name: str) -> int:
     """Remove a login, and end its sessions at once. Returns how many; raises WrongUse where there is no such login."""
     named = parse_name(name)
-    with plain_faults(f"removing login {named}"), _as(roles.logins(settings).loader) as loader:
+    with plain_faults(f"removing login {named}"), as_login(roles.logins(settings).loader) as loader:
         ended = loader.execute(sessions.delete().where(sessions.c.login_name == named)).rowcount
         if not loader.execute(logins.delete().where(logins.c.name == named)).rowcount:
             raise WrongUse(f"There is no login {named}. `stax login list` lists them.")
@@ -96,40 +96,41 @@ def listed(settings: Settings) -> list[Listed]:
         .join_from(logins, tenants, isouter=True)
         .order_by(logins.c.name)
     )
-    with plain_faults("looking for logins"), _as(roles.logins(settings).loader) as loader:
+    with plain_faults("looking for logins"), as_login(roles.logins(settings).loader) as loader:
         return [Listed(row[0], Role(row[1]), *row[2:]) for row in loader.execute(query)]
 
 
 def begin_anew(settings: Settings) -> None:
-    """After a restore: nobody is logged in any more, and tenants that have logins get the roles that backups lack."""
+    """After a restore: sessions and links end, and tenants that have logins get the roles that backups lack."""
     urls = roles.logins(settings)
     query = sa.select(logins.c.tenant_id).where(logins.c.tenant_id.is_not(None)).distinct()
     with plain_faults("looking for logins"):
-        with _as(urls.loader) as loader:
+        with as_login(urls.loader) as loader:
             loader.execute(sessions.delete())
+            loader.execute(invites.delete())
             found = loader.execute(query).scalars().all()
         for tenant_id in found:
-            _make_reader(urls, tenant_id)
+            make_reader(urls, tenant_id)
 
 
 def forget_reader(settings: Settings, tenant_id: UUID) -> None:
     """Drop the role of a tenant that is gone, if it had one."""
     urls, role = roles.logins(settings), app_readers.tenants_role(tenant_id)
     with plain_faults(f"dropping {role}"):
-        with _as(urls.admin) as admin:
+        with as_login(urls.admin) as admin:
             if not granted_logins.exists(admin, role):
                 return
-        with _as(urls.owner) as owner:
+        with as_login(urls.owner) as owner:
             roles.take_turns(owner)
             grants.close_to(owner, role)
-        with _as(urls.admin) as admin:
+        with as_login(urls.admin) as admin:
             app_readers.drop_role(admin, role)
 
 
-def _make_reader(urls: roles.Logins, tenant_id: UUID) -> None:
-    """The tenant's role, made if there is none; it reads that tenant and no other."""
+def make_reader(urls: roles.Logins, tenant_id: UUID, *, is_there: bool = True) -> None:
+    """The tenant's role, made if there is none; it reads that tenant and no other, once `is_there`."""
     role, app = app_readers.tenants_role(tenant_id), urls.app and urls.role_in(urls.app)
-    with _as(urls.admin) as admin:
+    with as_login(urls.admin) as admin:
         if app and roles.may_create_roles(admin):
             app_readers.make_role(admin, role, app)
         elif not granted_logins.exists(admin, role):
@@ -137,15 +138,16 @@ def _make_reader(urls: roles.Logins, tenant_id: UUID) -> None:
                 f"The user of STAX_DATABASE_URL may not create roles. Create it yourself (create role {role} "
                 f"nologin; grant {role} to {app or 'the login of STAX_APP_URL'}), then add the login again."
             )
-    with _as(urls.owner) as owner:
+    with as_login(urls.owner) as owner:
         roles.take_turns(owner)
         grants.open_to(owner, role, urls.role_in(urls.analyst))
-    with _as(urls.loader) as loader:
-        grants.add_grants(loader, role, [tenant_id])
+    if is_there:
+        with as_login(urls.loader) as loader:
+            grants.add_grants(loader, role, [tenant_id])
 
 
 @contextmanager
-def _as(url: str) -> Iterator[sa.Connection]:
+def as_login(url: str) -> Iterator[sa.Connection]:
     """One transaction of that login."""
     engine = connect_engine(url)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from stax_pipeline.warehouse.columns import instant, table, text
+from stax_pipeline.warehouse.columns import identity, instant, table, text
 
 logins = table(
     "logins",
@@ -39,4 +39,30 @@ sessions = table(
     instant("begun_at", "When the password was accepted"),
     instant("expires_at", "When it ends by itself"),
     sa.Index(None, "login_name"),
+)
+
+
+invites = table(
+    "invites",
+    "One-time links by which a tenant's own person connects it and gets a login; for the app and the loader alone",
+    text("token_sha256", "Hash of the link's secret part, which is kept nowhere", key=True),
+    identity("tenant_id", "The tenant it is for, by the id that a new one will have"),
+    text("slug", "The tenant's name in commands and URLs"),
+    text("name", "Its display name; '' for the organisation's own"),
+    instant("made_at", "When an operator made it"),
+    instant("expires_at", "When it ends by itself"),
+    instant("used_at", "When it was used; NULL before", null=True),
+)
+
+
+connection_audit = table(
+    "connection_audit",
+    "Who connected, rotated or disconnected which tenant, and when; rows are added and never changed",
+    identity("tenant_id", "The tenant", key=True),
+    instant("at", "When it was done", key=True),
+    text("what", "connected, rotated or disconnected", key=True),
+    text("who", "The login of the app, or the command line"),
+    text("key_hint", "The last four characters of the key that is in use from then on; '' for none"),
+    sa.ForeignKeyConstraint(["tenant_id"], ["stax.tenants.tenant_id"]),
+    sa.CheckConstraint("what in ('connected', 'rotated', 'disconnected')", name="what"),
 )

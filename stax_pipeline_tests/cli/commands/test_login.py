@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -75,3 +76,14 @@ def test_a_purge_takes_the_tenants_people_and_their_role(stax: Stax, connected: 
     assert roster.listed(connected) == []
     assert stax("grant").out == "No login reads single tenants; `stax grant ROLE SLUG...` makes one.\n"
     assert stax("verify").code == 0
+
+
+def test_an_invite_is_one_link(stax: Stax, connected: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = stax("invite", "globex")
+    assert (refused.code, "set STAX_PUBLIC_URL" in refused.err) == (2, True)
+    monkeypatch.setenv("STAX_PUBLIC_URL", "https://stax.example.com")
+    made = stax("invite", "globex", "--name", "Globex Inc")
+    assert made.code == 0
+    assert re.fullmatch(r"https://stax\.example\.com/invite/[\w-]{43}\n", made.out)
+    assert "It ends in 24 hours." in made.err
+    assert stax("invite", "no name").code == 2

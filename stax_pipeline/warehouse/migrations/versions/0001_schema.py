@@ -10,7 +10,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-SECRET = ("admin_keys", "logins", "sessions")
+SECRET = ("admin_keys", "invites", "logins", "sessions")
 """Tables that no analyst reads."""
 
 
