@@ -40,12 +40,14 @@ def create_app(settings: Settings, webserver_socket: Path) -> Starlette:
         webserver_socket: where Dagster's webserver listens, or will.
     """
     relay, database, counts = DagsterRelay(webserver_socket), AppDatabase(settings), RequestCounts(PARTS)
+    runs = DagsterRuns(webserver_socket)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
         await relay.aclose()
         database.close()
+        runs.close()
 
     routes = [
         *health_routes(database, relay),
@@ -68,6 +70,5 @@ def create_app(settings: Settings, webserver_socket: Path) -> Starlette:
     ]
     app = Starlette(routes=routes, middleware=middleware, exception_handlers=faults.HANDLERS, lifespan=lifespan)
     app.state.settings, app.state.database, app.state.attempts = settings, database, Attempts()
-    app.state.runs = DagsterRuns(webserver_socket)
-    app.state.now = partial(datetime.now, UTC)
+    app.state.runs, app.state.now = runs, partial(datetime.now, UTC)
     return app

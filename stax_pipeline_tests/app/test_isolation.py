@@ -39,7 +39,8 @@ def paths(other: str) -> list[str]:
     return [
         "/", "/login", f"/tenants/{other}", f"/tenants/{other}/", f"/tenants/{other}?days=90",
         f"/tenants/{other.upper()}", f"/tenants/{other}%00", f"/tenants/%2e%2e/{other}", f"/?tenant={other}",
-        f"/static/{other}", "/nowhere", f"/{other}", "/health", "/metrics", f"/tenants/{other}/provider", "/app", "/providers",
+        f"/static/{other}", "/nowhere", f"/{other}", "/health", "/metrics", "/app",
+        f"/tenants/{other}/provider", "/providers",
         "/providers/anthropic/connect", f"/providers/anthropic/connect?tenant={other}",
         "/app/providers/anthropic/connect", f"/providers/anthropic/connect/{other}", f"/invite/{other}",
     ]  # fmt: skip
@@ -50,7 +51,8 @@ def test_every_address_is_asked(two: Installation) -> None:
     app = create_app(two.settings, two.home / "nobody")
     known = {
         "/", "/login", "/logout", "/tenants/{slug}", "/static/{name}", "/health", "/health/live", "/metrics",
-        "/dagster", "/app", "/providers", "/providers/anthropic/connect", "/app/providers/anthropic/connect", "/invite/{token}",
+        "/dagster", "/app",
+        "/providers", "/providers/anthropic/connect", "/app/providers/anthropic/connect", "/invite/{token}",
         "/providers/anthropic/connect/{slug}", "/tenants/{slug}/provider", "/tenants/{slug}/provider/sync",
         "/tenants/{slug}/provider/disconnect",
     }  # fmt: skip
