@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import socket
 import sys
 import time
@@ -37,10 +38,10 @@ def serve(settings: Settings, port: int) -> None:
     address = local_address(settings.host, free)
     log = settings.home / "dagster" / "dagster.log"
     with _running(settings, free, log) as child:
-        _wait_for(f"{address}/health/live", child, log)
+        _wait_for("live", True, address, child, log)
         pid_file.add_address(settings.home, address)
         click.echo(f"Stax: {address}")
-        _wait_for(f"{address}/dagster/server_info", child, log)
+        _wait_for("dagster", "ok", address, child, log)
         click.echo(f"Dagster's UI: {address}/dagster/")
         click.echo("Ctrl-C stops everything that was started.")
         try:
@@ -89,23 +90,25 @@ def local_address(host: str, port: int) -> str:
     return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
 
-def _wait_for(address: str, child: processes.Child, log: Path) -> None:
-    """Return once the address answers 200. Raises CannotStart with the log's last lines."""
+def _wait_for(what: str, said: object, address: str, child: processes.Child, log: Path) -> None:
+    """Return once `/health` says so of `what`; it needs no login. Raises CannotStart with the log's last lines."""
     deadline = time.monotonic() + SECONDS_TO_START
     while time.monotonic() < deadline and child.poll() is None:
-        with contextlib.suppress(OSError):
-            if _status(address) == 200:
+        with contextlib.suppress(OSError, ValueError):
+            if _health(address).get(what) == said:
                 return
         time.sleep(0.2)
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
     raise CannotStart(f"The app did not start. The last lines of {log}:\n{tail}")
 
 
-def _status(address: str) -> int:
+def _health(address: str) -> dict[str, object]:
+    """What the app says of itself, ready or not."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    asked = urllib.request.Request(address, headers={"Host": "localhost"})
+    asked = urllib.request.Request(f"{address}/health", headers={"Host": "localhost"})
     try:
         with opener.open(asked, timeout=30) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as refused:
-        return refused.code
+            told = json.load(answer)
+    except urllib.error.HTTPError as not_ready:
+        told = json.load(not_ready)
+    return told if isinstance(told, dict) else {}

@@ -23,7 +23,20 @@ def up(port: int | None) -> None:
     settings = read_settings()
     with single_instance(settings.home, settings.home), database(settings, make=True):
         click.echo(f"Database ready ({'embedded' if settings.embedded else 'STAX_DATABASE_URL'}), schema up to date.")
+        _make_master_key(settings)
         serve(settings, port or settings.port)
+
+
+def _make_master_key(settings: Settings) -> None:
+    """For the first key that somebody saves on a page; where keys are stored without theirs, pages say so then."""
+    from contextlib import suppress
+
+    from stax_pipeline.cli.database import loader
+    from stax_pipeline.domain.errors import CannotStart
+    from stax_pipeline.keys.tenant_keys import ensure_master_key
+
+    with loader(settings) as engine, suppress(CannotStart), engine.begin() as connection:
+        ensure_master_key(settings, connection)
 
 
 @click.command()
