@@ -252,6 +252,7 @@ class Settings:
     behind_login: tuple[str, ...] = ()
     login_header: str = ""
     public_url: str = ""
+    postgres_port: int | None = None
     alert_webhook: str = field(default="", repr=False)
     alert_webhook_format: str = "json"
     alert_email_to: tuple[str, ...] = ()
@@ -362,6 +363,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         behind_login=behind_login,
         login_header=login_header,
         public_url=public_url,
+        postgres_port=read("STAX_POSTGRES_PORT", _whole(1024, 65_535), None),
         alert_webhook=read("STAX_ALERT_WEBHOOK", _webhook, ""),
         alert_webhook_format=read("STAX_ALERT_WEBHOOK_FORMAT", _webhook_format, "json"),
         alert_email_to=read("STAX_ALERT_EMAIL_TO", _addresses, ()),

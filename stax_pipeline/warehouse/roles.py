@@ -238,18 +238,39 @@ def password_file(settings: Settings, role: str) -> Path:
     return settings.home / "passwords" / role
 
 
+def write_passfile(settings: Settings, role: str, user: str) -> Path:
+    """The same password in the form in which libpq reads it from a file, for that user at any server."""
+    file = _passfile(settings, role)
+    _write_private(file, f"*:*:*:{user}:{password_file(settings, role).read_text()}\n")
+    return file
+
+
+def forget_password(settings: Settings, role: str) -> None:
+    """Remove what is kept of a login that is dropped."""
+    for file in (password_file(settings, role), _passfile(settings, role)):
+        file.unlink(missing_ok=True)
+
+
+def _passfile(settings: Settings, role: str) -> Path:
+    return settings.home / "passwords" / f"{role}.pgpass"
+
+
 def new_password(file: Path) -> str:
     """Make a password and keep it in that file, in place of an older one."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     password = secrets.token_urlsafe(24)
+    _write_private(file, password)
+    return password
+
+
+def _write_private(file: Path, text: str) -> None:
     temporary = file.with_suffix(".new")
     temporary.unlink(missing_ok=True)
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(password)
+        out.write(text)
         out.flush()
         os.fsync(out.fileno())
     temporary.rename(file)
-    return password
 
 
 def unreadable(connection: sa.Connection, role: str, password: str) -> str:

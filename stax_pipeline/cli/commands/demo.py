@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TENANTS = ("acme", "globex")
 DAYS = 62
 """Whatever day it is, they hold the last month that is over and whose cost is all there."""
-KEPT = frozenset({"STAX_POSTGRES_BIN", "STAX_DEBUG", "STAX_CONCURRENCY", "STAX_SOURCE"})
+KEPT = frozenset({"STAX_POSTGRES_BIN", "STAX_POSTGRES_PORT", "STAX_DEBUG", "STAX_CONCURRENCY", "STAX_SOURCE"})
 
 
 class Simulated(NamedTuple):
