@@ -59,9 +59,10 @@ def upgrade(settings: Settings) -> list[str]:
         _run(roles.logins(settings))
         with engine.begin() as admin:
             roles.take_turns(admin)
-            app_readers.let_read_as(admin, roles.logins(settings))
+            given = roles.logins(settings)
+            app_readers.let_read_as(admin, given)
             granted_logins.quiet_granted(admin)
-            return privilege_audit.excess_privileges(admin)
+            return privilege_audit.excess_privileges(admin, given)
     finally:
         engine.dispose()
 

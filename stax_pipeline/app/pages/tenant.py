@@ -21,7 +21,7 @@ from stax_pipeline.domain.money import ZERO
 
 DAYS = 30
 SERIES = 6  # models by name; the rest is one series
-OTHER, NO_MODEL = "Other models", "No model"
+OTHER, NO_MODEL = "Other", "No model"
 _KIND = {"reported": KINDS[0], "priority-reconstructed": KINDS[1], "usage-estimated": KINDS[2]}
 
 

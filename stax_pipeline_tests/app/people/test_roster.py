@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from stax_pipeline.tenants.grant import grant, granted
 from stax_pipeline.warehouse import app_readers
 from stax_pipeline.warehouse.engine import connect_engine
 from stax_pipeline.warehouse.migrate import upgrade
+from stax_pipeline.warehouse.privilege_audit import excess_of_the_app
 from stax_pipeline.warehouse.roles import logins
 from stax_pipeline.warehouse.tables import metadata
 from stax_pipeline_tests.conftest import NOON, Installation, installed
@@ -51,6 +53,14 @@ def person(database: AppDatabase, name: str) -> Person:
         found = sessions.person_of(connection, name)
     assert found is not None
     return found
+
+
+@contextmanager
+def as_admin(made: Installation) -> Iterator[sa.Connection]:
+    engine = connect_engine(logins(made.settings).admin)
+    with engine.begin() as admin:
+        yield admin
+    engine.dispose()
 
 
 def sees(database: AppDatabase, who: Person) -> list[str]:
@@ -241,3 +251,42 @@ def test_what_cannot_be_a_login_is_refused_and_not_kept(
         roster.add(made.settings, name, role, slug, password)
     assert password not in str(refused.value)
     assert roster.listed(made.settings) == []
+
+
+@pytest.mark.parametrize(
+    ("grown", "ended", "words"),
+    [
+        (
+            "grant stax_loader to stax_app", "revoke stax_loader from stax_app",
+            "role stax_app is a member of stax_loader",
+        ),
+        (
+            "grant pg_read_all_data to stax_app", "revoke pg_read_all_data from stax_app",
+            "role stax_app is a member of pg_read_all_data",
+        ),
+    ],
+)  # fmt: skip
+def test_an_app_that_may_do_more_is_told_at_every_start_and_by_verify(
+    made: Installation, grown: str, ended: str, words: str
+) -> None:
+    with as_admin(made) as admin:
+        admin.exec_driver_sql(grown)
+    try:
+        [told] = upgrade(made.settings)
+        assert told.startswith(words)
+        assert told.replace('"', "").endswith(f"To end it: {ended};")
+        with made.engine.connect() as connection:
+            assert excess_of_the_app(connection, logins(made.settings)) == [told]
+    finally:
+        with as_admin(made) as admin:
+            admin.exec_driver_sql(ended)
+    assert upgrade(made.settings) == []
+
+
+def test_an_app_that_inherits_is_told_and_mended(made: Installation) -> None:
+    with as_admin(made) as admin:
+        admin.exec_driver_sql("alter role stax_app inherit")
+    with made.engine.connect() as connection:
+        [told] = excess_of_the_app(connection, logins(made.settings))
+    assert told.endswith('To end it: alter role "stax_app" noinherit;')
+    assert upgrade(made.settings) == []
