@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from stax_pipeline.alerts.causes import Kind
 from stax_pipeline.domain.next_step import next_step
 from stax_pipeline.domain.tenant import DISCONNECTED, KEY_REJECTED
-from stax_pipeline.warehouse.tables import tenants
+from stax_pipeline.warehouse.tables import extractions, tenants
 
 _MONTH = """
 select t.tenant_id, t.slug, t.name, t.status, f.usage_data_through, f.cost_data_through,
@@ -172,6 +172,18 @@ def sync_progress(connection: sa.Connection, slug: str) -> SyncProgress | None:
     """How far a tenant's first days are, None where the reader sees no such tenant."""
     row = connection.execute(sa.text(_PROGRESS), {"slug": slug}).one_or_none()
     return None if row is None else SyncProgress(*row)
+
+
+def last_run(connection: sa.Connection, month: Month) -> str | None:
+    """The Dagster run that fetched the tenant last, None before the first."""
+    query = (
+        sa.select(extractions.c.run_id)
+        .where(extractions.c.tenant_id == month.tenant_id)
+        .order_by(extractions.c.recorded_at.desc())
+        .limit(1)
+    )
+    found: str | None = connection.execute(query).scalar_one_or_none()
+    return found
 
 
 def spent_by_day(connection: sa.Connection, month: Month, first: date, last: date) -> list[DaySpend]:

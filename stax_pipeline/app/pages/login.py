@@ -43,7 +43,7 @@ async def login(request: Request) -> Response:
         token = await run_in_threadpool(_begin, request.app.state.database, name, fields.get("password", ""))
     if token is None:
         return page(request, "login.html", 403, wrong=WRONG, name=name, next=after)
-    request.app.state.attempts.forget(name.strip().lower())
+    request.app.state.attempts.forget(name.strip().lower(), client)
     return with_cookie(request, RedirectResponse(after, 303), token)
 
 

@@ -45,6 +45,7 @@ def tenant(request: Request) -> Response:
             raise HTTPException(404)
         spent = figures.spent_by_day(connection, found[0], first, last)
         days = figures.states(connection, found[0], first, last)
+        run = figures.last_run(connection, found[0])
     names = series_of(spent)
     columns = columns_of(spent, days, names)
     return page(
@@ -53,6 +54,7 @@ def tenant(request: Request) -> Response:
         month=found[0],
         reach=wording.data_through(found[0].usage_data_through, found[0].cost_data_through, now),
         today=now.date(),
+        run=run,
         chart=stacked_bars("spend", "Dollars per day and model", columns, names),
         names=names,
         lines=[_line(day, column, len(names)) for day, column in zip(days, columns, strict=True)][::-1],

@@ -34,10 +34,12 @@ class Attempts:
                     self._note(key, now)
             return max(waits)
 
-    def forget(self, name: str) -> None:
-        """The password of that name was right."""
+    def forget(self, name: str, address: str) -> None:
+        """The password of that name was right: its failures, and this try from that address, count no more."""
         with self._lock:
             self._failed.pop(("name", name), None)
+            if tries := self._failed.get(("address", address)):
+                tries.pop()
 
     def _wait(self, key: tuple[str, str], most: int, now: float) -> int:
         failed = self._failed.get(key, deque())

@@ -66,6 +66,11 @@ def test_the_overview_has_every_tenant_and_the_sum(two: Installation, visit: Vis
             assert wording.dollars(usd) in page
 
 
+def test_operators_are_led_to_the_run_that_fetched_last(two: Installation, visit: Visit) -> None:
+    [(run,)] = query(two, "select run_id from stax.extractions order by recorded_at desc limit 1")
+    assert f'<a href="/dagster/runs/{run}">Last run</a>' in visit().get("/tenants/acme").text
+
+
 class TestTrouble:
     @pytest.fixture
     def rejected(self, two: Installation) -> Iterator[None]:

@@ -72,7 +72,9 @@ class TestDagster:
             assert 'href="/dagster/"' in client.get("/").text
 
     def test_no_other_role_is_shown_the_way(self, logged_in: Callable[[str], TestClient]) -> None:
-        assert "dagster" not in logged_in("ana").get("/").text.lower()
+        client = logged_in("ana")
+        for path in ("/", "/tenants/acme", "/tenants/acme/provider"):
+            assert "dagster" not in client.get(path).text.lower()
 
 
 def test_a_database_that_is_away_is_told_to_operators_alone(two: Installation, visit: Visit) -> None:
