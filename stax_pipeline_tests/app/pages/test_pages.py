@@ -85,7 +85,9 @@ class TestTrouble:
         for shown in (page, visit().get("/tenants/globex").text):
             assert "Anthropic rejects the admin key; nothing more is fetched with it." in shown
             assert "<code>stax rotate-key globex</code>" in shown
+        assert 'href="/providers/anthropic/connect?tenant=globex">Give it a new key' in shown
         assert "Anthropic rejects" not in visit().get("/tenants/acme").text
+        assert "new key" not in visit().get("/tenants/acme").text
 
     @pytest.fixture
     def failed(self, two: Installation) -> Iterator[None]:
