@@ -31,12 +31,14 @@ def test_rules_about_every_room_name_every_room() -> None:
     assert set(contract("The simulator imports nothing of the product")["forbidden_modules"]) == of_the_product
     starting = contract("Only the command line starts the simulator")
     assert set(starting["source_modules"]) == of_the_product - {"stax_pipeline.cli"}
-    speaking = contract("Only the source's client and the alert channels speak HTTP")
-    assert set(speaking["source_modules"]) == of_the_product - {"stax_pipeline.alerts", "stax_pipeline.anthropic"}
+    speaking = contract("Only the source's client, the alert channels and the app speak HTTP")
+    speakers = {f"stax_pipeline.{name}" for name in ("alerts", "anthropic", "app")}
+    assert set(speaking["source_modules"]) == of_the_product - speakers
     without_dagster = {
         room for one in CONTRACTS if "dagster" in one["forbidden_modules"] for room in one["source_modules"]
     }
-    allowed = {f"stax_pipeline.{name}" for name in ("assets", "cli", "dagster_instance", "definitions", "resources")}
+    dagsters = ("app", "assets", "cli", "dagster_instance", "definitions", "resources")
+    allowed = {f"stax_pipeline.{name}" for name in dagsters}
     assert without_dagster == set(ROOMS) - allowed
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 import sqlalchemy as sa
 
+from stax_pipeline.assets.links import page_of
 from stax_pipeline.assets.looks import OF_VIEWS, Look, Looks
 from stax_pipeline.assets.metadata import text_table
 from stax_pipeline.assets.partitions import named_window, window_of_check
@@ -103,7 +104,7 @@ def reached(connection: sa.Connection, about: About) -> dict[str, Any]:
 
 def violations(columns: tuple[str, ...], rows: Sequence[Any], tenants: Sequence[str]) -> dict[str, Any]:
     """How many, which tenants, and of which days; the figures are the warehouse's, where a purge forgets them."""
-    found: dict[str, Any] = {"violations": len(rows)}
+    found: dict[str, Any] = {"violations": len(rows), **page_of(tenants)}
     if rows:
         found["tenants"] = ", ".join(tenants)
         found["first"] = text_table(*summed_up(columns, rows))

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
+from stax_pipeline.assets.links import page_of
 from stax_pipeline.dagster_instance.internals import tag_run
 from stax_pipeline.domain.event_privacy import without_figures
 from stax_pipeline.pipeline.isolation import Outcome
@@ -75,6 +76,7 @@ def outcome_metadata(outcome: Outcome, scope: Scope, asset: str | None = None) -
         "tenants_ok": max(outcome.succeeded - len(inherited), 0),
         "tenants_failed": len(outcome.failures) + len(inherited),
         "dagster/row_count": outcome.rows,
+        **page_of({*outcome.failures, *inherited} or scope.named or ()),
     }
     if outcome.retries:
         reported["requests_repeated"] = outcome.retries

@@ -90,6 +90,12 @@ def _warn(settings: Settings) -> None:
     risk = settings.embedded and embedded_postgres.risk(settings.postgres_home)
     if risk:
         click.echo(f"Warning: {risk}", err=True)
+    wanted = settings.postgres_port
+    if settings.embedded and wanted and embedded_postgres.tcp_port(settings.postgres_home) != wanted:
+        click.echo(
+            f"Warning: the embedded Postgres was started without STAX_POSTGRES_PORT={wanted}. `stax down`, then start "
+            "again.", err=True,
+        )  # fmt: skip
 
 
 def migrate(settings: Settings) -> None:

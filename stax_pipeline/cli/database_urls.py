@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from stax_pipeline.installation.postgres_url import AUTHENTICATION, NOT_IN_CLEAR
 from stax_pipeline.installation.settings import Settings
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 SEARCH_PATH = "-csearch_path=stax"
 
@@ -14,18 +18,11 @@ def analyst_url(settings: Settings) -> str:
     """A `postgresql://` URI in which the schema needs no naming; the database must have been set up."""
     from stax_pipeline.warehouse.roles import logins
 
-    return _for_libpq(logins(settings).analyst)
+    return for_libpq(logins(settings).analyst)
 
 
-def granted_url(settings: Settings, role: str) -> str:
-    """The same for a login that `stax grant` made. Raises WrongUse for any other."""
-    from stax_pipeline.domain.role_name import parse_role
-    from stax_pipeline.warehouse.granted_logins import granted_login
-
-    return _for_libpq(granted_login(settings, parse_role(role)))
-
-
-def _for_libpq(url: str) -> str:
+def for_libpq(url: str | sa.URL) -> str:
+    """A SQLAlchemy URL as a `postgresql://` URI in which the schema needs no naming."""
     import sqlalchemy as sa
 
     made = sa.make_url(url)

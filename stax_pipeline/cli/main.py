@@ -24,8 +24,9 @@ from stax_pipeline.cli.output_guard import guarded_streams, refuse_keys
 from stax_pipeline.keys.private_memory import keep_memory_private, write_no_core
 
 COMMANDS = {
-    "demo": ("demo", "Everything on one machine with no key: simulator, database, two tenants, 62 days, UI"),
-    "up": ("services", "Start the database, Dagster's UI and its daemon on loopback"),
+    "demo": ("demo", "Everything on one machine with no key: simulator, database, two tenants, 62 days, app"),
+    "up": ("services", "Start the database and the app, with Dagster's UI under /dagster, on loopback"),
+    "open": ("open_app", "Open the app that runs in a browser"),
     "down": ("services", "Stop what was left running"),
     "connect": ("keys", "Connect a tenant by its Anthropic admin key, and fetch its first 30 days"),
     "sync": ("sync", "Fetch and rebuild a window of days, as one run"),
@@ -36,6 +37,8 @@ COMMANDS = {
     "env": ("env", 'Exports for other tools: eval "$(stax env)", then dagster dev'),
     "grant": ("grants", "Let a database login read some tenants alone"),
     "revoke": ("grants", "Take tenants from such a login"),
+    "login": ("login", "Who may log in to the app: add, list and remove people"),
+    "invite": ("invite", "A one-time link by which a tenant connects itself, and its person gets a login"),
     "rotate-key": ("keys", "Replace a tenant's admin key"),
     "disconnect": ("keys", "Destroy a tenant's key, and on request its data"),
     "rotate-master-key": ("keys", "Wrap every stored key by a new master key"),

@@ -1,6 +1,6 @@
 """The pid file by which a second `stax up` or `stax demo` of a home is refused, and `stax down` ends the first.
 
-Stays out: what they start (`dagster_ui`), how processes are ended (`processes`).
+Stays out: what they start (`serving`), how processes are ended (`processes`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.installation import process_secrets
 from stax_pipeline.installation.homes import DEMO, default_home
 
-SECONDS_TO_END = 28.0  # what ending Dagster's session may take, and a little more
+SECONDS_TO_END = 28.0  # what ending the app's session may take, and a little more
 _FILE = "up.json"
 
 
@@ -53,6 +53,17 @@ def single_instance(home: Path, given: Path) -> Iterator[None]:
 def add_session(home: Path, session_id: int) -> None:
     """Add a session of ours that must end with this process."""
     _write(home, _named("pid", os.getpid()) | _named("session", session_id))
+
+
+def add_address(home: Path, address: str) -> None:
+    """Add where the app answers."""
+    _write(home, _read(home) | {"address": address})
+
+
+def address(home: Path) -> str | None:
+    """Where the app of the home answers; None where none runs."""
+    found = _read(home)
+    return str(found["address"]) if _lives(found, "pid") and "address" in found else None
 
 
 def running(home: Path) -> int | None:

@@ -34,7 +34,7 @@ def confirm(question: str, yes: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def ask_hidden(question: str) -> str:
+def ask_hidden(question: str, missing: str = "No key was given; paste it, or Ctrl-C to stop.") -> str:
     """What was typed or pasted, asked for again while it is empty. Raises KeyRefused for a paste of several lines."""
     while True:
         click.echo(f"{question}: ", nl=False, err=True)
@@ -43,7 +43,7 @@ def ask_hidden(question: str) -> str:
             raise click.Abort
         if line.strip():
             return line
-        click.echo("No key was given; paste it, or Ctrl-C to stop.", err=True)
+        click.echo(missing, err=True)
 
 
 def _hidden_line(terminal: int) -> str:

@@ -15,7 +15,7 @@ from stax_pipeline.installation.settings import Settings
 
 OURS = frozenset(
     ("postgres", "lake", "dagster", "passwords", "master.key", "first_day", "stax.log", "purges")
-    + ("up.json", "up.json.new", "login_suffix", ".tmp")
+    + ("up.json", "up.json.new", "login_suffix", ".tmp", "metrics-token", ".metrics-token.new")
 )
 HALF_WRITTEN = (".master.key.", ".first_day.", ".simulator.")  # how files begin that a kill left behind
 

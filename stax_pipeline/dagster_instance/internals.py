@@ -8,9 +8,9 @@ they are called.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
@@ -24,6 +24,9 @@ from dagster._core.storage.runs.schema import RunsTable
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 from dagster._serdes import ConfigurableClassData, deserialize_value
 
+if TYPE_CHECKING:
+    from dagster._core.workspace.context import WorkspaceProcessContext
+
 __all__ = [
     "ASSET_EVENTS",
     "CheckResult",
@@ -35,18 +38,19 @@ __all__ = [
     "SensorRecord",
     "check_results",
     "create_run",
-    "dev_module",
     "execute",
     "job_origin",
     "latest_of_each_partition",
     "planned_days",
     "sensor_records",
     "tag_run",
+    "workspace_context",
 ]
 
 Events, CheckRuns, Runs = SqlEventLogStorageTable, AssetCheckExecutionsTable, RunsTable
 """Dagster's tables of events, of checks that were planned or executed, and of runs."""
 PLANNED = AssetCheckExecutionRecordStatus.PLANNED.value
+STATEMENT_TIMEOUT_MS, POOL_RECYCLE_SECONDS, POOL_OVERFLOW = 15_000, 3600, 20  # as `dagster-webserver` sets them
 REPOSITORY = "__repository__"  # what Dagster calls the one `Definitions` of a code location
 
 
@@ -133,8 +137,13 @@ def latest_of_each_partition(instance: dg.DagsterInstance, key: dg.AssetKey) -> 
     return sorted(found.values())
 
 
-def dev_module() -> ModuleType:
-    """The command `dagster dev`."""
-    from dagster._cli import dev
+@contextmanager
+def workspace_context(workspace: Path) -> Iterator[WorkspaceProcessContext]:
+    """What Dagster's webserver shows: its instance, and the code locations of a workspace file."""
+    from dagster._core.workspace.context import WorkspaceProcessContext
+    from dagster._core.workspace.load_target import WorkspaceFileTarget
 
-    return dev
+    with dg.DagsterInstance.get() as instance:
+        instance.optimize_for_webserver(STATEMENT_TIMEOUT_MS, POOL_RECYCLE_SECONDS, POOL_OVERFLOW)
+        with WorkspaceProcessContext(instance, WorkspaceFileTarget([str(workspace)]), version=dg.__version__) as made:
+            yield made

@@ -16,6 +16,7 @@ from stax_pipeline.embedded_postgres.client import (
     running,
     start_pinned,
     stop,
+    tcp_port,
     wait_until_stopped_if_last_user,
 )
 from stax_pipeline.embedded_postgres.removal import remove
@@ -30,5 +31,6 @@ __all__ = [
     "running",
     "start_pinned",
     "stop",
+    "tcp_port",
     "wait_until_stopped_if_last_user",
 ]

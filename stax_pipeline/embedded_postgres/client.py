@@ -34,7 +34,7 @@ def connection_url(home: Path) -> str:
     record = read_record(place)
     if record is None or not record.initialised:
         raise CannotStart(f"There is no database in {place.path} yet. Run a command that makes one, such as 'stax up'.")
-    query = urlencode({"port": server.PORT, **_server(place, record)})
+    query = urlencode({"port": record.tcp_port or cluster.PORT, **_server(place, record)})
     return f"postgresql+psycopg2://{cluster.ROLE}:{_password(place)}@/{cluster.DATABASE}?{query}"
 
 
@@ -42,6 +42,12 @@ def exists(home: Path) -> bool:
     """Whether a database was made in `home`, running or not; nothing is made."""
     record = read_record(Home(home.resolve()))
     return record is not None and record.initialised
+
+
+def tcp_port(home: Path) -> int | None:
+    """The port of loopback at which the server of `home` listens beside its socket, or did when it last ran."""
+    record = read_record(Home(home.resolve()))
+    return record.tcp_port if record else None
 
 
 def is_running(home: Path) -> bool:
@@ -214,7 +220,8 @@ def _spawn_supervisor(place: Home) -> None:
 def _supervisor_environment() -> dict[str, str]:
     """No variable of the caller but those that say where things are: secrets stay with him."""
     checkout = Path(__file__).resolve().parents[2]
-    passed = {name: os.environ[name] for name in ("PATH", "TMPDIR", binaries.SETTING) if name in os.environ}
+    named = ("PATH", "TMPDIR", binaries.SETTING, cluster.TCP_PORT)
+    passed = {name: os.environ[name] for name in named if name in os.environ}
     if binaries.SETTING in passed:
         passed[binaries.SETTING] = str(Path(passed[binaries.SETTING]).resolve())
     return {

@@ -21,6 +21,9 @@ from stax_pipeline.embedded_postgres.account import Account
 from stax_pipeline.embedded_postgres.layout import Home, write_private
 
 ROLE = DATABASE = "stax"
+PORT = 5432
+TCP_PORT = "STAX_POSTGRES_PORT"
+"""The variable that has the server listen on loopback too, at that port."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -32,6 +35,12 @@ class Cluster(NamedTuple):
     binaries: Path
     account: Account | None
     socket_directory: Path
+    tcp_port: int | None
+
+    @property
+    def port(self) -> int:
+        """Of TCP where it listens there, and in any case a part of the socket's name."""
+        return self.tcp_port or PORT
 
     @property
     def data(self) -> Path:

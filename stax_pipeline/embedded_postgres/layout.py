@@ -69,6 +69,7 @@ class Record(NamedTuple):
     outside: str | None
     socket_directory: str
     initialised: bool
+    tcp_port: int | None = None
 
 
 def make_home(path: Path) -> Home:

@@ -20,10 +20,8 @@ from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.embedded_postgres.cluster import Cluster, end_with_parent, environment
 from stax_pipeline.embedded_postgres.layout import open_private
 
-PORT = 5432
+LOOPBACK = "127.0.0.1"
 _SETTINGS = {
-    "listen_addresses": "",
-    "port": str(PORT),
     "unix_socket_permissions": "0700",
     "max_connections": "100",
     "shared_buffers": "128MB",
@@ -50,7 +48,8 @@ LARGEST_LOG = 10_000_000
 def start(cluster: Cluster) -> subprocess.Popen[bytes]:
     """Start the server; it shuts down by itself when this process is killed (Linux)."""
     command: list[str | Path] = [cluster.binaries / "postgres", "-D", cluster.data]
-    command += ["-c", f"unix_socket_directories={cluster.socket_directory}"]
+    command += ["-c", f"unix_socket_directories={cluster.socket_directory}", "-c", f"port={cluster.port}"]
+    command += ["-c", f"listen_addresses={LOOPBACK if cluster.tcp_port else ''}"]
     version = int((cluster.data / "PG_VERSION").read_text())
     for since, settings in {0: _SETTINGS, **_SINCE}.items():
         if version >= since:
@@ -137,8 +136,7 @@ def clear_leftovers(cluster: Cluster) -> None:
     leftover = live_server(cluster)
     if leftover is not None:
         stop_fast(leftover)
-    socket_lock = cluster.socket_directory / f".s.PGSQL.{PORT}.lock"
-    for lock in (cluster.postmaster_pid, socket_lock):
+    for lock in (cluster.postmaster_pid, *cluster.socket_directory.glob(".s.PGSQL.*.lock")):
         pid = _named_pid(lock)
         if pid is not None and psutil.pid_exists(pid):
             _end_sessions_of_dead_server(cluster)

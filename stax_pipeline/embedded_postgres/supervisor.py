@@ -21,7 +21,7 @@ from types import FrameType
 from stax_pipeline.domain.errors import CannotStart, StaxError
 from stax_pipeline.embedded_postgres import layout, locks, server
 from stax_pipeline.embedded_postgres.binaries import binaries_for
-from stax_pipeline.embedded_postgres.cluster import Cluster, initialise, renew_password
+from stax_pipeline.embedded_postgres.cluster import TCP_PORT, Cluster, initialise, renew_password
 from stax_pipeline.embedded_postgres.layout import Home, Record
 
 GRACE_SECONDS = 0.5
@@ -115,17 +115,18 @@ def _prepare(home: Home) -> Cluster:
         )
     layout.enclose(home, place, account)
     socket_directory = layout.make_socket_directory(home, place, account)
-    cluster = Cluster(home, place, binaries_for(account), account, socket_directory)
-    outside = None if place == home.path else str(place)
+    tcp_port = int(os.environ.get(TCP_PORT) or 0) or None
+    cluster = Cluster(home, place, binaries_for(account), account, socket_directory, tcp_port)
+    record = Record(None if place == home.path else str(place), str(socket_directory), True, tcp_port)
     if known is None:
-        layout.write_record(home, Record(outside, str(socket_directory), initialised=False))
+        layout.write_record(home, record._replace(initialised=False))
     server.clear_leftovers(cluster)
     if not (cluster.data / "PG_VERSION").exists():
         initialise(cluster)
     layout.hand_over(cluster.data, account)
     if not home.password.exists():
         renew_password(cluster)
-    layout.write_record(home, Record(outside, str(socket_directory), initialised=True))
+    layout.write_record(home, record)
     return cluster
 
 

@@ -21,8 +21,8 @@ from stax_pipeline.installation.ownership import OTHERS_USE, why_not_ours
 VARIABLE = "STAX_SECRETS_FILE"
 OWN = frozenset(
     {
-        "STAX_MASTER_KEY", "STAX_DATABASE_URL", "STAX_LOADER_URL", "STAX_ANALYST_URL", "STAX_DAGSTER_URL",
-        "STAX_ALERT_WEBHOOK", "STAX_SMTP_URL",
+        "STAX_MASTER_KEY", "STAX_DATABASE_URL", "STAX_LOADER_URL", "STAX_ANALYST_URL", "STAX_APP_URL",
+        "STAX_DAGSTER_URL", "STAX_ALERT_WEBHOOK", "STAX_SMTP_URL",
     }
 )  # fmt: skip
 OF_STORAGE = {

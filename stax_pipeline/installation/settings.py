@@ -115,6 +115,31 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+_HEADER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?")
+
+
+def _login_header(text: str) -> str:
+    if not _HEADER.fullmatch(text) or text.lower() in ("authorization", "cookie", "host", "origin"):
+        raise ValueError("the header in which the login in front names the person, such as X-Forwarded-User")
+    return text.lower()
+
+
+def _public_url(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        if (
+            _is_private(url)
+            and url.port != 0
+            and "@" not in url.netloc
+            and url.path in ("", "/")
+            and not url.query + url.fragment
+        ):
+            return text.rstrip("/").lower()
+    except ValueError:
+        pass
+    raise ValueError("the https:// address that people open, such as https://stax.example.com, without a path")
+
+
 def _is_own_machine(name: str) -> bool:
     try:
         return ip_address(name).is_loopback
@@ -208,6 +233,7 @@ class Settings:
     database_url: str = field(default="", repr=False)
     loader_url: str = field(default="", repr=False)
     analyst_url: str = field(default="", repr=False)
+    app_url: str = field(default="", repr=False)
     dagster_url: str = field(default="", repr=False)
     database_ca_file: Path | None = None
     lake_url: str = field(default="", repr=False)
@@ -222,7 +248,11 @@ class Settings:
     start_date: date = date.min
     source: DataSource = DataSource.REPORTS
     host: str = "127.0.0.1"
+    port: int = 3000
     behind_login: tuple[str, ...] = ()
+    login_header: str = ""
+    public_url: str = ""
+    postgres_port: int | None = None
     alert_webhook: str = field(default="", repr=False)
     alert_webhook_format: str = "json"
     alert_email_to: tuple[str, ...] = ()
@@ -243,9 +273,15 @@ class Settings:
 
     @property
     def served_names(self) -> frozenset[str]:
-        """Names in a request's `Host` that Dagster's UI answers to: this machine's own, and those behind a login."""
+        """Names in a request's `Host` that the app answers to: this machine's own, and those it is reached by."""
         own = {self.host} if ip_address(self.host).is_loopback else set()
-        return LOOPBACK | own | frozenset(self.behind_login)
+        public = {urlsplit(self.public_url).hostname or ""} if self.public_url else set()
+        return LOOPBACK | own | public | frozenset(self.behind_login)
+
+    @property
+    def asks_for_login(self) -> bool:
+        """Whether the app is reached by others than this machine's own people, by itself or through a proxy."""
+        return not all(map(_is_own_machine, {self.host, *self.served_names}))
 
     @property
     def settle(self) -> timedelta:
@@ -298,18 +334,17 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     file = read("STAX_MASTER_KEY_FILE", _path, None)
     nobody: tuple[str, ...] = ()
     host, behind_login = read("STAX_HOST", _listening, "127.0.0.1"), read("STAX_BEHIND_LOGIN", _names, nobody)
-    if not _is_own_machine(host) and all(map(_is_own_machine, behind_login)):
-        raise WrongUse(
-            "STAX_HOST is not usable: it must be a loopback address such as 127.0.0.1, since Dagster's UI has no "
-            "login, unless STAX_BEHIND_LOGIN names the address, other than loopback, under which a login in front of "
-            "it serves it."
-        )
+    public_url, login_header = read("STAX_PUBLIC_URL", _public_url, ""), read("STAX_LOGIN_HEADER", _login_header, "")
+    _require_reachable_by_name(host, behind_login, public_url)
+    if login_header and not behind_login:
+        raise WrongUse("STAX_LOGIN_HEADER is not usable: STAX_BEHIND_LOGIN must name the address of that login.")
     _require_together(found, "STAX_ALERT_EMAIL_TO", "STAX_ALERT_EMAIL_FROM", "STAX_SMTP_URL")
     return Settings(
         home=home,
         database_url=read("STAX_DATABASE_URL", postgres, ""),
         loader_url=read("STAX_LOADER_URL", postgres, ""),
         analyst_url=read("STAX_ANALYST_URL", postgres, ""),
+        app_url=read("STAX_APP_URL", postgres, ""),
         dagster_url=read("STAX_DAGSTER_URL", postgres, ""),
         database_ca_file=authorities,
         lake_url=read("STAX_LAKE_URL", _lake, ""),
@@ -324,13 +359,27 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         start_date=read("STAX_START_DATE", _day, None) or _first_day(home),
         source=read("STAX_SOURCE", _data_source, DataSource.REPORTS),
         host=host,
+        port=read("STAX_PORT", _whole(1, 65_535), 3000),
         behind_login=behind_login,
+        login_header=login_header,
+        public_url=public_url,
+        postgres_port=read("STAX_POSTGRES_PORT", _whole(1024, 65_535), None),
         alert_webhook=read("STAX_ALERT_WEBHOOK", _webhook, ""),
         alert_webhook_format=read("STAX_ALERT_WEBHOOK_FORMAT", _webhook_format, "json"),
         alert_email_to=read("STAX_ALERT_EMAIL_TO", _addresses, ()),
         alert_email_from=read("STAX_ALERT_EMAIL_FROM", _address, ""),
         smtp=read("STAX_SMTP_URL", _smtp, None),
     )
+
+
+def _require_reachable_by_name(host: str, behind_login: tuple[str, ...], public_url: str) -> None:
+    named = (*behind_login, urlsplit(public_url).hostname or "localhost")
+    if not _is_own_machine(host) and all(map(_is_own_machine, named)):
+        raise WrongUse(
+            "STAX_HOST is not usable: it must be a loopback address such as 127.0.0.1, unless STAX_BEHIND_LOGIN names "
+            "the address, other than loopback, under which a login in front serves the app, or STAX_PUBLIC_URL the "
+            "one under which people open it."
+        )
 
 
 def _source_of(home: Path, given: str) -> str:

@@ -20,6 +20,7 @@ from stax_pipeline.installation.settings import Settings
 from stax_pipeline.keys.encryption import MasterKeys, seal
 from stax_pipeline.keys.tenant_keys import OpenedKey, ensure_master_key, hold_master_keys, master_keys, open_key
 from stax_pipeline.tenants.validate import LIVE_TEST, Validated, validate
+from stax_pipeline.warehouse.connection_audit import note
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.publish import lock_tenant
 from stax_pipeline.warehouse.tables import tenants
@@ -87,6 +88,8 @@ def _store(
     else:
         add_tenant(connection, tenant)
     stored = store_generation(connection, settings, tenant, key, validated)
+    if not stored.was_stored:
+        note(connection, tenant.tenant_id, "connected" if stored.generation == 1 else "rotated", key.hint)
     return replace(stored, before=known)
 
 

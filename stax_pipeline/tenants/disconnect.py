@@ -22,6 +22,7 @@ from stax_pipeline.domain.say import Say, say_nothing
 from stax_pipeline.domain.tenant import DISCONNECTED, Tenant
 from stax_pipeline.lake.store import Lake, ObjectMissing
 from stax_pipeline.warehouse import tables
+from stax_pipeline.warehouse.connection_audit import note
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.parquet_due import mark_due
 from stax_pipeline.warehouse.publish import lock_tenant
@@ -49,6 +50,7 @@ def disconnect(engine: sa.Engine, slug: str) -> int:
         lock_tenant(connection, tenant.tenant_id)
         destroyed = destroy_keys(connection, tenant.tenant_id)
         set_status(connection, tenant.tenant_id, DISCONNECTED)
+        note(connection, tenant.tenant_id, "disconnected")
     return destroyed
 
 

@@ -107,7 +107,7 @@ def drop(settings: Settings, role: str) -> None:
             grants.close_to(owner, role)
         with _as(logins.admin) as admin:
             granted_logins.drop_login(admin, role)
-    roles.password_file(settings, role).unlink(missing_ok=True)
+    roles.forget_password(settings, role)
 
 
 def granted(settings: Settings) -> dict[str, Reads]:

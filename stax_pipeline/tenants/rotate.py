@@ -17,6 +17,7 @@ from stax_pipeline.installation.settings import Settings
 from stax_pipeline.keys.tenant_keys import hold_master_keys, master_keys
 from stax_pipeline.tenants.connect import Connected, store_generation
 from stax_pipeline.tenants.validate import LIVE_TEST, validate
+from stax_pipeline.warehouse.connection_audit import note
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.publish import lock_tenant
 from stax_pipeline.warehouse.tenants import get_tenant, set_status
@@ -43,6 +44,8 @@ def rotate_key(settings: Settings, engine: sa.Engine, slug: str, key: AdminKey, 
         before = _in_service(connection, slug)
         stored = store_generation(connection, settings, before._replace(status=CONNECTED), key, validated)
         set_status(connection, before.tenant_id, CONNECTED)
+        if not stored.was_stored:
+            note(connection, before.tenant_id, "rotated", key.hint)
     return replace(stored, before=before)
 
 

@@ -135,7 +135,8 @@ def quiet_granted(connection: sa.Connection) -> None:
 
 def require_harmless(loader: sa.Connection, role: str, logins: Logins) -> None:
     """Raise WrongUse for a login that row-level security would not hold, or that can become one it does not hold."""
-    ours = [logins.role_in(url) for url in (logins.admin, logins.owner, logins.loader, logins.analyst, logins.dagster)]
+    urls = (logins.admin, logins.owner, logins.loader, logins.analyst, logins.app, logins.dagster)
+    ours = [logins.role_in(url) for url in urls if url]
     if role in ours:
         raise WrongUse(f"{role} is one of the product's own logins: it reads all tenants already.")
     found = loader.execute(sa.text(_POWERS_OF), {"role": role}).one_or_none()

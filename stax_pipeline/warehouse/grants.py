@@ -15,11 +15,14 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
+from stax_pipeline.warehouse.roles import TENANTS_ROLE
 from stax_pipeline.warehouse.tables import tenant_grants, tenants
 
 SHARED = ("list_prices",)
 """Tables without a tenant that every granted login reads whole."""
-SECRET = ("admin_keys", "alembic_version", "alert_channels", "parquet_due", "parquet_layout")
+SECRET = (
+    "admin_keys", "alembic_version", "alert_channels", "invites", "logins", "parquet_due", "parquet_layout", "sessions",
+)  # fmt: skip
 """Tables no granted login ever reads, whatever the analyst may."""
 
 # as an array it is looked up once a query and can be found by an index, which a sub-select in a policy cannot
@@ -98,13 +101,14 @@ def granted_tenants(loader: sa.Connection, role: str) -> set[UUID]:
 
 
 def slugs_by_role(loader: sa.Connection) -> dict[str, list[str]]:
-    """Every login that has tenants, and which, both in order."""
+    """Every login that has tenants, and which, both in order; without the roles that only the app reads as."""
     query = (
         sa.select(
             tenant_grants.c.role_name,
             sa.func.array_agg(aggregate_order_by(tenants.c.slug, tenants.c.slug)).label("slugs"),
         )
         .join_from(tenant_grants, tenants)
+        .where(~tenant_grants.c.role_name.startswith(TENANTS_ROLE, autoescape=True))
         .group_by(tenant_grants.c.role_name)
         .order_by(tenant_grants.c.role_name)
     )

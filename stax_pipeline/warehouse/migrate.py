@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.installation.settings import Settings
-from stax_pipeline.warehouse import granted_logins, privilege_audit, roles
+from stax_pipeline.warehouse import app_readers, granted_logins, privilege_audit, roles
 from stax_pipeline.warehouse.engine import connect_engine
 from stax_pipeline.warehouse.grants import open_what_the_analyst_reads
 from stax_pipeline.warehouse.pooler import refuse_transaction_pooler
@@ -59,8 +59,10 @@ def upgrade(settings: Settings) -> list[str]:
         _run(roles.logins(settings))
         with engine.begin() as admin:
             roles.take_turns(admin)
+            given = roles.logins(settings)
+            app_readers.let_read_as(admin, given)
             granted_logins.quiet_granted(admin)
-            return privilege_audit.excess_privileges(admin)
+            return privilege_audit.excess_privileges(admin, given)
     finally:
         engine.dispose()
 
@@ -117,6 +119,8 @@ def upgrade_within(connection: sa.Connection, logins: roles.Logins, revision: st
     command.upgrade(config, revision)
     if revision == HEAD:
         open_what_the_analyst_reads(connection, config.attributes["analyst"])
+        if logins.app:
+            app_readers.open_to_the_app(connection, logins.role_in(logins.app))
 
 
 def require_current(settings: Settings) -> None:

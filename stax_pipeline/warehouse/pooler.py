@@ -20,6 +20,7 @@ def refuse_transaction_pooler(settings: Settings) -> None:
         "STAX_DATABASE_URL": settings.database_url,
         "STAX_LOADER_URL": settings.loader_url,
         "STAX_ANALYST_URL": settings.analyst_url,
+        "STAX_APP_URL": settings.app_url,
         "STAX_DAGSTER_URL": settings.dagster_url,
     }
     for name, url in given.items():

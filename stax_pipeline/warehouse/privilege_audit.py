@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from stax_pipeline.domain.errors import CannotStart
-from stax_pipeline.warehouse.roles import DAGSTER_SCHEMA, PRODUCTS
+from stax_pipeline.warehouse.roles import DAGSTER_SCHEMA, PRODUCTS, TENANTS_ROLE, Logins
 
 _SCHEMAS = ["stax", DAGSTER_SCHEMA]
 _OWNERS = """
@@ -32,6 +32,13 @@ from pg_auth_members m join pg_roles p on p.oid = m.roleid join pg_roles r on r.
 where p.rolname = any(%(ours)s) and r.rolname <> all(%(ours)s) and r.rolname <> current_user and not r.rolsuper
 order by 1, 2
 """
+_APP = """
+select a.rolname as app, a.rolinherit and not a.rolsuper as inherits, p.rolname as becomes
+from pg_roles a left join pg_auth_members m on m.member = a.oid left join pg_roles p on p.oid = m.roleid
+where a.rolname = %(app)s
+  and (a.rolinherit or p.rolname <> %(analyst)s and not starts_with(p.rolname, %(tenants)s))
+order by 3
+"""
 
 
 def refuse_foreign_schemas(connection: sa.Connection) -> None:
@@ -45,8 +52,9 @@ def refuse_foreign_schemas(connection: sa.Connection) -> None:
         )
 
 
-def excess_privileges(connection: sa.Connection) -> list[str]:
-    """Who may create in our schemas or in `public`, or become one of our logins; each with the statement that ends it.
+def excess_privileges(connection: sa.Connection, logins: Logins) -> list[str]:
+    """Who may create in our schemas or in `public`, or become one of our logins, and whom the app may become beside
+    those who read; each with the statement that ends it.
 
     In a database from before Postgres 15 everybody may create in `public`.
     """
@@ -56,10 +64,36 @@ def excess_privileges(connection: sa.Connection) -> list[str]:
         _may_create(row.nspname, row.rolname, "public" if row.rolname is None else quoted(row.rolname))
         for row in connection.exec_driver_sql(_CREATING, named)
     ]
-    return creating + [
-        f"role {row.member} is a member of {row.role} and may do all that it may. "
-        f"To end it: revoke {row.role} from {quoted(row.member)};"
-        for row in connection.exec_driver_sql(_MEMBERS, named)
+    return (
+        creating
+        + [
+            f"role {row.member} is a member of {row.role} and may do all that it may. "
+            f"To end it: revoke {row.role} from {quoted(row.member)};"
+            for row in connection.exec_driver_sql(_MEMBERS, named)
+        ]
+        + excess_of_the_app(connection, logins)
+    )
+
+
+def excess_of_the_app(connection: sa.Connection, logins: Logins) -> list[str]:
+    """The app reads as whom it serves: it has no rights of theirs before, and none of anybody else."""
+    if not logins.app:
+        return []
+    named = {"app": logins.role_in(logins.app), "analyst": logins.role_in(logins.analyst), "tenants": TENANTS_ROLE}
+    quoted = connection.dialect.identifier_preparer.quote_identifier
+    rows = connection.exec_driver_sql(_APP, named).all()
+    inherited = [
+        f"role {row.app} has the rights of the roles that it reads as at all times. To end it: "
+        f"alter role {quoted(row.app)} noinherit;"
+        for row in rows[:1]
+        if row.inherits
+    ]
+    allowed = (named["analyst"], None)
+    return inherited + [
+        f"role {row.app} is a member of {row.becomes} and may do all that it may. "
+        f"To end it: revoke {quoted(row.becomes)} from {quoted(row.app)};"
+        for row in rows
+        if row.becomes not in allowed and not row.becomes.startswith(TENANTS_ROLE)
     ]
 
 

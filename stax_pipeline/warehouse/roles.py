@@ -1,8 +1,9 @@
-"""Who may do what in Postgres: the four roles, their passwords under `STAX_HOME`, and the URLs they log in with.
+"""Who may do what in Postgres: the five roles, their passwords under `STAX_HOME`, and the URLs they log in with.
 
-`stax_owner` migrates, `stax_loader` loads, `stax_analyst` reads, `stax_dagster` owns Dagster's own schema. Where the
-given user may not create roles, the operator names them by `STAX_LOADER_URL`, `STAX_ANALYST_URL`, `STAX_DAGSTER_URL`.
-Stays out: logins of `stax grant` (`granted_logins`).
+`stax_owner` migrates, `stax_loader` loads, `stax_analyst` reads, `stax_app` reads as one of those who read,
+`stax_dagster` owns Dagster's own schema. Where the given user may not create roles, the operator names them by
+`STAX_LOADER_URL`, `STAX_ANALYST_URL`, `STAX_APP_URL`, `STAX_DAGSTER_URL`.
+Stays out: logins of `stax grant` (`granted_logins`), whom the app reads as (`app_readers`).
 """
 
 from __future__ import annotations
@@ -21,17 +22,20 @@ from stax_pipeline import embedded_postgres
 from stax_pipeline.domain.errors import CannotStart
 from stax_pipeline.installation.settings import Settings
 
-OWNER, LOADER, ANALYST, DAGSTER = (
+OWNER, LOADER, ANALYST, APP, DAGSTER = (
     "stax_owner",
     "stax_loader",
     "stax_analyst",
+    "stax_app",
     "stax_dagster",
 )
-PRODUCTS = (OWNER, LOADER, ANALYST, DAGSTER)
+PRODUCTS = (OWNER, LOADER, ANALYST, APP, DAGSTER)
+TENANTS_ROLE = "stax_tenant_"  # what the role begins with that the app reads as for a tenant's people
 DAGSTER_SCHEMA = "dagster"
 SCHEMA_LOCK = 7_829_001  # one number for the whole product: whoever changes the schema takes turns
 ANALYST_CONNECTIONS = 40  # at a time, so that a pool of a dashboard's leaves room for everybody else
 ANALYST_TEMPORARY = "10GB"  # of one session on disk, for sorts and joins that do not fit into memory
+APP_CONNECTIONS, APP_TEMPORARY = 20, "1GB"
 IDLE_IN_TRANSACTION = "10min"  # then the session ends: an open transaction holds up upgrades, vacuum and notifications
 LOGGED, WORST = "log_min_messages", "fatal"  # a `raise log` of a reader, and his printed plans, would fill the disk
 RESERVING = 160_000  # the version of Postgres that keeps connections for whoever may use them
@@ -41,13 +45,15 @@ RESERVING = 160_000  # the version of Postgres that keeps connections for whoeve
 class Logins:
     """Connection URLs by purpose (SQLAlchemy form, psycopg2 spelled out). They hold passwords.
 
-    `suffix` is what a pooler wants behind the name of every role, such as `.project`; '' for the server itself.
+    `suffix` is what a pooler wants behind the name of every role, such as `.project`; '' for the server itself. `app`
+    is '' where the product may not create roles and none was named: the app then has no login.
     """
 
     admin: str = field(repr=False)
     owner: str = field(repr=False)
     loader: str = field(repr=False)
     analyst: str = field(repr=False)
+    app: str = field(repr=False)
     dagster: str = field(repr=False)
     suffix: str = ""
 
@@ -71,6 +77,7 @@ def logins(settings: Settings) -> Logins:
         owner=derived(OWNER),
         loader=settings.loader_url or derived(LOADER),
         analyst=settings.analyst_url or derived(ANALYST),
+        app=settings.app_url or (derived(APP) if password_file(settings, APP).exists() else ""),
         dagster=settings.dagster_url or derived(DAGSTER),
         suffix=suffix,
     )
@@ -119,9 +126,10 @@ def create_roles(settings: Settings, connection: sa.Connection) -> None:
             )
         )
         forget_settings(connection, role)
-        if superuser and version >= RESERVING and role != ANALYST:
+        if superuser and version >= RESERVING and role not in (ANALYST, APP):
             cursor.execute(sql.SQL("grant pg_use_reserved_connections to {}").format(sql.Identifier(role)))
     hold_back(connection, ANALYST, ANALYST_CONNECTIONS, ANALYST_TEMPORARY)
+    hold_back(connection, APP, APP_CONNECTIONS, APP_TEMPORARY)
     for schema, role in (("stax", OWNER), (DAGSTER_SCHEMA, DAGSTER)):
         cursor.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(role)))
         cursor.execute(
@@ -230,18 +238,39 @@ def password_file(settings: Settings, role: str) -> Path:
     return settings.home / "passwords" / role
 
 
+def write_passfile(settings: Settings, role: str, user: str) -> Path:
+    """The same password in the form in which libpq reads it from a file, for that user at any server."""
+    file = _passfile(settings, role)
+    _write_private(file, f"*:*:*:{user}:{password_file(settings, role).read_text()}\n")
+    return file
+
+
+def forget_password(settings: Settings, role: str) -> None:
+    """Remove what is kept of a login that is dropped."""
+    for file in (password_file(settings, role), _passfile(settings, role)):
+        file.unlink(missing_ok=True)
+
+
+def _passfile(settings: Settings, role: str) -> Path:
+    return settings.home / "passwords" / f"{role}.pgpass"
+
+
 def new_password(file: Path) -> str:
     """Make a password and keep it in that file, in place of an older one."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     password = secrets.token_urlsafe(24)
+    _write_private(file, password)
+    return password
+
+
+def _write_private(file: Path, text: str) -> None:
     temporary = file.with_suffix(".new")
     temporary.unlink(missing_ok=True)
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(password)
+        out.write(text)
         out.flush()
         os.fsync(out.fileno())
     temporary.rename(file)
-    return password
 
 
 def unreadable(connection: sa.Connection, role: str, password: str) -> str:

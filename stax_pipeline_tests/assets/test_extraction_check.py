@@ -148,6 +148,7 @@ class TestOneOfTwoFailed:
                     assert told.metadata["tenants_ok"].value == 1
                     named = told.metadata.get("failures") or told.metadata["failed_upstream"]
                     assert [row["tenant"] for row in records(named)] == ["acme"]
+                    assert told.metadata["page"].value == "/tenants/acme"
         assert lacking == {
             "raw_cost_report",
             "cost_lines",

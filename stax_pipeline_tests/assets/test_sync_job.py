@@ -84,6 +84,8 @@ class TestOneRun:
         told = [one.metadata for one in made if one.asset_key == dg.AssetKey("spend")][-1]
         assert (told["tenants_ok"].value, told["tenants_failed"].value) == (2, 0)
         assert {"usd_reported", "usd_priority-reconstructed", "dagster/row_count"} <= told.keys()
+        assert told["page"] == dg.MetadataValue.url("/")
+        assert {e.metadata["page"].value for e in result.get_asset_check_evaluations()} == {"/"}
 
     def test_where_columns_come_from_is_told_once_and_not_by_every_day(self, result: dg.ExecuteInProcessResult) -> None:
         graph = defs.resolve_asset_graph()
@@ -137,6 +139,8 @@ class TestNarrowedAndFailing:
         assert narrowed.success
         hints = {entry.key_hint for entry in list(made.simulator.requests)[asked:]}
         assert hints == {made.simulator.keys["globex"][-4:]}
+        told = narrowed.asset_materializations_for_node("raw_cost_report")[-1].metadata
+        assert told["page"].value == "/tenants/globex"
         assert content(made) == before
 
     def test_a_failed_tenant_is_named_and_blocks_nobody(
@@ -152,10 +156,12 @@ class TestNarrowedAndFailing:
         told = failed.asset_materializations_for_node("raw_cost_report")[-1].metadata
         assert (told["tenants_failed"].value, told["requests_repeated"].value) == (1, 1)
         assert "acme" in str(told["failures"])
+        assert told["page"].value == "/tenants/acme"
         evaluations = {e.check_name: e for e in failed.get_asset_check_evaluations()}
         checked = evaluations["all_tenants_extracted"]
         assert (checked.passed, checked.severity) == (False, dg.AssetCheckSeverity.ERROR)
         assert checked.metadata["tenants"].value == "acme"
+        assert checked.metadata["page"].value == "/tenants/acme"
 
 
 def test_a_run_over_the_first_thirty_days_is_the_first_backfill_of_who_lacks_nothing(

@@ -28,12 +28,13 @@ from stax_pipeline_tests.warehouse.next_schema import NEWER, OLDER, add_a_migrat
 READS = [
     ("status",), ("status", "--json"), ("tenants",), ("sql", "select 1"), ("url",), ("verify",), ("prices",),
     ("prices", "check"), ("rates",), ("rates", "suggest"), ("commitments",), ("alerts",), ("grant",),
-    ("export", "spend"), ("export", "focus"), ("backup", "copy.stax"),
+    ("export", "spend"), ("export", "focus"), ("backup", "copy.stax"), ("login", "list"),
 ]  # fmt: skip
 CHANGES = [
     ("sync",), ("replay",), ("rotate-master-key",), ("disconnect", "acme"), ("grant", "reader", "acme"),
     ("revoke", "reader", "acme"), ("alerts", "check"), ("invoice", "acme", "2026-10", "1"),
     ("prices", "withdraw", "m", "2026-10-01"), ("commitments", "withdraw", "c"),
+    ("login", "remove", "anna"),
 ]  # fmt: skip
 
 

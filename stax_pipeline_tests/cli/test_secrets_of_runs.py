@@ -26,8 +26,8 @@ import pytest
 import sqlalchemy as sa
 
 from stax_pipeline.cli import processes
-from stax_pipeline.cli.dagster_ui import free_port
 from stax_pipeline.cli.environment import secrets_file, shells_secrets_file
+from stax_pipeline.cli.serving import free_port
 from stax_pipeline.installation import process_secrets
 from stax_pipeline.installation.homes import CHECKOUT
 from stax_pipeline.installation.settings import read_settings
@@ -158,7 +158,7 @@ def started(ui: Ui, stack: ExitStack) -> subprocess.Popen[bytes]:
     child, printed = start(ui.home, "up", "--port", "3960", settings=ui.settings)
     stack.callback(child.wait, 60)
     stack.callback(child.terminate)
-    ui.address = re.findall(r"Dagster UI: (http://\S+)", printed)[0]
+    ui.address = re.findall(r"Dagster's UI: (http://\S+)/", printed)[0]
     return child
 
 

@@ -370,8 +370,12 @@ def test_the_key_is_nowhere_in_what_was_written(settings: Settings, simulator: S
 
 
 def test_url_is_the_analysts_and_cannot_write(stax: Stax, settings: Settings) -> None:
+    password = (settings.home / "passwords" / "stax_analyst").read_text()
+    shown = stax("url", "--with-password").out.strip()
+    assert shown.startswith(f"postgresql://stax_analyst:{password}@")
     address = stax("url").out.strip()
-    assert address.startswith("postgresql://stax_analyst:")
+    assert address.startswith("postgresql://stax_analyst@")
+    assert password not in address
     with psycopg2.connect(address) as connection, connection.cursor() as cursor:
         cursor.execute("select count(*) from tenants")
         assert cursor.fetchone() == (0,)

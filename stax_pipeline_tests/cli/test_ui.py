@@ -116,7 +116,7 @@ def ui() -> Iterator[Ui]:
                 done = made.stax("connect", slug, "--key-file", "-", "--days", "1", typed=simulator.keys[slug])
                 assert done.returncode == 0, done.stderr
             child, printed = start(home, "up", "--port", "3930", settings=made.settings)
-            made.address = re.findall(r"Dagster UI: (http://\S+)", printed)[0]
+            made.address = re.findall(r"Dagster's UI: (http://\S+)/", printed)[0]
             yield made
             child.terminate()
             child.wait(60)

@@ -29,10 +29,10 @@ def test_the_settings_are_those_that_are_read() -> None:
 
 def test_only_what_looks_like_a_setting_and_is_none_is_told() -> None:
     assert list(warnings([*SETTINGS, *ELSEWHERE, "HOME", "STAXHOME", "stax_home"])) == []
-    assert list(warnings(["STAX_TYPO", "STAX_MASTERKEY", "STAX_\x1b"])) == [
+    assert list(warnings(["STAX_UNHEARD_OF", "STAX_MASTERKEY", "STAX_\x1b"])) == [
         "warning: STAX_\\x1b is no setting and was not read; docs/operate/operations.md lists them.",
         "warning: STAX_MASTERKEY is no setting and was not read; did you mean STAX_MASTER_KEY?",
-        "warning: STAX_TYPO is no setting and was not read; docs/operate/operations.md lists them.",
+        "warning: STAX_UNHEARD_OF is no setting and was not read; docs/operate/operations.md lists them.",
     ]
 
 

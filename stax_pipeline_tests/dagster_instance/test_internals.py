@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import dagster as dg
@@ -195,8 +196,18 @@ def test_configurable_class_data_is_what_a_storage_class_is_made_with() -> None:
     assert (made.module_name, made.class_name) == ("module", "Name")
 
 
-def test_dev_module_starts_its_children_through_the_name_that_we_replace() -> None:
-    dev = internals.dev_module()
-    assert callable(dev.open_ipc_subprocess)
-    assert "open_ipc_subprocess" in dev.dev_command_impl.__code__.co_names
-    assert callable(dev.dev_command)
+def test_workspace_context_knows_the_instance_and_the_locations_of_the_workspace_file(tmp_path: Path) -> None:
+    """Not one of ours: what it loads is a process of its own, which needs a database."""
+    (tmp_path / "tiny.py").write_text("import dagster as dg\n\n@dg.asset\ndef tiny() -> None: ...\n")
+    workspace = tmp_path / "workspace.yaml"
+    workspace.write_text(f"load_from: [{{python_file: {{relative_path: {tmp_path}/tiny.py, location_name: small}}}}]")
+    with dg.instance_for_test(), internals.workspace_context(workspace) as context:
+        request = context.create_request_context()
+        assert request.code_location_names == ["small"]
+        assert not request.has_code_location_error("small")
+        assert context.instance.get_run_records() == []
+
+
+@pytest.mark.parametrize("module", ["dagster._daemon", "dagster.__main__", "dagster_webserver.app"])
+def test_modules_that_are_started_by_name_are_there(module: str) -> None:
+    assert find_spec(module)

@@ -304,3 +304,48 @@ class TestAlerts:
         url, hook = f"smtp://u:{SECRET}@h", f"https://h/{SECRET}"
         found = read_settings(MAIL | {"STAX_SMTP_URL": url, "STAX_ALERT_WEBHOOK": hook})
         assert SECRET not in repr(found) + repr(found.smtp)
+
+
+@pytest.mark.parametrize(
+    ("given", "asks"),
+    [
+        ({}, False),
+        ({"STAX_PUBLIC_URL": "http://localhost:3000"}, False),
+        ({"STAX_HOST": "127.0.0.2"}, False),
+        ({"STAX_BEHIND_LOGIN": "stax.localhost"}, False),
+        ({"STAX_PUBLIC_URL": "https://stax.example.com"}, True),
+        ({"STAX_BEHIND_LOGIN": "stax.example.com"}, True),
+        ({"STAX_HOST": "0.0.0.0", "STAX_PUBLIC_URL": "https://stax.example.com"}, True),
+    ],
+)
+def test_the_app_asks_for_a_login_wherever_others_reach_it(given: dict[str, str], asks: bool) -> None:
+    assert read_settings(given).asks_for_login is asks
+
+
+def test_the_address_that_people_open_is_served() -> None:
+    found = read_settings({"STAX_PUBLIC_URL": "https://Stax.example.com:8443/"})
+    assert found.public_url == "https://stax.example.com:8443"
+    assert "stax.example.com" in found.served_names
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://stax.example.com", "stax.example.com", "https://", "https://u:p@stax.example.com", "https://a/b",
+     "https://a?b=c", "https://a:0", "ftp://a", "https://[", "https://a#b"],
+)  # fmt: skip
+def test_an_address_that_people_cannot_open_safely_is_refused(url: str) -> None:
+    with pytest.raises(WrongUse, match="^STAX_PUBLIC_URL is not usable: it must be the https:// address"):
+        read_settings({"STAX_PUBLIC_URL": url})
+
+
+@pytest.mark.parametrize("name", ["cookie", "Authorization", "host", "a b", "-", "x:y", "ü"])
+def test_a_header_that_names_nobody_is_refused(name: str) -> None:
+    with pytest.raises(WrongUse, match="^STAX_LOGIN_HEADER is not usable: it must be the header"):
+        read_settings({"STAX_LOGIN_HEADER": name, "STAX_BEHIND_LOGIN": "stax.example.com"})
+
+
+def test_a_login_header_needs_its_login_declared() -> None:
+    with pytest.raises(WrongUse, match="^STAX_LOGIN_HEADER is not usable: STAX_BEHIND_LOGIN must name"):
+        read_settings({"STAX_LOGIN_HEADER": "X-Forwarded-User"})
+    found = read_settings({"STAX_LOGIN_HEADER": "X-Forwarded-User", "STAX_BEHIND_LOGIN": "stax.example.com"})
+    assert found.login_header == "x-forwarded-user"

@@ -149,8 +149,8 @@ def content(made: Installation, *slugs: str) -> dict[str, list[str]]:
         ]
         slug, of, joined = "", "", ""
         if "tenant_id" in table.c:
-            slug, joined = "slug, ", " join stax.tenants using (tenant_id)"
-            of = f" where slug in ({', '.join(repr(s) for s in slugs)})" if slugs else ""
+            slug, joined = "tenants.slug, ", " join stax.tenants using (tenant_id)"
+            of = f" where tenants.slug in ({', '.join(repr(s) for s in slugs)})" if slugs else ""
         columns = slug + ", ".join(f"x.{name}" for name in named)
         rows = query(made, f"select {columns} from stax.{table.name} x{joined}{of}")
         found[table.name] = sorted(repr(tuple(row)) for row in rows)

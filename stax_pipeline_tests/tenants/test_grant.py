@@ -336,7 +336,7 @@ def test_a_user_who_may_create_roles_and_is_no_superuser_can_all_of_it_at_every_
     with Session(embedded.render_as_string(hide_password=False)) as admin:
         made = admin.told(
             "create role own_creator login createrole password 'pw'",
-            "grant stax_owner, stax_loader, stax_analyst, stax_dagster to own_creator with admin option",
+            "grant stax_owner, stax_loader, stax_analyst, stax_app, stax_dagster to own_creator with admin option",
             "create database own_creators owner own_creator",
         )
         assert made == ""

@@ -78,7 +78,7 @@ def test_a_table_without_a_tenant_is_named_shared_or_secret(admin: Session) -> N
         "select relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' "
         "where relnamespace = 'stax'::regnamespace and relkind in ('r', 'p')"
     )}  # fmt: skip
-    assert tables - with_tenant == {*SHARED, *SECRET} - {"admin_keys"}
+    assert tables - with_tenant == {*SHARED, *SECRET} - {"admin_keys", "invites", "logins"}
 
 
 def test_no_policy_or_grant_but_the_products_own_names(admin: Session) -> None:
@@ -91,9 +91,13 @@ def test_no_policy_or_grant_but_the_products_own_names(admin: Session) -> None:
             "analyst": (["stax_analyst"], "SELECT"),
             "granted": (["public"], "SELECT"),
             "owner": (["stax_owner"], "ALL"),
+            "app": (["stax_app"], "ALL"),
+            "app_changes": (["stax_owner"], "ALL"),
         }
         assert (roles, command) == known[policy], table
         assert policy != "owner" or table == "alembic_version"
+        assert policy != "app" or table in ("admin_keys", "invites", "logins", "sessions")
+        assert policy != "app_changes" or condition == "(SESSION_USER = 'stax_app'::name)"
         assert policy != "granted" or ("CURRENT_USER" in condition and "current_setting" not in condition), table
     assert {t for t, p, *_ in policies if p == "granted"} == {
         n for n, kind in relations(admin).items() if kind != "v" and n not in SECRET
@@ -106,7 +110,13 @@ def test_the_keys_are_the_loaders_alone(admin: Session) -> None:
         "and not starts_with(rolname, 'pg_')"
     )
     assert {row[0] for row in found} == {"stax_loader", "stax_owner"}  # the owner's rows are none: see below
-    assert admin.rows("select count(*) from pg_policies where tablename = 'admin_keys'") == [(1,)]
+    readable = admin.rows(
+        "select attname::text from pg_attribute where attrelid = 'stax.admin_keys'::regclass and attnum > 0 "
+        "and has_column_privilege('stax_app', attrelid, attnum, 'select')"
+    )
+    assert {row[0] for row in readable} == {"tenant_id", "generation", "key_hint", "validated_at", "revoked_at"}
+    policies = admin.rows("select policyname::text from pg_policies where tablename = 'admin_keys' order by 1")
+    assert policies == [("app",), ("app_changes",), ("loader",)]
 
 
 def test_the_owner_passes_no_policy_by(own: Settings) -> None:
@@ -115,9 +125,14 @@ def test_the_owner_passes_no_policy_by(own: Settings) -> None:
         assert owner.rows("select * from stax.spend") == []
 
 
-def test_no_function_runs_with_anothers_rights(admin: Session) -> None:
-    found = "select proname from pg_proc where pronamespace = any(array['stax', 'dagster']::regnamespace[])"
-    assert admin.rows(found) == []
+def test_two_functions_run_with_the_owners_rights_for_the_app_alone(admin: Session) -> None:
+    found = admin.rows(
+        "select proname::text, prosecdef, proconfig, array(select grantee::regrole::text from aclexplode(proacl) "
+        "where grantee <> proowner) from pg_proc "
+        "where pronamespace = any(array['stax', 'dagster']::regnamespace[]) order by 1"
+    )
+    path = ["search_path=pg_catalog, stax, pg_temp"]
+    assert found == [(name, True, path, ["stax_app"]) for name in ("end_connection", "store_admin_key")]
 
 
 def test_a_table_added_later_is_opened_to_the_tenants_rows_or_not_at_all(

@@ -46,7 +46,7 @@ def _emptied(server: OwnPostgres) -> Iterator[Session]:
                 yield inside
         finally:
             boss.done("drop database shared with (force)")
-            for role in ("stax_owner", "stax_loader", "stax_analyst", "stax_dagster", READER):
+            for role in ("stax_owner", "stax_loader", "stax_analyst", "stax_app", "stax_dagster", READER):
                 boss.told(f"drop role if exists {role}")
 
 
@@ -90,7 +90,7 @@ def test_no_password_stands_in_a_statement(server: OwnPostgres, own: tuple[Setti
         boss.done("alter system reset log_statement", "select pg_reload_conf()")
     log = (server.folder / "log").read_text()
     passwords = [file.read_text() for file in (settings.home / "passwords").iterdir()]
-    assert len(passwords) == 5 and "SCRAM-SHA-256$" in log
+    assert len(passwords) == 6 and "SCRAM-SHA-256$" in log
     assert not [password for password in passwords if password in log]
 
 

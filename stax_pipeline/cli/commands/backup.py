@@ -49,6 +49,7 @@ def restore(file: Path) -> None:
 
     The whole file is checked before anything is changed. The master key is not in it and must be put back by you.
     """
+    from stax_pipeline.app.people.roster import begin_anew
     from stax_pipeline.backup import restore
     from stax_pipeline.backup.archive import ArchiveReader
     from stax_pipeline.backup.create import NOT_ASKED_FOR
@@ -79,6 +80,7 @@ def restore(file: Path) -> None:
             restore.rebuild_parquet(loader, lake, step_progress("writing Parquet", "tables"))
             with plain_faults("looking for logins"), loader.connect() as connection:
                 granted, held = slugs_by_role(connection), reach(connection)
+            begin_anew(settings)
             if held:
                 move_first_day(settings, held.start)
     restored = f"{count_of(done.rows, 'row')} and {count_of(done.raw_objects, 'raw object')}"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TENANTS = ("acme", "globex")
 DAYS = 62
 """Whatever day it is, they hold the last month that is over and whose cost is all there."""
-KEPT = frozenset({"STAX_POSTGRES_BIN", "STAX_DEBUG", "STAX_CONCURRENCY", "STAX_SOURCE"})
+KEPT = frozenset({"STAX_POSTGRES_BIN", "STAX_POSTGRES_PORT", "STAX_DEBUG", "STAX_CONCURRENCY", "STAX_SOURCE"})
 
 
 class Simulated(NamedTuple):
@@ -70,12 +70,12 @@ def simulate(seed: int, port: int, organizations: tuple[str, ...]) -> None:
 @click.option("--exit", "leave", is_flag=True, help="Stop after the summary.")
 @click.option("--days", type=given.days, default=DAYS, show_default=True, help="Complete days to fetch.")
 @PORT
-def demo(leave: bool, days: int, port: int) -> None:
-    """Everything on one machine with no key: simulator, database, two tenants, what happened to them, Dagster's UI."""
-    from stax_pipeline.cli.dagster_ui import serve
+def demo(leave: bool, days: int, port: int | None) -> None:
+    """Everything on one machine with no key: simulator, database, two tenants, what happened to them, the app."""
     from stax_pipeline.cli.database import database
     from stax_pipeline.cli.pid_file import single_instance
     from stax_pipeline.cli.runs import backfill_window
+    from stax_pipeline.cli.serving import serve
 
     given = read_settings()
     home = given.home / DEMO
@@ -96,7 +96,7 @@ def demo(leave: bool, days: int, port: int) -> None:
             if not clean:
                 raise click.exceptions.Exit(1)
             if not leave:
-                serve(settings, port)
+                serve(settings, port or given.port)
 
 
 @contextmanager

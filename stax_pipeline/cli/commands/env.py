@@ -40,15 +40,23 @@ def env() -> None:
 
 @click.command()
 @click.option("--role", help="Of a login that `stax grant` made, instead of the analyst's.")
-def url(role: str | None) -> None:
-    """Print the analyst's connection string (read only): psql "$(stax url)"."""
+@click.option("--format", "form", type=click.Choice(["psql", "odbc", "jdbc"]), default="psql", show_default=True)
+@click.option("--with-password", is_flag=True, help="Show the password in it, to hand it over or for a BI tool.")
+def url(role: str | None, form: str, with_password: bool) -> None:
+    """Print the analyst's connection string (read only): psql "$(stax url)".
+
+    In the form psql, which names a file that holds the password, it works as it is on this machine. ODBC and JDBC
+    (Excel, Power BI, Tableau, DBeaver) need TCP: with the embedded server, STAX_POSTGRES_PORT.
+    """
+    from stax_pipeline.cli.connection_strings import Form, connection_string
     from stax_pipeline.cli.database import reading
-    from stax_pipeline.cli.database_urls import analyst_url, granted_url
 
     settings = read_settings()
     with reading(settings):
         _stay(settings)
-    click.echo(os.fsencode(analyst_url(settings) if role is None else granted_url(settings, role)))
+        click.echo(os.fsencode(connection_string(settings, role, Form(form), with_password=with_password)))
+    if form != Form.PSQL and not with_password:
+        click.echo("The password is not in it; --with-password shows it.", err=True)
 
 
 def _stay(settings: Settings) -> None:

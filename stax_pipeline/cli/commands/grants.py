@@ -35,7 +35,7 @@ def _grant(settings: Settings, role: str, slugs: tuple[str, ...]) -> None:
     if now.is_new:
         click.echo(
             f"Login {role} was made; its password lies in {settings.home / 'passwords' / role}, and "
-            f"`stax url --role {role}` prints its connection string."
+            f"`stax url --role {role}` prints its connection string (with --with-password to hand it over)."
         )
     _report(role, now.slugs)
     if now.forgotten:

@@ -154,6 +154,7 @@ def disconnect(slug: str, everything: bool, yes: bool) -> None:
 
 def _purge(settings: Settings, engine: sa.Engine, slug: str) -> tuple[Marks, Purged]:
     """What names the tenant is kept before anything is removed: a purge that is run again still looks for it."""
+    from stax_pipeline.app.people.roster import forget_reader
     from stax_pipeline.lake.store import Lake
     from stax_pipeline.tenants import disconnect as tenancy
     from stax_pipeline.tenants import purge_proof
@@ -167,7 +168,10 @@ def _purge(settings: Settings, engine: sa.Engine, slug: str) -> tuple[Marks, Pur
         return marks, tenancy.Purged(slug)
     marks |= purge_proof.marks_of(engine, tenant)
     purge_proof.keep(settings.home, slug, marks)
-    return marks, tenancy.purge(engine, Lake(settings.lake, settings.home), slug, click.echo)
+    purged = tenancy.purge(engine, Lake(settings.lake, settings.home), slug, click.echo)
+    if not purged.left:
+        forget_reader(settings, tenant.tenant_id)
+    return marks, purged
 
 
 def _proven(marks: Marks) -> str:

@@ -9,28 +9,41 @@ from stax_pipeline.installation import process_secrets
 from stax_pipeline.installation.homes import DEMO
 from stax_pipeline.installation.settings import Settings, read_settings
 
-PORT = click.option("--port", type=click.IntRange(1, 65_535), default=3000, show_default=True, help="Of Dagster's UI.")
+PORT = click.option("--port", type=click.IntRange(1, 65_535), help="Of the app; without it STAX_PORT, or 3000.")
 
 
 @click.command()
 @PORT
-def up(port: int) -> None:
-    """Start the database (embedded unless STAX_DATABASE_URL is set), Dagster's UI and daemon, until Ctrl-C."""
-    from stax_pipeline.cli.dagster_ui import serve
+def up(port: int | None) -> None:
+    """Start the database (embedded unless STAX_DATABASE_URL is set) and the app, with Dagster, until Ctrl-C."""
     from stax_pipeline.cli.database import database
     from stax_pipeline.cli.pid_file import single_instance
+    from stax_pipeline.cli.serving import serve
 
     settings = read_settings()
     with single_instance(settings.home, settings.home), database(settings, make=True):
         click.echo(f"Database ready ({'embedded' if settings.embedded else 'STAX_DATABASE_URL'}), schema up to date.")
-        serve(settings, port)
+        _make_master_key(settings)
+        serve(settings, port or settings.port)
+
+
+def _make_master_key(settings: Settings) -> None:
+    """For the first key that somebody saves on a page; where keys are stored without theirs, pages say so then."""
+    from contextlib import suppress
+
+    from stax_pipeline.cli.database import loader
+    from stax_pipeline.domain.errors import CannotStart
+    from stax_pipeline.keys.tenant_keys import ensure_master_key
+
+    with loader(settings) as engine, suppress(CannotStart), engine.begin() as connection:
+        ensure_master_key(settings, connection)
 
 
 @click.command()
 @click.option("--purge", is_flag=True, help="Then remove the installation: database, raw pages, master key, demo.")
 @click.option("--yes", is_flag=True, help="Do not ask before --purge.")
 def down(purge: bool, yes: bool) -> None:
-    """Stop what was left running: a UI with its daemon, and the embedded Postgres, the demo's too.
+    """Stop what was left running: the app with Dagster, and the embedded Postgres, the demo's too.
 
     With --purge remove the installation of STAX_HOME from this machine, after asking.
     """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     FindGaps = Callable[[sa.Connection, Lake, Sequence[Tenant], Window], Sequence[Gap]]
 
 SHOWN = 5
-RAW, PARQUET = "raw_objects_hold_their_hash", "parquet_holds_the_rows"
+RAW, PARQUET, APP = "raw_objects_hold_their_hash", "parquet_holds_the_rows", "app_reads_as_whom_it_serves"
 
 
 class Broken(NamedTuple):
@@ -74,7 +74,7 @@ def _findings(connection: sa.Connection, settings: Settings) -> Iterator[Broken]
     window = _covered_days(connection)
     if window and (broken := _reported(_parquet(connection, settings, window))):
         yield broken
-    checked = [(RAW, _raw_objects(connection, settings))]
+    checked = [(RAW, _raw_objects(connection, settings)), (APP, _of_the_app(connection, settings))]
     if window:
         checked += _ties(connection, settings, window)
     for rule, violations in checked:
@@ -82,6 +82,14 @@ def _findings(connection: sa.Connection, settings: Settings) -> Iterator[Broken]
             yield broken
     if window:
         yield from _rules(connection, settings, window)
+
+
+def _of_the_app(connection: sa.Connection, settings: Settings) -> Iterator[str]:
+    """What the app's login may do beside reading as whom it serves."""
+    from stax_pipeline.warehouse.privilege_audit import excess_of_the_app
+    from stax_pipeline.warehouse.roles import logins
+
+    yield from excess_of_the_app(connection, logins(settings))
 
 
 def _reported(checked: Broken) -> Broken | None:

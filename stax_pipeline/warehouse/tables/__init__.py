@@ -16,6 +16,7 @@ from stax_pipeline.warehouse.tables.normalized import (
     usage_lines,
     workspaces,
 )
+from stax_pipeline.warehouse.tables.people import connection_audit, invites, logins, sessions
 from stax_pipeline.warehouse.tables.sources import admin_keys, coverage, extractions, tenant_grants, tenants
 from stax_pipeline.warehouse.tables.spend import (
     list_prices,
@@ -37,12 +38,15 @@ __all__ = [
     "alerts",
     "api_keys",
     "commitments",
+    "connection_audit",
     "contract_rates",
     "cost_lines",
     "coverage",
     "extractions",
+    "invites",
     "invoices",
     "list_prices",
+    "logins",
     "members",
     "metadata",
     "parquet_due",
@@ -50,6 +54,7 @@ __all__ = [
     "publications",
     "reconciliation",
     "restatements",
+    "sessions",
     "source_comparison",
     "spend",
     "spend_builds",

@@ -15,7 +15,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from email.message import Message
 from pathlib import Path
 
 import psutil
@@ -23,6 +24,7 @@ import pytest
 
 from stax_pipeline.cli.commands.demo import _simulator
 from stax_pipeline.cli.pid_file import running, stop_left_running
+from stax_pipeline.installation.homes import SIMULATOR
 from stax_pipeline_tests.conftest import forget_outside
 
 SECONDS = 120
@@ -53,10 +55,15 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def start(
-    home: Path, *arguments: str, shell: str = "exec", until: str = "Ctrl-C", settings: dict[str, str] = NOTHING
+    home: Path,
+    *arguments: str,
+    shell: str = "exec",
+    until: str = "Ctrl-C",
+    settings: dict[str, str] = NOTHING,
+    log: Path | None = None,
 ) -> tuple[subprocess.Popen[bytes], str]:
     """The command once it said `until`, which is when its UI answers, and what it printed until then."""
-    log = home / "printed"
+    log = log or home / "printed"
     with log.open("wb") as out:
         command = ["/bin/sh", "-c", f'{shell} "$@"', "sh", *STAX, *arguments]
         child = subprocess.Popen(command, env=environment(home) | settings, stdout=out, stderr=out)
@@ -81,22 +88,30 @@ def processes_of(home: Path) -> list[str]:
     return found
 
 
-def listening(home: Path) -> set[str]:
-    """Addresses on which processes of the home take connections over the network."""
+def listening(home: Path) -> set[tuple[str, int]]:
+    """Addresses and ports on which processes of the home take connections over the network."""
     found = set()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             told = " ".join(process.cmdline()) + " " + process.environ().get("STAX_HOME", "")
-            of_the_home = str(home) in told or "stax_pipeline.simulator" in told
-            connections = process.net_connections("inet") if of_the_home else []
-            found |= {str(c.laddr.ip) for c in connections if c.status == psutil.CONN_LISTEN}
+            connections = process.net_connections("inet") if str(home) in told else []
+            found |= {(str(c.laddr.ip), int(c.laddr.port)) for c in connections if c.status != psutil.CONN_ESTABLISHED}
     return found
 
 
 def address(printed: str) -> str:
-    found = re.search(r"http://127\.0\.0\.1:\d+$", printed, re.MULTILINE)
+    found = re.search(r"^Stax: (http://127\.0\.0\.1:\d+)\nDagster's UI: \1/dagster/$", printed, re.MULTILINE)
     assert found
-    return re.findall(r"Dagster UI: (http://127\.0\.0\.1:\d+)", printed)[0]
+    return found[1]
+
+
+def get(address: str, **headers: str) -> tuple[int, Message]:
+    """Status and headers of an address."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=10) as answer:
+            return answer.status, answer.headers
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.headers
 
 
 @pytest.mark.usefixtures("with_data_today")
@@ -116,15 +131,16 @@ def test_demo_connects_fetches_sums_up_and_serves_until_it_is_interrupted(home: 
         assert len(shown.stdout.splitlines()) > 2, "headings, a rule and a row"
     synced = run(home / "demo", "sync", "acme", "--days", "1")
     assert synced.returncode == 0, synced.stderr
-    with urllib.request.urlopen(f"{address(printed)}/server_info", timeout=10) as answer:
-        assert answer.status == 200
-    with urllib.request.urlopen(address(printed), timeout=10) as page:
-        assert page.headers["X-Frame-Options"] == "SAMEORIGIN"
-        assert "script-src" in page.headers["Content-Security-Policy"]
-    with pytest.raises(urllib.error.HTTPError, match="400"):
-        urllib.request.urlopen(urllib.request.Request(address(printed), headers={"Host": "evil.example"}), timeout=10)
+    app = address(printed)
+    assert get(f"{app}/health")[0] == 200
+    status, headers = get(f"{app}/dagster/")
+    assert (status, headers["X-Frame-Options"]) == (200, "DENY")
+    assert {"script-src", "frame-ancestors"} <= set(re.findall(r"[a-z-]+", headers["Content-Security-Policy"]))
+    for path in ("", "/health", "/dagster/", "/dagster/graphql"):
+        assert get(f"{app}{path}", Host="evil.example")[0] == 400
     assert len(processes_of(home)) >= 6
-    assert listening(home) == {"127.0.0.1"}
+    simulator = int((home / "demo" / SIMULATOR).read_text().rpartition(":")[2])
+    assert listening(home) == {("127.0.0.1", 3950), ("127.0.0.1", simulator)}
     child.send_signal(signal.SIGINT)
     assert child.wait(60) == 0
     assert processes_of(home) == []
@@ -145,6 +161,7 @@ def test_demo_connects_fetches_sums_up_and_serves_until_it_is_interrupted(home: 
 
 def test_down_stops_what_a_killed_up_left_running(home: Path) -> None:
     child, printed = start(home, "up", "--port", "3970")
+    assert listening(home) == {("127.0.0.1", 3970)}, "of app, webserver, daemon, code server and Postgres"
     second = run(home, "up")
     assert second.returncode == 2
     assert f"`STAX_HOME={home} stax down` stops it" in second.stderr
@@ -163,6 +180,102 @@ def test_down_stops_what_a_killed_up_left_running(home: Path) -> None:
     assert processes_of(home) == []
     assert run(home, "down").stdout == "Nothing was running.\n"
     assert address(printed)
+
+
+def children_of(pid: int) -> dict[str, psutil.Process]:
+    """The app's own children, by what they do."""
+    [app] = [one for one in psutil.Process(pid).children() if "stax_pipeline.app" in one.cmdline()]
+    found = {"app": app}
+    for child in app.children():
+        told = " ".join(child.cmdline())
+        found |= {what: child for what in ("webserver", "daemon", "code-server") if what in told}
+    return found
+
+
+def wait_until(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + SECONDS
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return holds()
+
+
+@pytest.mark.parametrize("killed", ["app", "webserver", "daemon"])
+def test_one_that_is_killed_ends_them_all_and_up_says_so(home: Path, killed: str) -> None:
+    child, _ = start(home, "up", "--port", "3940")
+    found = children_of(child.pid)
+    assert found.keys() == {"app", "webserver", "daemon", "code-server"}
+    found[killed].kill()
+    assert child.wait(60) == 3
+    assert f"The app ended by itself; {home}/dagster/dagster.log says why." in (home / "printed").read_text()
+    log = (home / "dagster" / "dagster.log").read_text()
+    assert killed == "app" or f"Dagster's {killed} ended with status -9." in log
+    assert processes_of(home) == []
+    assert not list((home / "dagster").glob("*secrets.json"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere `stax down` ends them")
+def test_children_of_an_app_that_is_killed_end_with_it(home: Path) -> None:
+    """Also where nobody is left to end them."""
+    child, _ = start(home, "up", "--port", "3942")
+    found = children_of(child.pid)
+    child.kill()
+    child.wait()
+    found.pop("app").kill()
+    assert wait_until(lambda: not any(one.is_running() for one in found.values()))
+    assert run(home, "down").returncode == 0
+    assert processes_of(home) == []
+
+
+def test_a_code_server_that_is_killed_is_started_again(home: Path) -> None:
+    child, printed = start(home, "up", "--port", "3944")
+    first = children_of(child.pid)["code-server"]
+    first.kill()
+    assert wait_until(lambda: children_of(child.pid).get("code-server", first) != first)
+    assert wait_until(lambda: get(f"{address(printed)}/health")[0] == 200)
+    child.terminate()
+    assert child.wait(60) == 143
+    assert processes_of(home) == []
+
+
+def test_sockets_move_where_the_home_is_too_deep_for_them_and_are_gone_afterwards(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 100) / "%41 b"
+
+    def short() -> set[Path]:
+        return {one for one in Path(tempfile.gettempdir()).glob(f"stax-*-{'?' * 16}") if one.is_dir()}
+
+    before = short()
+    child, printed = start(deep, "up", "--port", "3946", log=tmp_path / "printed")
+    made = short() - before
+    assert all(one.stat().st_mode & 0o777 == 0o700 for one in made)
+    assert any((one / "webserver").is_socket() for one in made)
+    assert get(f"{address(printed)}/health")[0] == 200
+    child.send_signal(signal.SIGINT)
+    assert child.wait(60) == 0
+    assert not any((one / "webserver").exists() for one in made)
+    assert run(deep, "down", "--purge", "--yes").returncode == 0
+    assert short() <= before
+    assert not deep.exists()
+
+
+def test_open_shows_the_app_to_a_browser_that_gets_no_secret(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    nothing = run(home, "open")
+    assert (nothing.returncode, "`stax up` starts it" in nothing.stderr) == (3, True)
+    browser = tmp_path / "browser"
+    browser.write_text(f"#!/bin/sh\nenv > {tmp_path}/seen\necho $1 > {tmp_path}/shown\n")
+    browser.chmod(0o700)
+    note = {"pid": os.getpid(), "pid_started": psutil.Process().create_time(), "address": "http://127.0.0.1:3999"}
+    (home / "demo").mkdir(mode=0o700)
+    for place in (home / "demo", home):
+        (place / "up.json").write_text(json.dumps(note))
+        secret = {"BROWSER": f"{browser} %s", "STAX_MASTER_KEY": "ab" * 32, "GITHUB_TOKEN": "foreign"}
+        shown = subprocess.run(
+            [*STAX, "open"], env=environment(home) | secret, capture_output=True, text=True, check=False
+        )
+        assert (shown.returncode, shown.stdout) == (0, "http://127.0.0.1:3999\n")
+        assert (tmp_path / "shown").read_text() == "http://127.0.0.1:3999\n"
+        assert not re.search("STAX_MASTER_KEY|GITHUB_TOKEN|abab", (tmp_path / "seen").read_text())
 
 
 @pytest.mark.parametrize("by_down", [False, True])

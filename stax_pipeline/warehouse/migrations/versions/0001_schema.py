@@ -11,8 +11,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-SECRET = ("admin_keys",)
-"""Tables that the loader alone reads."""
+SECRET = ("admin_keys", "invites", "logins", "sessions")
+"""Tables that no analyst reads."""
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""What a request must look like before Dagster's UI sees it: for a name we serve, and sent by the UI itself.
+"""What a request must look like before the app or Dagster's UI sees it: for a name we serve, and sent by our own pages.
 
 The UI has no login, so being on loopback is what keeps others out; a page in the operator's own browser is already in.
 It could rename itself to 127.0.0.1 (DNS rebinding: `Host` still says the page's name), open a websocket, post a form,

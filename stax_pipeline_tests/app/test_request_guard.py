@@ -1,11 +1,8 @@
-"""The request guard of Dagster's UI: names it answers to, and requests that another site's page made a browser send."""
+"""The request guard before the app and Dagster's UI: names they answer to, and what another site's page made a browser
+send.
+"""
 
 from __future__ import annotations
-
-import socket
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from starlette.applications import Starlette
@@ -15,10 +12,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocket
 
-from stax_pipeline.cli import dagster_ui
-from stax_pipeline.cli.dagster_dev import MODULE, with_request_guard
-from stax_pipeline.cli.request_guard import RequestGuard
-from stax_pipeline.domain.errors import CannotStart
+from stax_pipeline.app.request_guard import RequestGuard
 from stax_pipeline.installation.settings import read_settings
 
 NAMES = read_settings({"STAX_BEHIND_LOGIN": "stax.example.com"}).served_names
@@ -123,60 +117,3 @@ def test_a_websocket_of_another_sites_page_is_refused() -> None:
         with pytest.raises(WebSocketDenialResponse) as refused, CLIENT.websocket_connect("/graphql", headers=headers):
             pass
         assert refused.value.status_code in (400, 403)
-
-
-def test_dagsters_webserver_is_started_behind_the_request_guard_and_its_daemon_as_it_is() -> None:
-    assert with_request_guard(["py", "-m", "dagster_webserver", "--port", "1"]) == [
-        "py",
-        "-m",
-        MODULE,
-        "webserver",
-        "--port",
-        "1",
-    ]
-    assert with_request_guard(["py", "-m", "dagster._daemon", "run"]) == ["py", "-m", "dagster._daemon", "run"]
-
-
-@pytest.fixture
-def open_server() -> Iterator[str]:
-    """A server that answers to any name, as Dagster's own does."""
-
-    class Anybody(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Anybody)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-def test_a_ui_without_the_request_guard_is_not_left_running(open_server: str) -> None:
-    with pytest.raises(CannotStart, match="answers to any name"):
-        dagster_ui._require_request_guard(open_server)
-
-
-def test_ports_are_looked_for_on_the_address_that_is_bound() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.2", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        assert dagster_ui.free_port(port, "127.0.0.2") > port
-    with pytest.raises(CannotStart, match="no address of this machine"):
-        dagster_ui.free_port(3000, "203.0.113.7")
-
-
-@pytest.mark.parametrize(
-    ("host", "address"),
-    [
-        ("127.0.0.1", "http://127.0.0.1:3000"), ("0.0.0.0", "http://127.0.0.1:3000"), ("::", "http://[::1]:3000"),
-        ("10.0.0.5", "http://10.0.0.5:3000"),
-    ],
-)  # fmt: skip
-def test_the_address_that_this_machine_reaches(host: str, address: str) -> None:
-    assert dagster_ui.local_address(host, 3000) == address

@@ -1,0 +1,1 @@
+"""Pages: for each what it reads, and which template it becomes."""
