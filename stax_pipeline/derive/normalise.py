@@ -223,7 +223,8 @@ def _translated(row: AnalyticsRow, query: QueryName) -> Row:
 
 
 def _joined(schema: pa.Schema, tables: Iterable[pa.Table], lines: list[Line] | tuple[()] = ()) -> pa.Table:
-    return pa.concat_tables([table_of_lines(lines, schema), *tables])
+    found = [*([table_of_lines(lines, schema)] if lines else []), *tables]
+    return pa.concat_tables(found) if found else schema.empty_table()
 
 
 def read_pages(pages: Iterable[RawPage], window: Window) -> Normalised:
