@@ -33,6 +33,9 @@ Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)] | None
 
 
+Columns = dict[str, Any]
+
+
 class NotPlain(Exception):
     """The page is outside the narrow contract."""
 
@@ -130,6 +133,7 @@ _USAGE = _Shape(
     2,
     USAGE_DIMENSIONS,
 )
+_COUNTS = frozenset(_USAGE.counts)
 _SHAPES = {
     QueryName.COST: _COST,
     QueryName.ALL: _USAGE,
@@ -164,9 +168,10 @@ class PlainPage:
     """A page of a report inside the narrow contract.
 
     `rows` holds the rows of all buckets in their order: `usage_date`, then one column per field, named by its path
-    (`cache_creation.ephemeral_5m_input_tokens`), text or int64, null where null was sent; a field that was not sent is
-    no column. `amount_usd`, decimal128(38, 18), stands beside the text `amount` on a page of cost. `repeats` says
-    whether two rows of a day are equal in every dimension of their query.
+    (`cache_creation.ephemeral_5m_input_tokens`), text or int64; a field that was not sent is no column. Where null was
+    sent a text is '', that of a workspace `DEFAULT_WORKSPACE`: neither is ever sent on such a page. `amount_usd`,
+    decimal128(38, 18), stands beside the text `amount` on a page of cost. `repeats` says whether two rows of a day are
+    equal in every dimension of their query.
     """
 
     buckets: list[PlainBucket]
@@ -199,12 +204,16 @@ def plain_page(body: str, window: Window, query: QueryName) -> PlainPage:
         raise NotPlain(str(fault)) from None
     sizes = [len(bucket.results) for bucket in page.data]
     values = _values([row for bucket in page.data for row in bucket.results], shape)
-    values["usage_date"] = list(chain.from_iterable(map(repeat, days, sizes)))
-    rows = _batch(values, shape)
-    _refuse_names_twice(body, page, rows, shape)
+    dates = pa.array(list(chain.from_iterable(map(repeat, days, sizes))), pa.date32())
+    texts, found = _texts(values, len(dates))
+    columns: Columns = {"usage_date": dates, **texts, **_counts(values, shape, len(dates))}
+    if shape is _COST:
+        columns["amount_usd"] = _usd(texts["amount"])
+    rows = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+    _refuse_names_twice(body, page, len(values) * rows.num_rows, found + (shape is _COST) * rows.num_rows, shape)
     ends = accumulate(sizes)
     slices = [rows.slice(end - size, size) for end, size in zip(ends, sizes, strict=True)]
-    return PlainPage(list(map(PlainBucket, days, slices)), token, rows, _repeats(values, shape))
+    return PlainPage(list(map(PlainBucket, days, slices)), token, rows, _repeats(page, shape))
 
 
 def _day(bucket: _CostBucket | _UsageBucket, window: Window) -> date:
@@ -212,21 +221,33 @@ def _day(bucket: _CostBucket | _UsageBucket, window: Window) -> date:
 
 
 def _values(rows: list[Any], shape: _Shape) -> dict[str, list[Any]]:
-    """The rows' values by field, without fields that no row has."""
+    """The rows' values by field, texts first, without fields that no row has."""
     values = {name: list(map(attrgetter(name), rows)) for name in (*shape.texts, *shape.counts)}
-    return {name: column for name, column in values.items() if not column or column[0] is not UNSET}
+    values = {name: column for name, column in values.items() if not column or column[0] is not UNSET}
+    if DEFAULT_WORKSPACE in values["workspace_id"]:
+        raise NotPlain("a workspace of the default one's name")
+    if shape is not _COST and not values.keys() >= set(shape.dimensions):  # rows of cost may have no geography
+        raise NotPlain("a dimension is missing")
+    return values
 
 
-def _batch(values: dict[str, list[Any]], shape: _Shape) -> pa.RecordBatch:
-    columns: dict[str, pa.Array[Any]] = {"usage_date": pa.array(values["usage_date"], pa.date32())}
-    columns |= {name: pa.array(values[name], pa.int64()) for name in shape.counts}
+def _texts(values: dict[str, list[Any]], size: int) -> tuple[Columns, int]:
+    """The columns of text, and how many texts were sent. All are made in one piece: a call costs more than a row."""
+    names = [name for name in values if name not in _COUNTS]
     try:
-        columns |= {name: pa.array(values[name], pa.string()) for name in shape.texts if name in values}
+        sent = pa.array(list(chain.from_iterable(values[name] for name in names)), pa.string())
     except pa.ArrowException:
         raise NotPlain("a field that only some rows have") from None
-    if "amount" in columns:
-        columns["amount_usd"] = _usd(columns["amount"])
-    return pa.RecordBatch.from_pydict(columns)
+    told = sent.fill_null("")
+    columns = {name: told.slice(place * size, size) for place, name in enumerate(names)}
+    workspaces = sent.slice(names.index("workspace_id") * size, size)
+    columns["workspace_id"] = workspaces.fill_null(DEFAULT_WORKSPACE)
+    return columns, len(sent) - sent.null_count
+
+
+def _counts(values: dict[str, list[Any]], shape: _Shape, size: int) -> Columns:
+    whole = pa.array(list(chain.from_iterable(values[name] for name in shape.counts)), pa.int64())
+    return {name: whole.slice(place * size, size) for place, name in enumerate(shape.counts)}
 
 
 def _usd(amounts: pa.Array[Any]) -> pa.Array[Any]:
@@ -234,29 +255,24 @@ def _usd(amounts: pa.Array[Any]) -> pa.Array[Any]:
     if pc.all(pc.match_substring_regex(amounts, _AMOUNT)).as_py() is False:
         raise NotPlain("an amount that is no short decimal")
     cents = pc.cast(amounts, CENTS)
-    return pa.Array.from_buffers(USD, len(cents), cents.buffers())
+    return pa.Array.from_buffers(USD, len(cents), cents.buffers(), offset=cents.offset)
 
 
-def _refuse_names_twice(body: str, page: _CostPage | _UsagePage, rows: pa.RecordBatch, shape: _Shape) -> None:
-    """Without escapes each quote begins or ends a name or a text: those that were read must be all there are."""
-    texts = [rows.column(name) for name in shape.texts if name in rows.schema.names]
-    is_cost = shape is _COST
-    row_names = len(texts) + len(shape.counts) + shape.more_names
-    names = 3 + 3 * len(page.data) + row_names * rows.num_rows
-    found = sum(len(column) - column.null_count for column in texts) + is_cost * rows.num_rows
-    found += 2 * len(page.data) + (page.next_page is not None)
-    if body.count('"') != 2 * (names + found):
+def _refuse_names_twice(body: str, page: _CostPage | _UsagePage, fields: int, texts: int, shape: _Shape) -> None:
+    """Without escapes each quote begins or ends a name or a text: those that were read must be all there are.
+
+    `fields` and `texts` are those of all rows, but for the names round them that `shape` counts.
+    """
+    rows = sum(len(bucket.results) for bucket in page.data)
+    names = 3 + 3 * len(page.data) + fields + shape.more_names * rows
+    texts += 2 * len(page.data) + (page.next_page is not None)
+    if body.count('"') != 2 * (names + texts):
         raise NotPlain("a name occurs twice")
 
 
-def _repeats(values: dict[str, list[Any]], shape: _Shape) -> bool:
-    """Raises NotPlain where rows are not grouped by all dimensions, or name the word that stands for no workspace."""
-    if DEFAULT_WORKSPACE in values["workspace_id"]:
-        raise NotPlain("a workspace of the default one's name")
-    dimensions = [values[name] for name in shape.dimensions if name in values]
-    if len(dimensions) < len(shape.dimensions) and shape is not _COST:  # rows of cost may have no geography
-        raise NotPlain("a dimension is missing")
-    return len(set(zip(values["usage_date"], *dimensions, strict=True))) < len(values["usage_date"])
+def _repeats(page: _CostPage | _UsagePage, shape: _Shape) -> bool:
+    values = attrgetter(*shape.dimensions)
+    return any(len(set(map(values, bucket.results))) < len(bucket.results) for bucket in page.data)
 
 
 def _as_received(row: Row) -> Row:
@@ -267,5 +283,5 @@ def _as_received(row: Row) -> Row:
         if inner:
             received.setdefault(outer, {})[inner] = value
         elif name not in ("usage_date", "amount_usd"):
-            received[name] = value
+            received[name] = None if value == (DEFAULT_WORKSPACE if name == "workspace_id" else "") else value
     return received

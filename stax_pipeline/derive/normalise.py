@@ -60,6 +60,13 @@ _USAGE = {  # queries of usage, the newer source's with the reports' query that 
     QueryName.ANALYTICS_BY_KEY: QueryName.BY_KEY,
 }
 _SCHEMAS = {QueryName.COST: COSTS, QueryName.ALL: USAGE, QueryName.BY_KEY: BY_KEY}
+_EMPTY = {schema: schema.empty_table() for schema in _SCHEMAS.values()}
+
+
+def on_days(table: pa.Table, days: Iterable[date]) -> pa.Table:
+    """The rows of these usage dates; the table itself where they are all its rows."""
+    is_chosen = pc.is_in(table.column("usage_date"), pa.array(sorted(days), pa.date32()))
+    return table if pc.all(is_chosen).as_py() is not False else table.filter(is_chosen)
 
 
 class Normalised(NamedTuple):
@@ -81,8 +88,7 @@ class Normalised(NamedTuple):
 
     def on(self, days: Collection[date]) -> Normalised:
         """The lines of these days."""
-        chosen = pa.array(sorted(days), pa.date32())
-        costs, apart, usage, by_key = (table.filter(pc.is_in(table.column("usage_date"), chosen)) for table in self[:4])
+        costs, apart, usage, by_key = (on_days(table, days) for table in self[:4])
         return Normalised(costs, apart, usage, by_key, self.key_days & set(days))
 
 
@@ -223,7 +229,8 @@ def _translated(row: AnalyticsRow, query: QueryName) -> Row:
 
 
 def _joined(schema: pa.Schema, tables: Iterable[pa.Table], lines: list[Line] | tuple[()] = ()) -> pa.Table:
-    return pa.concat_tables([table_of_lines(lines, schema), *tables])
+    found = [*([table_of_lines(lines, schema)] if lines else []), *tables]
+    return pa.concat_tables(found) if found else _EMPTY[schema]
 
 
 def read_pages(pages: Iterable[RawPage], window: Window) -> Normalised:

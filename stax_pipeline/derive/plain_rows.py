@@ -1,4 +1,4 @@
-"""Columns of a plain page to columns of lines, no row looked at: what null means is said once for a whole column.
+"""Columns of a plain page to columns of lines, no row looked at: what is the same on every line is said once.
 
 `cost_lines` and `usage_lines` say the same for one row, and more: how rows equal in every dimension are numbered or
 added up, and what is kept beside the known fields. A plain page needs none of it.
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stax_pipeline.anthropic.fields import DEFAULT_WORKSPACE, KNOWN_VALUES, unknown_value
+from stax_pipeline.anthropic.fields import KNOWN_VALUES, unknown_value
 from stax_pipeline.anthropic.typed_pages import PlainPage
 from stax_pipeline.derive.cost_lines import GROUPED, CostLine
 from stax_pipeline.derive.schemas import COST_LINES, USAGE_BY_KEY, USAGE_LINES
@@ -31,34 +31,34 @@ _SAME_ON_EVERY_LINE = {"currency": "USD", "occurrence": 1, "speed": "", "extras"
 
 def lines_of_page(rows: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
     """The rows of a plain page as lines of COSTS, BY_KEY, or USAGE with every speed '' yet."""
-    return pa.Table.from_arrays([_column(rows, wanted) for wanted in schema], schema=schema)
-
-
-def _column(rows: pa.RecordBatch, wanted: pa.Field[Any]) -> pa.Array[Any]:
-    name = _PATHS.get(wanted.name, wanted.name)
-    column: pa.Array[Any]
-    if name in _SAME_ON_EVERY_LINE or name not in rows.schema.names:
-        column = pa.repeat(pa.scalar(_SAME_ON_EVERY_LINE.get(name, ""), wanted.type), rows.num_rows)
-    else:
-        column = rows.column(name)
-    return column.fill_null(DEFAULT_WORKSPACE if name == "workspace_id" else "") if column.null_count else column
+    held = dict(zip(rows.schema.names, rows.columns, strict=True))
+    columns = []
+    for wanted in schema:
+        name = _PATHS.get(wanted.name, wanted.name)
+        if name in _SAME_ON_EVERY_LINE or name not in held:
+            same = pa.scalar(_SAME_ON_EVERY_LINE.get(name, ""), wanted.type)
+            columns.append(pa.repeat(same, rows.num_rows))
+        else:
+            columns.append(held[name])
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def are_lines(page: PlainPage) -> bool:
     """Whether each row is a line as it stands: none to be numbered, added up or refused as not grouped."""
-    rows = page.rows
-    missing = [rows.column(name).is_null() for name in GROUPED if name in rows.schema.names]
-    ungrouped = len(missing) == len(GROUPED) and pc.any(reduce(pc.and_, missing)).as_py()
-    return not (page.repeats or ungrouped)
+    grouped = [page.rows.column(name) for name in GROUPED if name in page.rows.schema.names]
+    if len(grouped) < len(GROUPED) or any(pc.index(column, "").as_py() < 0 for column in grouped):
+        return not page.repeats
+    missing = [pc.equal(column, pa.scalar("")) for column in grouped]
+    return not (page.repeats or pc.any(reduce(pc.and_, missing)).as_py())
 
 
 def count_unknown_values(rows: pa.RecordBatch, unknown: Counter[str]) -> None:
     """Count enum values that the documentation does not list, as `fields.count_unknown` does for a row."""
     for name in KNOWN_VALUES.keys() & set(rows.schema.names):
-        counted: list[list[Any]] = [part.to_pylist() for part in pc.value_counts(rows.column(name)).flatten()]
-        for value, count in zip(*counted, strict=True):
-            if value is not None and value not in KNOWN_VALUES[name]:
-                unknown[unknown_value(name, value)] += count
+        column: pa.Array[Any] = rows.column(name)
+        new: set[Any] = set(pc.unique(column).to_pylist()) - KNOWN_VALUES[name] - {""}
+        for value in new:
+            unknown[unknown_value(name, value)] += column.to_pylist().count(value)
 
 
 def counted_rows(lines: pa.Table) -> Counted:

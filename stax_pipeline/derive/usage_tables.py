@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import date
 from functools import reduce
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,8 +36,10 @@ def with_speed(
         NegativeSpeedDifference: the two queries contradict each other.
     """
     if quick:
-        keys = zip(*(whole.column(name).to_pylist() for name in ("usage_date", *USAGE_DIMENSIONS)), strict=True)
-        is_met = pa.array([(day, tuple(values)) in quick for day, *values in keys], pa.bool_())
+        met = pa.array({"\0".join(values) for _, values in quick})
+        dimensions: list[Any] = [*whole.select(USAGE_DIMENSIONS).columns, "\0"]  # no text holds a NUL
+        keys: Any = pc.binary_join_element_wise(*dimensions)
+        is_met = pc.is_in(keys, met)
         every = every | counted_rows(whole.filter(is_met))
         whole = whole.filter(pc.invert(is_met))
     speeds = pa.repeat(pa.scalar(""), whole.num_rows)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from uuid import UUID
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from stax_pipeline.derive.day_facts import Facts, cost_facts, usage_facts
@@ -73,11 +72,6 @@ def read_arrival(
     )
     key_days = sorted(found.key_days) if kind.report is Report.USAGE else days
     return Arrival(tenant, extraction, days, key_days, tuple(tables))
-
-
-def on_days(table: pa.Table, days: Iterable[date]) -> pa.Table:
-    """The rows of these usage dates."""
-    return table.filter(pc.is_in(table.column("usage_date"), pa.array(sorted(days), pa.date32())))
 
 
 def on_slots(table: pa.Table, slots: Collection[Slot]) -> pa.Table:

@@ -19,20 +19,21 @@ class Arrived:
 
     def __init__(self, limit: int = 128 << 20) -> None:
         self._free = limit
-        self._held: dict[UUID, Normalised] = {}
+        self._held: dict[UUID, tuple[int, Normalised]] = {}
 
     def put(self, extraction_id: UUID, lines: Normalised) -> None:
         """Keep the lines if there is room for them."""
-        if _size(lines) <= self._free:
-            self._free -= _size(lines)
-            self._held[extraction_id] = lines
+        size = _size(lines)
+        if size <= self._free:
+            self._free -= size
+            self._held[extraction_id] = size, lines
 
     def take(self, extraction_id: UUID, days: list[date]) -> Normalised | None:
         """The extraction's lines of these days, once; None where they are not here."""
-        lines = self._held.pop(extraction_id, None)
-        if lines is None:
+        if extraction_id not in self._held:
             return None
-        self._free += _size(lines)
+        size, lines = self._held.pop(extraction_id)
+        self._free += size
         return lines.on(days)
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from stax_pipeline.derive.batch import Batch, derive
+from stax_pipeline.derive.batch import Batch, Derived, derive
 from stax_pipeline.derive.batch_days import uses_by_tenant
 from stax_pipeline.derive.day_facts import RULES_VERSION
 from stax_pipeline.derive.engine import Engine
@@ -100,7 +100,7 @@ def build_batch(books: Books, rules: Engine, anew: bool, connection: sa.Connecti
         tables.reconciliation: found.reconciliation,
     }
     written = replace_tenant_days(connection, contents, slots, books.fresh)
-    return Built(written[tables.spend], _sums(rules, found.spend))
+    return Built(written[tables.spend], _sums(rules, found))
 
 
 def _held(connection: sa.Connection, books: Books, items: Sequence[Due]) -> Held:
@@ -202,8 +202,10 @@ def _with_sources(spend: pa.Table, builds: Mapping[Slot, Build]) -> pa.Table:
     return spend
 
 
-def _sums(rules: Engine, spend: pa.Table) -> list[tuple[str, Decimal, int]]:
+def _sums(rules: Engine, found: Derived) -> list[tuple[str, Decimal, int]]:
+    counted = found.spend.group_by("cost_source").aggregate([([], "count_all")])
+    lines = dict(zip(*(column.to_pylist() for column in counted.columns), strict=True))
     with rules.session() as session:
-        session.give("spend", spend)
-        rows = session.rows("select cost_source, coalesce(sum(cost_usd), 0)::hugeint, count(*) from spend group by 1")
-    return [(source, EXACT.scaleb(Decimal(units), -SCALE), lines) for source, units, lines in rows]
+        session.give("spend_totals", found.spend_totals)
+        rows = session.rows("select cost_source, coalesce(sum(cost_usd), 0)::hugeint from spend_totals group by 1")
+    return [(source, EXACT.scaleb(Decimal(units), -SCALE), lines[source]) for source, units in rows]

@@ -13,11 +13,12 @@ import sqlalchemy as sa
 
 from stax_pipeline.derive.day_facts import DayFacts, Facts
 from stax_pipeline.derive.engine import Engine
+from stax_pipeline.derive.normalise import on_days
 from stax_pipeline.domain.errors import TenantStopped
 from stax_pipeline.domain.extraction import Report
 from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.lake.store import Lake
-from stax_pipeline.pipeline.arrivals import Arrival, Kind, from_extraction, on_days, span_of
+from stax_pipeline.pipeline.arrivals import Arrival, Kind, from_extraction, span_of
 from stax_pipeline.pipeline.arrived import Arrived
 from stax_pipeline.pipeline.history import coverage_of, later
 from stax_pipeline.warehouse.arrow_copy import Slot, read_arrow

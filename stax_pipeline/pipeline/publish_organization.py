@@ -95,7 +95,7 @@ def _publish(connection: sa.Connection, tenant_ids: Sequence[UUID], lake: Lake) 
     found = {tenant_id: Published() for tenant_id in tenant_ids}
     newest: dict[UUID, datetime] = {}
     rows: dict[sa.Table, dict[tuple[UUID, str], dict[str, Any]]] = {table: {} for table in NAMES}
-    for extraction in snapshots_due(connection, tenant_ids, NAMES):
+    for extraction in snapshots_due(connection, tenant_ids):
         tenant_id, seen = extraction.tenant_id, extraction.extracted_at
         if seen < newest.get(tenant_id, seen):
             continue

@@ -7,9 +7,9 @@ pages and get the reason; the tenant's last good rows stay.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from itertools import zip_longest
@@ -32,7 +32,6 @@ from stax_pipeline.pipeline.rules_engine import rules_engine
 from stax_pipeline.warehouse.arrow_copy import Slot
 from stax_pipeline.warehouse.engine import plain_faults
 from stax_pipeline.warehouse.extractions import Extraction, ended_early, set_error, unpublished
-from stax_pipeline.warehouse.publish import lock_tenant
 
 
 def publish_cost(
@@ -56,6 +55,7 @@ class _Publisher:
     guard: Guard
     window: Window
     outcome: Outcome
+    refused: dict[Tenant, list[tuple[Extraction, str]]] = field(default_factory=lambda: defaultdict(list))
 
     def publish(self, tenants: Sequence[Tenant], progress: Progress) -> Outcome:
         by_id = {tenant.tenant_id: tenant for tenant in tenants}
@@ -72,6 +72,7 @@ class _Publisher:
                 for share in self._turn(rules, due):
                     counted[share.tenant.tenant_id] += len(share.days)
                     tally.step(len(share.days))
+        self._record_refusals()
         self._note_late_days(by_id)
         for tenant_id in found:
             failed = by_id[tenant_id].slug in self.outcome.failures
@@ -125,15 +126,26 @@ class _Publisher:
         """Name the reason. An extraction whose content is at fault no longer counts; a failing disk or database, or a
         damaged object that can be restored, is not its fault: the next sync publishes it.
         """
-        extraction, slug, failures = arrival.extraction, arrival.tenant.slug, self.outcome.failures
-        failures[slug] = why = reason(fault, f"publishing {extraction.report}")
-        if not isinstance(fault, TenantStopped):
-            return
-        with plain_faults(f"tenant {slug}: recording a fault"), self.stores.engine.begin() as connection:
-            lock_tenant(connection, extraction.tenant_id)
-            refused = set_error(connection, extraction.extraction_id, why)
-        if refused and extraction.raw_uri:
-            try:
-                refuse_raw(self.stores.lake, extraction.raw_uri, why)
-            except OSError as broken:
-                failures[slug] = f"{why} (the lake could not note it: {broken.strerror})"
+        slug = arrival.tenant.slug
+        self.outcome.failures[slug] = why = reason(fault, f"publishing {arrival.extraction.report}")
+        if isinstance(fault, TenantStopped):
+            self.refused[arrival.tenant].append((arrival.extraction, why))
+
+    def _record_refusals(self) -> None:
+        """Note what was refused and why, beside the extraction and in the lake."""
+        doing, failures = "recording a fault", self.outcome.failures
+
+        def note(connection: sa.Connection, tenant: Tenant) -> list[tuple[Extraction, str]]:
+            found = self.refused[tenant]
+            return [(e, why) for e, why in found if set_error(connection, e.extraction_id, why)]
+
+        def refuse(tenant: Tenant, fault: Exception) -> None:
+            failures[tenant.slug] += f" (not recorded: {reason(fault, doing)})"
+
+        for tenant, noted in one_by_one(self.stores.engine, doing, list(self.refused), note, refuse):
+            for extraction, why in noted:
+                try:
+                    if extraction.raw_uri:
+                        refuse_raw(self.stores.lake, extraction.raw_uri, why)
+                except OSError as broken:
+                    failures[tenant.slug] = f"{why} (the lake could not note it: {broken.strerror})"

@@ -17,10 +17,11 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from stax_pipeline.derive.engine import Engine
+from stax_pipeline.derive.normalise import on_days
 from stax_pipeline.derive.restatement import Restatement, RestatementKind
 from stax_pipeline.domain.extraction import DataSource, Window
 from stax_pipeline.domain.tenant import Tenant
-from stax_pipeline.pipeline.arrivals import COST, USAGE, Kind, from_extraction, on_days, read_arrival
+from stax_pipeline.pipeline.arrivals import COST, USAGE, Kind, from_extraction, read_arrival
 from stax_pipeline.pipeline.arrived import Arrived
 from stax_pipeline.pipeline.build_batch import Books
 from stax_pipeline.pipeline.history import Archive, dollar_restatements, later

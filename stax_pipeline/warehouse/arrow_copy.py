@@ -27,7 +27,7 @@ Slot = tuple[UUID, date]
 USD = pa.decimal128(38, SCALE)
 _PIECE = 1 << 16
 _ROWS = 8_192
-_BLOCK = 8 << 20
+_BLOCK = 2 << 20  # Arrow reads some 35 of them ahead
 _TWINS_MEMORY = "64MB"  # a batch: what does not fit is written to disk, read again and thrown away
 _AS_CSV = csv.WriteOptions(include_header=False, quoting_style="needed")
 _INSTANT = """to_char({0} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as {0}"""

@@ -155,29 +155,32 @@ def ended_early(
 
 
 _SNAPSHOTS_DUE = """
-with seen as (
-    select tenant_id, max(last_seen_at) as newest from ({names}) held where tenant_id = any(:tenants) group by tenant_id
+with held as (
+    select tenant_id, last_seen_at, case when is_default then 1 else 2 end as entries from stax.workspaces
+    union all select tenant_id, last_seen_at, 1 from stax.api_keys
+    union all select tenant_id, last_seen_at, 1 from stax.members
+), dated as (
+    select *, max(last_seen_at) over (partition by tenant_id) as newest from held where tenant_id = any(:tenants)
+), seen as (
+    select tenant_id, newest, sum(entries) as entries from dated where last_seen_at = newest group by tenant_id, newest
 ), counted as (
-    select {columns}, newest, count(*) over (partition by e.tenant_id, e.extracted_at) as alike
+    select {columns}, newest, entries, count(*) over (partition by e.tenant_id, e.extracted_at) as alike
     from stax.extractions e left join seen using (tenant_id)
     where tenant_id = any(:tenants) and report = :report and error is null
       and (newest is null or extracted_at >= newest)
 )
-select {columns} from counted e where newest is null or extracted_at > newest or alike > 1
+select {columns} from counted e where newest is null or extracted_at > newest or alike > 1 or rows <> entries
 order by recorded_at, extracted_at
 """
 
 
-def snapshots_due(
-    connection: sa.Connection, tenant_ids: Collection[UUID], names: Iterable[sa.Table]
-) -> list[Extraction]:
-    """Lists of names that count and are not older than those that the tables `names` hold, as they were recorded.
+def snapshots_due(connection: sa.Connection, tenant_ids: Collection[UUID]) -> list[Extraction]:
+    """Lists of names that count and are not older than the names that are held, as they were recorded.
 
-    The one that they were made of is not among them, unless another was made in the same second.
+    The one that those were made of is not among them where all its entries are there: the two lists of workspaces have
+    each but the default one twice.
     """
-    held = " union all ".join(f"select tenant_id, last_seen_at from stax.{table.name}" for table in names)  # noqa: S608 names come from our own schema
-    columns = ", ".join(f"e.{name}" for name in Extraction._fields)
-    query = sa.text(_SNAPSHOTS_DUE.format(names=held, columns=columns))
+    query = sa.text(_SNAPSHOTS_DUE.format(columns=", ".join(f"e.{name}" for name in Extraction._fields)))
     values = {"tenants": list(tenant_ids), "report": Report.ORGANIZATION}
     return [Extraction(*row) for row in connection.execute(query, values)]
 

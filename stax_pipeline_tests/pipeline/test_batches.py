@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
@@ -13,9 +13,12 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stax_pipeline.domain.errors import CannotStart, StaxError
+from stax_pipeline.domain.errors import CannotStart, ContractBroken, StaxError
 from stax_pipeline.domain.tenant import CONNECTED, Tenant
-from stax_pipeline.pipeline import batches
+from stax_pipeline.lake.store import Lake
+from stax_pipeline.pipeline import batches, publish_reports
+from stax_pipeline.pipeline.arrivals import Arrival, Kind
+from stax_pipeline.pipeline.arrived import Arrived
 from stax_pipeline.pipeline.batches import BATCH_ROWS, BATCH_TENANTS, Busy, in_batches, work_through
 from stax_pipeline.warehouse.publish import lock_tenant
 from stax_pipeline_tests.conftest import Installation
@@ -139,3 +142,29 @@ def test_a_tenant_that_is_replayed_or_rotated_makes_no_other_wait(
         assert usd_by_day(made, "acme", "reported") == {}
         assert sync(made).failures == {}
         assert usd_by_day(made, "acme", "reported").keys() == set(DAYS.days[:-1])
+
+
+def test_noting_why_a_tenant_was_refused_makes_no_other_wait(stax_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "PATIENCE_SECONDS", 0.2)
+    read = publish_reports.read_arrival
+
+    def broken_for_acme(lake: Lake, arrived: Arrived, kind: Kind, tenant: Tenant, *rest: Any) -> Arrival:
+        if tenant.slug == "acme":
+            raise ContractBroken("nothing in it parses")
+        return read(lake, arrived, kind, tenant, *rest)
+
+    monkeypatch.setattr(publish_reports, "read_arrival", broken_for_acme)
+    noted = "select error from stax.extractions where error = 'nothing in it parses'"
+    with two_tenants(stax_home) as made:
+        with made.engine.connect() as other:
+            [row] = query(made, "select tenant_id from stax.tenants where slug = 'acme'")
+            lock_tenant(other, row.tenant_id)
+            failures = sync(made).failures
+        assert set(failures) == {"acme"}
+        assert any(
+            why.startswith("nothing in it parses (not recorded: tenant acme was being") for why in failures["acme"]
+        )
+        assert usd_by_day(made, "globex", "reported").keys() == set(DAYS.days[:-1])
+        assert query(made, noted) == []
+        assert "nothing in it parses" in sync(made).failures["acme"]
+        assert len(query(made, noted)) == 4  # both runs' cost and usage

@@ -145,3 +145,14 @@ class TestRuns:
         sync(made, reports=[Report.ORGANIZATION])
         assert lists(made) == [2, 1, 1]
         assert len(query(made, "select 1 from stax.extractions where error is null")) == 2
+
+    def test_names_are_written_once_and_again_where_one_is_gone(self, made: Installation) -> None:
+        assert sync(made).steps["names"].rows > 0
+        held = "select tenant_id, member_id, xmin::text from stax.members order by 1, 2"
+        before = query(made, held)
+        assert sync(made).steps["names"].rows == 0
+        assert query(made, held) == before
+        execute(made, "delete from stax.members where member_id = :one", one=before[0].member_id)
+        assert sync(made).failures == {}
+        after = query(made, held)
+        assert [row[:2] for row in after] == [row[:2] for row in before]
