@@ -21,6 +21,7 @@ from stax_pipeline.app.metrics import make_token
 from stax_pipeline.installation.settings import Settings, read_settings
 
 SECONDS_TO_STOP = 3
+MOST_CONNECTIONS = 1000
 """How long requests that are under way may take when the application ends."""
 
 
@@ -51,7 +52,8 @@ async def _serve(settings: Settings, sockets: Sockets, port: int) -> int:
     server = _Server(
         uvicorn.Config(
             app, settings.host, port, log_level="warning", access_log=False, server_header=False,
-            timeout_graceful_shutdown=SECONDS_TO_STOP,
+            timeout_graceful_shutdown=SECONDS_TO_STOP, limit_concurrency=MOST_CONNECTIONS,
+            http="h11",  # it bounds what a stranger's headers may take, which uvicorn's other reader does not
         )
     )  # fmt: skip
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stax_pipeline.app.people.access import person_of
 from stax_pipeline.app.rendering import page
+from stax_pipeline.app.request_counts import first_segment
 from stax_pipeline.domain.errors import StaxError
 
 _log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ async def _refused(request: Request, fault: Exception) -> Response:
 async def _explained(request: Request, fault: Exception) -> Response:
     """A fault in our own words: operators read them, others hear that somebody else must act."""
     person = person_of(request.scope)
-    _log.error("%s: %s", request.url.path, fault)
+    _log.error("%a: %s", first_segment(request.scope), fault)
     words = str(fault) if person and person.is_operator else "Try again in a minute. If it stays, tell your operator."
     return page(request, "message.html", 503, heading="This page cannot be shown now", words=words)
 
@@ -63,7 +64,7 @@ class Unexpected:
             if scope["type"] != "http" or begun:
                 raise
             place = "".join(traceback.format_tb(fault.__traceback__)[-3:])
-            _log.error("%s: unexpected %s at\n%s", scope["path"], type(fault).__name__, place)
+            _log.error("%a: unexpected %s at\n%s", first_segment(scope), type(fault).__name__, place)
             words = "It was written to the log. Please tell your operator."
             answer = page(Request(scope), "message.html", 500, heading="Something broke", words=words)
             await answer(scope, receive, send)

@@ -20,6 +20,11 @@ class Kind(NamedTuple):
     status: int
 
 
+def first_segment(scope: Scope) -> str:
+    """What a path begins with; what follows may be a secret, such as an invite's token."""
+    return str(scope["path"]).lstrip("/").partition("/")[0]
+
+
 class RequestCounts:
     """Counts since the application started."""
 
@@ -29,7 +34,7 @@ class RequestCounts:
 
     def note(self, scope: Scope, status: int) -> None:
         """Count one request; `parts` are first segments of paths, a path of another is `other`, `/` is `overview`."""
-        first = str(scope["path"]).split("/")[1] or "overview"
+        first = first_segment(scope) or "overview"
         method = "WEBSOCKET" if scope["type"] == "websocket" else str(scope["method"])
         part = first if first in self._parts else OTHER
         self._counts[Kind(part, method if method in METHODS else OTHER, status)] += 1

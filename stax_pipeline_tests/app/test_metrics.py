@@ -22,6 +22,7 @@ from starlette.testclient import TestClient
 from stax_pipeline.app.application import create_app
 from stax_pipeline.app.exposition import Family, Sample, exposed
 from stax_pipeline.app.metrics import TOKEN_FILE, make_token
+from stax_pipeline.app.request_counts import RequestCounts
 from stax_pipeline.installation.homes import CHECKOUT
 from stax_pipeline_tests.app.conftest import NOW, PUBLIC, Visit
 from stax_pipeline_tests.app.support import STAND_IN, served
@@ -282,3 +283,10 @@ def test_prometheus_fires_each_alert_on_what_it_is_for_and_only_then(alert: str,
     assert PROMTOOL
     ran = subprocess.run([PROMTOOL, "test", "rules", str(file)], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, (rule, ran.stdout, ran.stderr)
+
+
+@pytest.mark.parametrize("path", ["*", "", "//", "/secret-token"])
+def test_a_path_that_nobody_serves_is_counted_as_other_or_the_overview(path: str) -> None:
+    counts = RequestCounts({"tenants", "overview"})
+    counts.note({"type": "http", "path": path, "method": "OPTIONS"}, 400)
+    assert [kind.part for kind in counts.found()] == ["overview" if path.strip("/") == "" else "other"]

@@ -82,21 +82,29 @@ def test_each_thread_is_booked_on_its_own_stage() -> None:
     assert sum(watch.client.values()) < 0.1
 
 
-def test_a_helper_that_works_in_short_bursts_is_booked_on_its_stage_and_not_where_it_waits() -> None:
+def test_what_a_helper_did_is_booked_on_its_stage_though_it_is_looked_at_while_it_waits() -> None:
     work = _in_module("stax_pipeline.checks.anything", WORK)
+    is_seen, waits, may_end = threading.Event(), threading.Event(), threading.Event()
 
-    def bursts(is_done: Callable[[], bool]) -> None:
-        while not is_done():
-            until = time.monotonic() + 0.004
-            work(lambda until=until: time.monotonic() > until)
-            threading.Event().wait(0.002)
+    def helper() -> None:
+        work(is_seen.is_set)
+        until = time.thread_time() + SECONDS
+        work(lambda: time.thread_time() >= until)
+        waits.set()
+        may_end.wait()
 
-    with Watch(psutil.Process()) as watch:
-        thread = threading.Thread(target=bursts, args=(_booked(watch, "checks"),))
-        thread.start()
-        thread.join()
-    assert watch.client.pop("checks") >= SECONDS
-    assert sum(watch.client.values()) < 0.1
+    watch = Watch(psutil.Process())
+    thread = threading.Thread(target=helper)
+    thread.start()
+    while "checks" not in watch.client:
+        watch._threads()
+    is_seen.set()
+    waits.wait()
+    before = watch.client["checks"]
+    watch._threads()
+    may_end.set()
+    thread.join()
+    assert watch.client["checks"] >= before + SECONDS / 2
 
 
 def test_what_the_server_did_is_booked_on_those_who_waited_for_it_before_the_look() -> None:

@@ -18,6 +18,7 @@ from stax_pipeline.pricing.prices import shipped_prices
 from stax_pipeline.warehouse.tenants import add_tenant
 from stax_pipeline_tests.cli.support import Stax
 from stax_pipeline_tests.tenants.support import count
+from stax_pipeline_tests.warehouse.spend_totals import add_up
 from stax_pipeline_tests.warehouse.views.conftest import Warehouse
 
 EXAMPLES = CHECKOUT / "docs" / "examples"
@@ -187,6 +188,7 @@ def test_an_invoice_that_matches_is_not_explained(stax: Stax, engine: sa.Engine,
         held.cover(FIRST)
         held.add_spend("1000.001", usage_date=FIRST)
         held.add_spend("90", "priority-reconstructed", usage_date=FIRST, quantity=5)
+        add_up(connection)
     shown = stax("invoice", "acme", "2026-10", "1000.00").out
     assert re.search(r"difference +under one cent", shown)
     assert "What could explain" not in shown
@@ -202,6 +204,7 @@ def test_only_a_cause_whose_sign_fits_explains_an_invoice(stax: Stax, engine: sa
         held.add_spend("37585.45", usage_date=FIRST)
         held.add_spend("90", "priority-reconstructed", usage_date=FIRST, quantity=2_555_356_398)
         held.add_spend("0", "unbilled", usage_date=FIRST, quantity=1, list_cost_usd="3")
+        add_up(connection)
     above = stax("invoice", "acme", "2026-10", "37675.45").out
     assert "What could explain that the invoice is 90.00 USD more than expected, over the whole month" in above
     assert "2,555,356,398 tokens, not in the reported dollars" in above
@@ -237,6 +240,7 @@ def test_a_price_difference_explains_an_invoice_at_the_books_price(
             "reconciliation", usage_date=FIRST, model="off", service_tier="batch", priced_usd="10",
             priced_low_usd="10", priced_high_usd="10", reported_usd=reported, cause="contract discount",
         )  # fmt: skip
+        add_up(connection)
     assert ("price difference" in stax("invoice", "acme", "2026-10", invoiced).out) == is_shown
 
 
@@ -248,6 +252,7 @@ def test_a_day_that_is_not_read_explains_no_invoice_that_is_too_low(
         for number in range(30):
             held.cover(FIRST + timedelta(days=number))
         held.add_spend("1000", usage_date=FIRST)
+        add_up(connection)
     assert "1 day without a complete cost report" in stax("invoice", "acme", "2026-10", "1001").out
     assert "without a complete cost report" not in stax("invoice", "acme", "2026-10", "999").out
 
@@ -264,6 +269,7 @@ def test_notes_speak_of_the_whole_month(stax: Stax, engine: sa.Engine, acme: Ten
                 priced_low_usd="10", priced_high_usd="10", reported_usd=usd, cause="contract discount",
             )  # fmt: skip
             held.add("restatements", kind="cost", usage_date=day, old_usd="4", new_usd="1", model="b")
+        add_up(connection)
     shown = stax("invoice", "acme", "2026-10", "1").out
     assert "43 tokens, list price of what was never billed" in shown
     assert "batch, priced ÷ reported 2.000000, contract discount" in shown
@@ -292,6 +298,7 @@ def test_commitments_show_the_share_of_the_committed_units_by_direction(
                                commitment_id="c", burndown_units=used, quantity=used)  # fmt: skip
                 held.add_spend("0", "commitment-unused", usage_date=day, token_type=token_type, commitment_id="c",
                                burndown_units=max(0, committed - used))  # fmt: skip
+        add_up(connection)
     headings, _, row = stax("commitments").out.splitlines()
     assert headings.endswith("input used  output used")
     assert row.split()[-4:] == ["75.0", "%", "10.0", "%"]

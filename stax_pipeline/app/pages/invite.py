@@ -14,7 +14,7 @@ from starlette.routing import Route
 from stax_pipeline.app import connecting, figures
 from stax_pipeline.app.forms import read_form
 from stax_pipeline.app.pages.connect import Refusal, refusal_of
-from stax_pipeline.app.pages.login import with_cookie
+from stax_pipeline.app.pages.login import slowly, with_cookie
 from stax_pipeline.app.people import invites, sessions
 from stax_pipeline.app.people.passwords import hashed, parse_password
 from stax_pipeline.app.people.person import Person, Role, parse_name
@@ -32,13 +32,14 @@ NAME_TAKEN = "This name is taken: choose another."
 async def invite(request: Request) -> Response:
     """The form, or what became of it."""
     found = await run_in_threadpool(_look, request)
-    if found is None:
+    if found is None or request.app.state.settings.login_header:
         return page(request, "message.html", 404, heading="This link does not work", words=ENDED)
     asked, known = found
     if request.method != "POST":
         return _form(request, asked, known, "", None)
     fields = await read_form(request)
-    return await run_in_threadpool(_save, request, asked, known, fields)
+    async with slowly(request):
+        return await run_in_threadpool(_save, request, asked, known, fields)
 
 
 def _look(request: Request) -> tuple[invites.Invite, figures.Connection | None] | None:
@@ -63,7 +64,7 @@ def _save(
         def also(connection: sa.Connection) -> None:
             invites.use(connection, token)
             _make_login(connection, asked, name, password)
-            cookies.append(sessions.begin(connection, name))
+            cookies.append(sessions.begin(connection, name, password) or "")
 
         if _needs_key(known):
             key = parse_admin_key(fields.pop("admin_key", ""))

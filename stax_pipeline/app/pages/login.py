@@ -39,7 +39,7 @@ async def login(request: Request) -> Response:
         answer = page(request, "login.html", 429, wrong=words, name=name, next=after)
         answer.headers["Retry-After"] = str(wait)
         return answer
-    async with _limiter(request):
+    async with slowly(request):
         token = await run_in_threadpool(_begin, request.app.state.database, name, fields.get("password", ""))
     if token is None:
         return page(request, "login.html", 403, wrong=WRONG, name=name, next=after)
@@ -66,10 +66,10 @@ def _begin(database: AppDatabase, typed: str, password: str) -> str | None:
         name = ""
     with database.own() as connection:
         kept = sessions.password_hash_of(connection, name)
-    if not is_right(password, kept):
+    if not is_right(password, kept) or not kept:
         return None
     with database.own() as connection:
-        return sessions.begin(connection, name)
+        return sessions.begin(connection, name, kept)
 
 
 def _end(database: AppDatabase, token: str) -> None:
@@ -77,7 +77,7 @@ def _end(database: AppDatabase, token: str) -> None:
         sessions.end(connection, token)
 
 
-def _limiter(request: Request) -> anyio.CapacityLimiter:
+def slowly(request: Request) -> anyio.CapacityLimiter:
     """One for the life of the app; it must be made inside the event loop."""
     state = request.app.state
     if not hasattr(state, "password_limiter"):
@@ -87,8 +87,10 @@ def _limiter(request: Request) -> anyio.CapacityLimiter:
 
 
 def with_cookie(request: Request, answer: Response, token: str) -> Response:
-    """The answer with a session's cookie: no script and no other site's page has it, and https where people use it."""
-    secure = urlsplit(request.app.state.settings.public_url).scheme == "https" or request.url.scheme == "https"
+    """The answer with a session's cookie: no script or other site's page has it, and http only where that is meant."""
+    settings = request.app.state.settings
+    public = urlsplit(settings.public_url).scheme
+    secure = "https" in (public, request.url.scheme) or bool(settings.behind_login and not public)
     seconds = int(sessions.LASTS.total_seconds())
     answer.set_cookie(COOKIE, token, max_age=seconds, httponly=True, samesite="lax", secure=secure)
     return answer

@@ -7,6 +7,7 @@ policies), and the login page itself (`pages.login`).
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ from stax_pipeline.app.people.person import AT_THIS_MACHINE, Person, parse_name
 from stax_pipeline.domain.errors import StaxError, WrongUse
 from stax_pipeline.installation.settings import Settings
 
+_log = logging.getLogger(__name__)
 OPEN = ("/login", "/static/", "/health", "/metrics", "/invite/")
 """Paths that need no login: nothing of a tenant is there, or they ask for what they need themselves."""
 COOKIE = "stax_session"
@@ -94,7 +96,9 @@ class Access:
         try:
             person = await run_in_threadpool(self._door.person, asked)
         except StaxError as fault:
-            await _refuse(PlainTextResponse(f"{fault}\n", 503), scope, receive, send)
+            _log.error("who asks cannot be looked up: %s", fault)
+            words = "Who you are cannot be looked up now. Try again in a minute. If it stays, tell your operator.\n"
+            await _refuse(PlainTextResponse(words, 503), scope, receive, send)
             return
         scope.setdefault("state", {})["person"] = person
         if person or any(_is_below(scope["path"], path) for path in OPEN):

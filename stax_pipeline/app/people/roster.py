@@ -60,12 +60,12 @@ def add(settings: Settings, name: str, role: Role, slug: str | None, password: s
                 tenant_id = get_tenant(loader, slug).tenant_id
             make_reader(urls, tenant_id)
         with as_login(urls.loader) as loader:
-            loader.execute(sessions.delete().where(sessions.c.login_name == named))
             row = {"role": role, "tenant_id": tenant_id, "password_hash": kept, "created_at": sa.func.now()}
             is_new = not loader.execute(sa.select(logins.c.name).where(logins.c.name == named)).first()
             loader.execute(
                 insert(logins).values(name=named, **row).on_conflict_do_update(index_elements=["name"], set_=row)
             )
+            loader.execute(sessions.delete().where(sessions.c.login_name == named))  # those that began meanwhile too
     return is_new
 
 

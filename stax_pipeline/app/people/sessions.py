@@ -25,19 +25,19 @@ def password_hash_of(connection: sa.Connection, name: str) -> str | None:
     return connection.execute(sa.select(logins.c.password_hash).where(logins.c.name == name)).scalar_one_or_none()
 
 
-def begin(connection: sa.Connection, name: str) -> str:
-    """Log a person in. Returns what the browser keeps; sessions that ended are forgotten on the way."""
+def begin(connection: sa.Connection, name: str, kept: str) -> str | None:
+    """Log a person in whose password was right by the hash `kept`; None where it is another by now.
+
+    Returns what the browser keeps; sessions that ended are forgotten on the way.
+    """
     token = secrets.token_urlsafe(32)
     connection.execute(sessions.delete().where(sessions.c.expires_at <= sa.func.now()))
-    connection.execute(
-        sessions.insert().values(
-            token_sha256=hash_of(token),
-            login_name=name,
-            begun_at=sa.func.now(),
-            expires_at=sa.func.now() + LASTS,
-        )
+    unchanged = sa.select(sa.literal(hash_of(token)), logins.c.name, sa.func.now(), sa.func.now() + LASTS).where(
+        logins.c.name == name, logins.c.password_hash == kept
     )
-    return token
+    columns = [sessions.c.token_sha256, sessions.c.login_name, sessions.c.begun_at, sessions.c.expires_at]
+    begun = connection.execute(sessions.insert().from_select(columns, unchanged))
+    return token if begun.rowcount else None
 
 
 def find(connection: sa.Connection, token: str) -> Person | None:

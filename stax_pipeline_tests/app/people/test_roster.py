@@ -125,10 +125,30 @@ def test_the_app_makes_nobody_an_operator_and_touches_no_key(database: AppDataba
         connection.exec_driver_sql(statement)
 
 
+def begun(connection: sa.Connection, name: str) -> str:
+    """A session of this login, whose password was right."""
+    token = sessions.begin(connection, name, sessions.password_hash_of(connection, name) or "")
+    assert token
+    return token
+
+
+def test_a_password_that_was_replaced_while_it_was_checked_begins_no_session(
+    made: Installation, database: AppDatabase
+) -> None:
+    roster.add(made.settings, "ana", Role.ANALYST, None, PASSWORD)
+    with database.own() as connection:
+        kept = sessions.password_hash_of(connection, "ana")
+    assert kept
+    roster.add(made.settings, "ana", Role.ANALYST, None, f"{PASSWORD} anew")
+    with database.own() as connection:
+        assert sessions.begin(connection, "ana", kept) is None
+    assert [one.sessions for one in roster.listed(made.settings)] == [0]
+
+
 def test_another_role_or_password_ends_the_sessions(made: Installation, database: AppDatabase) -> None:
     roster.add(made.settings, "ana", Role.ANALYST, None, PASSWORD)
     with database.own() as connection:
-        token = sessions.begin(connection, "ana")
+        token = begun(connection, "ana")
     assert [one.sessions for one in roster.listed(made.settings)] == [1]
     assert not roster.add(made.settings, "Ana", Role.TENANT, "globex", PASSWORD)
     with database.own() as connection:
@@ -139,7 +159,7 @@ def test_another_role_or_password_ends_the_sessions(made: Installation, database
 def test_a_removed_login_is_out_at_once(made: Installation, database: AppDatabase) -> None:
     roster.add(made.settings, "ana", Role.ANALYST, None, PASSWORD)
     with database.own() as connection:
-        token = sessions.begin(connection, "ana")
+        token = begun(connection, "ana")
         assert sessions.find(connection, token) == Person("ana", Role.ANALYST)
     assert roster.remove(made.settings, "ana") == 1
     with database.own() as connection:
@@ -151,19 +171,19 @@ def test_a_removed_login_is_out_at_once(made: Installation, database: AppDatabas
 def test_a_session_ends_by_itself_and_is_forgotten_at_the_next_login(made: Installation, database: AppDatabase) -> None:
     roster.add(made.settings, "ana", Role.ANALYST, None, PASSWORD)
     with database.own() as connection:
-        token = sessions.begin(connection, "ana")
+        token = begun(connection, "ana")
     with made.engine.begin() as connection:
         connection.exec_driver_sql("update stax.sessions set expires_at = now()")
     with database.own() as connection:
         assert sessions.find(connection, token) is None
-        sessions.begin(connection, "ana")
+        begun(connection, "ana")
         assert connection.exec_driver_sql("select count(*) from stax.sessions").scalar_one() == 1
 
 
 def test_neither_a_password_nor_a_sessions_cookie_is_kept(made: Installation, database: AppDatabase) -> None:
     roster.add(made.settings, "ana", Role.ANALYST, None, PASSWORD)
     with database.own() as connection:
-        token = sessions.begin(connection, "ana")
+        token = begun(connection, "ana")
         kept = repr([connection.exec_driver_sql(f"table stax.{name}").all() for name in ("logins", "sessions")])
     assert PASSWORD not in kept
     assert token not in kept
@@ -174,7 +194,7 @@ def test_a_purge_takes_the_tenants_logins_and_sessions(made: Installation, datab
     roster.add(made.settings, "tim", Role.TENANT, "acme", PASSWORD)
     roster.add(made.settings, "ana", Role.ANALYST, None, PASSWORD)
     with database.own() as connection:
-        token = sessions.begin(connection, "tim")
+        token = begun(connection, "tim")
     assert not purge(made.engine, made.lake, "acme").left
     assert [one.name for one in roster.listed(made.settings)] == ["ana"]
     with database.own() as connection:
@@ -200,7 +220,7 @@ def test_a_role_that_a_restore_lost_is_made_again(made: Installation, database: 
     with pytest.raises(CannotStart, match="may not read for this login"):
         sees(database, tim)
     with database.own() as connection:
-        token = sessions.begin(connection, "tim")
+        token = begun(connection, "tim")
     roster.begin_anew(made.settings)
     assert sees(database, tim) == ["acme"]
     with database.own() as connection:
