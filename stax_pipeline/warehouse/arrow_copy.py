@@ -28,6 +28,7 @@ USD = pa.decimal128(38, SCALE)
 _PIECE = 1 << 16
 _ROWS = 8_192
 _BLOCK = 2 << 20  # Arrow reads some 35 of them ahead
+_LONGEST_ROW = 512 << 20
 _TWINS_MEMORY = "64MB"  # a batch: what does not fit is written to disk, read again and thrown away
 _AS_CSV = csv.WriteOptions(include_header=False, quoting_style="needed")
 _INSTANT = """to_char({0} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as {0}"""
@@ -149,13 +150,34 @@ def copy_csv(connection: sa.Connection, query: sql.Composable, out: IO[bytes]) -
 def read_csv(rows: IO[bytes], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """What `copy_csv` wrote, a block at a time, its columns named and typed as in `schema`.
 
-    Arrow's reader wraps decimals of more than 38 digits without a word: the columns of `schema` may only be read from
-    columns of the warehouse, whose CHECK leaves 20 digits before the point and 18 behind it.
+    A block holds whole rows; where one row is longer than a block (it keeps unknown fields as they were sent), what is
+    left is read in blocks that hold any row. Arrow's reader wraps decimals of more than 38 digits without a word: the
+    columns of `schema` may only be read from columns of the warehouse, whose CHECK leaves 20 digits before the point
+    and 18 behind it.
     """
+    start, read = rows.tell(), 0
+    try:
+        for batch in _blocks(rows, schema, _BLOCK):
+            read += batch.num_rows
+            yield batch
+    except pa.ArrowInvalid as fault:
+        if "straddl" not in str(fault):
+            raise
+    else:
+        return
+    rows.seek(start)
+    for batch in _blocks(rows, schema, _LONGEST_ROW):
+        seen = min(read, batch.num_rows)
+        read -= seen
+        if seen < batch.num_rows:
+            yield batch.slice(seen)
+
+
+def _blocks(rows: IO[bytes], schema: pa.Schema, size: int) -> Iterator[pa.RecordBatch]:
     try:
         reader = csv.open_csv(
             rows,
-            read_options=csv.ReadOptions(column_names=schema.names, block_size=_BLOCK, use_threads=False),
+            read_options=csv.ReadOptions(column_names=schema.names, block_size=size, use_threads=False),
             parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
             convert_options=csv.ConvertOptions(
                 column_types=schema,
