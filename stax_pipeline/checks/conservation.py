@@ -224,5 +224,4 @@ FOCUS_TIES_TO_SPEND = Rule(
     order by 1, 2, 3
     """,
     follows_days=True,
-    of_views=True,
 )  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 from typing import NamedTuple
 from uuid import UUID
 
@@ -91,10 +92,12 @@ class KeyOpener:
     """Opens one tenant's key at a time, and reads the sealed ones of those who come next along with it.
 
     `tenants` are in the order in which they will be asked for. A key that was read ahead and does not open is read
-    again: it, or the master keys, may have been rotated meanwhile.
+    again: it, or the master keys, may have been rotated meanwhile. So is one that was read some seconds ago: its tenant
+    may have been disconnected.
     """
 
     AHEAD = 32
+    SECONDS = 2.0
 
     def __init__(self, engine: sa.Engine, tenants: Sequence[Tenant], masters: Callable[[], MasterKeys]) -> None:
         self._engine = engine
@@ -103,13 +106,14 @@ class KeyOpener:
         self._read_masters = masters
         self._masters = masters()
         self._sealed: dict[UUID, StoredKey] = {}
+        self._read_at = 0.0
         self._one_reads = Lock()
 
     def __call__(self, tenant: Tenant) -> OpenedKey:
         """Raises TenantStopped when it does not open, WrongUse when there is none."""
         with self._one_reads:
             ahead, masters = self._sealed.pop(tenant.tenant_id, None), self._masters
-            if ahead is None:
+            if ahead is None or monotonic() > self._read_at + self.SECONDS:
                 return _opened(self._read(tenant), self._masters)
         with suppress(TenantStopped):
             return _opened(ahead, masters)
@@ -122,7 +126,8 @@ class KeyOpener:
         self._masters = self._read_masters()
         with self._engine.connect() as connection:
             found = current_keys(connection, batch)
-        self._sealed |= {owner: key for owner, key in found.items() if isinstance(key, StoredKey)}
+        self._read_at = monotonic()
+        self._sealed = {owner: key for owner, key in found.items() if isinstance(key, StoredKey)}
         stored = found[tenant.tenant_id]
         if isinstance(stored, StaxError):
             raise stored

@@ -132,7 +132,8 @@ def _together(table: sa.Table, held: Sequence[Fresh], read: Iterator[pa.Table]) 
     kept = pieces[0] if len(pieces) == 1 else pa.concat_tables(pieces).sort_by(keys)
     done = 0
     for piece in read:
-        before = pc.sum(pc.less_equal(kept["tenant_id"], piece["tenant_id"][-1]).cast(pa.int64())).as_py() or 0
+        upto = pc.sum(pc.less_equal(kept["tenant_id"], piece["tenant_id"][-1]).cast(pa.int64())).as_py() or 0
+        before = max(done, upto)
         if before > done:
             piece = pa.concat_tables([kept.slice(done, before - done), piece]).sort_by(keys)
         done = before
@@ -160,7 +161,7 @@ def _latest(schema: pa.Schema, held: Sequence[Fresh]) -> list[pa.Table]:
 _TENANTS = (
     "select place, t.tenant_id from {due} join stax.tenants t on t.tenant_id between low and high "
     "cross join lateral (select from {table} r "
-    "where r.usage_date = due.usage_date and r.tenant_id = t.tenant_id limit 1) found order by place"
+    "where r.usage_date = due.usage_date and r.tenant_id = t.tenant_id limit 1) found order by place, t.tenant_id"
 )
 _ANY = (
     "select place from {due} cross join lateral (select from {table} r "

@@ -17,7 +17,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from stax_pipeline.anthropic import NoNewerSource
-from stax_pipeline.domain.errors import CannotStart, Interrupted, KeyRejected
+from stax_pipeline.domain.errors import CannotStart, Interrupted, KeyRejected, StaxError
 from stax_pipeline.domain.extraction import Report
 from stax_pipeline.domain.tenant import Tenant
 from stax_pipeline.lake.store import Lake
@@ -120,13 +120,22 @@ def record_together(
             if half := len(some) // 2:
                 waiting[:0] = [some[:half], some[half:]]
                 continue
-            told.append((some[0], fault))
-            if isinstance(fault, WarehouseFault) and some[0].row.raw_uri:
-                lake.delete(some[0].row.raw_uri)
+            told.append((some[0], _refused(lake, some[0].row.raw_uri, fault)))
             continue
         told += [(kept, None) for kept in free]
         waiting += [[kept] for kept in some if kept not in free]
     return told
+
+
+def _refused(lake: Lake, raw_uri: str | None, fault: Exception) -> Exception:
+    """The fault, once the object of a record that was refused is removed; with why where it cannot be."""
+    if not isinstance(fault, WarehouseFault) or not raw_uri:
+        return fault
+    try:
+        lake.delete(raw_uri)
+    except (StaxError, OSError) as broken:
+        return WarehouseFault(f"{fault} Its pages, {raw_uri}, could not be removed: {broken}")
+    return fault
 
 
 def _record(engine: sa.Engine, run_id: str, report: Report, some: list[Kept]) -> list[Kept]:

@@ -74,8 +74,8 @@ def _has_extras(rows: pa.Table) -> bool:
 
 
 def _sorted(table: sa.Table, rows: pa.Table) -> pa.Table:
-    """Rows that are numbered come in the order of the key."""
-    if "line" in rows.column_names:
+    """In the order of the key, in which rows come that were numbered while they were loaded."""
+    if table.info.get("apart"):
         return rows
     return rows.sort_by([(column.name, "ascending") for column in table.primary_key.columns])
 
@@ -95,10 +95,13 @@ def _compact(table: sa.Table, rows: pa.Table, written_at: datetime) -> pa.Table:
 
 
 def _by_note(rows: pa.Table) -> dict[tuple[date, int], pa.Table]:
-    """The rows by day and bucket of tenants; they are sorted by day and tenant."""
+    """The rows by day and bucket of tenants. Raises ValueError where they are not sorted by day and tenant."""
     counts: dict[tuple[date, int], int] = defaultdict(int)
     days = rows.group_by(["usage_date", "tenant_id"], use_threads=False).aggregate([([], "count_all")])
-    for day, tenant_id, count in zip(*(column.to_pylist() for column in days.columns), strict=True):
+    found = list(zip(*(column.to_pylist() for column in days.columns), strict=True))
+    if found != sorted(found):
+        raise ValueError("rows that were written are not in the order of the table's key")
+    for day, tenant_id, count in found:
         counts[day, bucket_of(UUID(tenant_id))] += count
     ends = accumulate(counts.values())
     return {place: rows.slice(end - counts[place], counts[place]) for place, end in zip(counts, ends, strict=True)}

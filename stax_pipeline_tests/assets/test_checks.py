@@ -182,18 +182,16 @@ class TestLooks:
     def test_checks_of_views_look_at_what_was_written_last_and_claim_no_more(
         self, made: Installation, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert sorted(OF_VIEWS) == ["focus_ties_to_spend", "views_tie_to_tables"]
+        assert sorted(OF_VIEWS) == ["views_tie_to_tables"]
         days = 2 * len(DAYS.days)
         first = looked(instance)
         assert {look_of(first[name]) for name in OF_VIEWS} == {f"{days} tenant-days of the run, written last"}
         monkeypatch.setattr(looks, "OF_VIEWS", 1)
         change(made, COST, on(YESTERDAY, times("2")))
         assert {look_of(looked(instance)[name]) for name in OF_VIEWS} == {"1 tenant-day of the run, written last"}
-        execute(
-            made, "update stax.spend set list_unit_price_usd = 7 where usage_date = :day and quantity > 0", day=TODAY
-        )
-        assert looked(instance)["focus_ties_to_spend"].passed
-        [check] = [check for check in CHECKS if check.name == "focus_ties_to_spend"]
-        found = evaluations(alone(instance, check))["focus_ties_to_spend"]
+        execute(made, "update stax.spend_totals set cost_usd = cost_usd + 7 where usage_date = :day", day=TODAY)
+        assert looked(instance)["views_tie_to_tables"].passed
+        [check] = [check for check in CHECKS if check.name == "views_tie_to_tables"]
+        found = evaluations(alone(instance, check))["views_tie_to_tables"]
         assert (found.passed, look_of(found)) == (False, ALL)
         assert not any("holds_as_of" in first[name].metadata for name in OF_VIEWS)

@@ -165,6 +165,22 @@ def test_keys_of_many_tenants_are_read_at_once_and_each_is_opened_alone(made: In
     assert len([statement for statement in asked if "admin_keys" in statement]) == 1
 
 
+def test_a_key_that_was_read_ahead_and_is_gone_by_its_turn_is_not_used(
+    made: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with made.engine.connect() as connection:
+        acme, globex = tenants_to_sync(connection, [])
+    now = 100.0
+    monkeypatch.setattr("stax_pipeline.keys.tenant_keys.monotonic", lambda: now)
+    opened = KeyOpener(made.engine, [acme, globex], lambda: master_keys(made.settings))
+    assert opened(acme).key.reveal() == made.simulator.keys["acme"]
+    with made.engine.begin() as connection:
+        connection.execute(sa.text("delete from stax.admin_keys where tenant_id = :id"), {"id": globex.tenant_id})
+    now += KeyOpener.SECONDS + 0.1
+    with pytest.raises(WrongUse, match="Tenant globex has no admin key"):
+        opened(globex)
+
+
 def test_who_has_no_key_is_told_so_and_the_others_are_read_all_the_same(made: Installation) -> None:
     with made.engine.connect() as connection:
         acme, globex = tenants_to_sync(connection, [])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ from stax_pipeline.pipeline.publish_reports import publish_cost, publish_usage
 from stax_pipeline.pipeline.publish_spend import publish_spend
 from stax_pipeline.warehouse import tables
 from stax_pipeline.warehouse.fresh_rows import Fresh, FreshRows
+from stax_pipeline.warehouse.parquet_due import Due, Written
 from stax_pipeline.warehouse.publish import replace_tenant_days
 from stax_pipeline.warehouse.tables import reconciliation
 from stax_pipeline.warehouse.tenants import tenants_to_sync
@@ -190,6 +192,37 @@ def test_room_is_made_by_what_is_taken(few: Installation, read: list[Span]) -> N
     assert (gaps(few), read) == ([], [])
 
 
+def test_rows_that_are_read_between_rows_at_hand_are_there_once(stax_home: Path, fresh: FreshRows) -> None:
+    """Tenants were not connected in the order of their ids, in which files are sorted."""
+    some = sorted(MANY)[:5]
+    with installed(stax_home) as made:
+        for place in (4, 1, 3, 0, 2):
+            add(made, [some[place]])
+        publish(made, some, [DAY], 1)
+        write(made)
+        publish(made, [some[0], some[2]], [DAY], 2, fresh)
+        write(made, fresh)
+        assert gaps(made) == []
+
+
+@pytest.mark.parametrize("table", [tables.spend, reconciliation])
+def test_rows_that_come_by_tenant_go_to_their_own_day(fresh: FreshRows, table: sa.Table) -> None:
+    neighbours = [UUID(int=1), UUID(int=2)]
+    slots = [(tenant, day) for tenant in neighbours for day in DAYS.days]
+    key = {"line": [1] * len(slots)} if "line" in table.c else {"model": ["m"] * len(slots), "service_tier": [""] * 6}
+    rows = pa.table({
+        "tenant_id": [str(tenant) for tenant, _ in slots], "usage_date": [day for _, day in slots], **key,
+    })  # fmt: skip
+    notes = [(table.name, Due(uuid4(), day, 0)) for day in DAYS.days]
+    fresh.put(table, Written(datetime.now(UTC), notes), slots, rows)
+    held = fresh.take(table)
+    for _, note in notes:
+        kept = held[note.mark_id].rows
+        assert kept
+        assert kept["usage_date"].to_pylist() == [note.usage_date] * 2
+        assert kept["tenant_id"].to_pylist() == list(map(str, neighbours))
+
+
 ACTS = st.lists(
     st.tuples(
         st.sampled_from(["mine", "theirs", "undone", "copied"]),
@@ -259,10 +292,5 @@ class TestARun:
         assert list(fresh.take(tables.cost_lines).values()) == [Fresh(frozenset(FEW[:1]), None)]
 
 
-def noted() -> Any:
-    from datetime import UTC, datetime
-    from uuid import uuid4
-
-    from stax_pipeline.warehouse.parquet_due import Due, Written
-
+def noted() -> Written:
     return Written(datetime.now(UTC), [("cost_lines", Due(uuid4(), DAY, 0))])

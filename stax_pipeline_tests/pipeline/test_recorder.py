@@ -73,6 +73,22 @@ def test_who_is_gone_loses_its_own_object_alone(made: Installation, tenants: lis
     assert (recorded(made), objects(made)) == (["globex"], 1)
 
 
+def test_pages_that_cannot_be_removed_are_one_tenants_fault_alone(
+    made: Installation, tenants: list[Tenant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError("read-only file system")
+
+    batch = [kept(made, tenant) for tenant in tenants]
+    execute(made, "delete from stax.admin_keys where tenant_id = :acme", acme=tenants[0].tenant_id)
+    execute(made, "delete from stax.tenants where slug = 'acme'")
+    monkeypatch.setattr("stax_pipeline.lake.store.Lake.delete", fails)
+    told = together(made, *batch)
+    assert told["globex"] is None
+    assert str(told["acme"]).endswith("could not be removed: read-only file system")
+    assert recorded(made) == ["globex"]
+
+
 def test_a_record_that_no_table_takes_is_one_tenants_own(made: Installation, tenants: list[Tenant]) -> None:
     acme, globex = (kept(made, tenant) for tenant in tenants)
     told = together(made, acme._replace(row=acme.row._replace(error="a\0b")), globex)
