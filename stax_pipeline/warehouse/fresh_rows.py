@@ -98,10 +98,16 @@ def _by_note(rows: pa.Table) -> dict[tuple[date, int], pa.Table]:
     """The rows by day and bucket of tenants. Raises ValueError where they are not sorted by day and tenant."""
     counts: dict[tuple[date, int], int] = defaultdict(int)
     days = rows.group_by(["usage_date", "tenant_id"], use_threads=False).aggregate([([], "count_all")])
-    found = list(zip(*(column.to_pylist() for column in days.columns), strict=True))
-    if found != sorted(found):
+    if not _is_by_day_and_tenant(rows):
         raise ValueError("rows that were written are not in the order of the table's key")
-    for day, tenant_id, count in found:
+    for day, tenant_id, count in sorted(zip(*(column.to_pylist() for column in days.columns), strict=True)):
         counts[day, bucket_of(UUID(tenant_id))] += count
     ends = accumulate(counts.values())
     return {place: rows.slice(end - counts[place], counts[place]) for place, end in zip(counts, ends, strict=True)}
+
+
+def _is_by_day_and_tenant(rows: pa.Table) -> bool:
+    days, tenants = rows["usage_date"].combine_chunks(), rows["tenant_id"].cast(pa.string()).combine_chunks()
+    this_day, next_day = days[:-1], days[1:]
+    same_day: Any = pc.and_(pc.equal(this_day, next_day), pc.less_equal(tenants[:-1], tenants[1:]))
+    return pc.all(pc.or_(pc.less(this_day, next_day), same_day)).as_py() is not False

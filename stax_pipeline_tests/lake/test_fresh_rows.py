@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -221,6 +221,23 @@ def test_rows_that_come_by_tenant_go_to_their_own_day(fresh: FreshRows, table: s
         assert kept
         assert kept["usage_date"].to_pylist() == [note.usage_date] * 2
         assert kept["tenant_id"].to_pylist() == list(map(str, neighbours))
+
+
+def test_more_days_and_rows_than_arrow_looks_at_together_go_to_their_own_day(fresh: FreshRows) -> None:
+    days = [DAY + timedelta(days=number) for number in range(180)]
+    slots = [(UUID(int=tenant), day) for day in days for tenant in (1, 2)]
+    rows = pa.table({
+        "tenant_id": [str(tenant) for tenant, _ in slots for _ in range(6)],
+        "usage_date": [day for _, day in slots for _ in range(6)],
+        "model": list("abcdef") * len(slots), "service_tier": [""] * 6 * len(slots),
+    })  # fmt: skip
+    notes = [(reconciliation.name, Due(uuid4(), day, 0)) for day in days]
+    fresh.put(reconciliation, Written(datetime.now(UTC), notes), slots, rows)
+    held = fresh.take(reconciliation)
+    for _, note in notes:
+        kept = held[note.mark_id].rows
+        assert kept
+        assert kept["usage_date"].to_pylist() == [note.usage_date] * 12
 
 
 ACTS = st.lists(

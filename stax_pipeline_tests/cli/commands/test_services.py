@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from email.message import Message
 from pathlib import Path
 
@@ -187,8 +188,9 @@ def children_of(pid: int) -> dict[str, psutil.Process]:
     [app] = [one for one in psutil.Process(pid).children() if "stax_pipeline.app" in one.cmdline()]
     found = {"app": app}
     for child in app.children():
-        told = " ".join(child.cmdline())
-        found |= {what: child for what in ("webserver", "daemon", "code-server") if what in told}
+        with suppress(psutil.Error):  # one that was killed and not waited for yet has no command line
+            told = " ".join(child.cmdline())
+            found |= {what: child for what in ("webserver", "daemon", "code-server") if what in told}
     return found
 
 
