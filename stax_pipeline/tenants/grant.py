@@ -6,8 +6,7 @@ then what it may look into, then its tenants; and backwards. Stays out: the poli
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -17,7 +16,7 @@ from stax_pipeline.domain.role_name import parse_role
 from stax_pipeline.domain.slug import parse_slug
 from stax_pipeline.installation.settings import Settings
 from stax_pipeline.warehouse import granted_logins, grants, roles
-from stax_pipeline.warehouse.engine import connect_engine, plain_faults
+from stax_pipeline.warehouse.engine import as_login, plain_faults
 from stax_pipeline.warehouse.tenants import all_tenants, get_tenant
 
 
@@ -42,26 +41,26 @@ def grant(settings: Settings, role: str, slugs: Sequence[str]) -> Reads:
     named = [parse_slug(slug) for slug in slugs]
     logins = roles.logins(settings)
     with plain_faults(f"granting to {role}"):
-        with _as(logins.loader) as loader:
+        with as_login(logins.loader) as loader:
             tenant_ids = [get_tenant(loader, slug).tenant_id for slug in named]
             is_new = not granted_logins.exists(loader, role)
             if not is_new:
                 granted_logins.require_harmless(loader, role, logins)
         if is_new:
-            with _as(logins.admin) as admin:
+            with as_login(logins.admin) as admin:
                 granted_logins.create_login(settings, admin, role)
-        with _as(logins.loader) as loader:
+        with as_login(logins.loader) as loader:
             before = _slugs(loader, role)
             # rows of another login of that name, or of a restored backup
             if not granted_logins.may_look_in(loader, role):
                 grants.forget_grants(loader, role)
-        with _as(logins.owner) as owner:
+        with as_login(logins.owner) as owner:
             roles.take_turns(owner)
             grants.open_to(owner, role, logins.role_in(logins.analyst))
-        with _as(logins.loader) as loader:
+        with as_login(logins.loader) as loader:
             grants.add_grants(loader, role, tenant_ids)
             now = _slugs(loader, role)
-        with _as(logins.admin) as admin:
+        with as_login(logins.admin) as admin:
             roles.take_turns(admin)
             granted_logins.quiet_granted(admin)
     return Reads(now, is_new, tuple(slug for slug in before if slug not in now))
@@ -76,14 +75,14 @@ def revoke(settings: Settings, role: str, slugs: Sequence[str]) -> Reads:
     named = [parse_slug(slug) for slug in slugs]
     logins = roles.logins(settings)
     with plain_faults(f"revoking from {role}"):
-        with _as(logins.loader) as loader:
+        with as_login(logins.loader) as loader:
             tenant_ids = [get_tenant(loader, slug).tenant_id for slug in named]
             missing = sorted(set(named) - set(_slugs(loader, role)))
             if missing:
                 raise WrongUse(f"Role {role} does not read {', '.join(missing)}; nothing was changed.")
             grants.remove_grants(loader, role, tenant_ids)
             left = _slugs(loader, role)
-        with _as(logins.owner) as owner:
+        with as_login(logins.owner) as owner:
             roles.take_turns(owner)
             if not left and granted_logins.exists(owner, role):
                 grants.close_to(owner, role)
@@ -98,21 +97,21 @@ def drop(settings: Settings, role: str) -> None:
     parse_role(role)
     logins = roles.logins(settings)
     with plain_faults(f"dropping {role}"):
-        with _as(logins.admin) as admin:
+        with as_login(logins.admin) as admin:
             granted_logins.require_droppable(admin, role)
-        with _as(logins.loader) as loader:
+        with as_login(logins.loader) as loader:
             grants.forget_grants(loader, role)
-        with _as(logins.owner) as owner:
+        with as_login(logins.owner) as owner:
             roles.take_turns(owner)
             grants.close_to(owner, role)
-        with _as(logins.admin) as admin:
+        with as_login(logins.admin) as admin:
             granted_logins.drop_login(admin, role)
     roles.forget_password(settings, role)
 
 
 def granted(settings: Settings) -> dict[str, Reads]:
     """Every login that has tenants, in order; `is_new` where there is no such login, as after a restore."""
-    with plain_faults("looking for logins"), _as(roles.logins(settings).loader) as loader:
+    with plain_faults("looking for logins"), as_login(roles.logins(settings).loader) as loader:
         return {
             role: Reads(tuple(slugs), is_new=not granted_logins.exists(loader, role))
             for role, slugs in grants.slugs_by_role(loader).items()
@@ -122,14 +121,3 @@ def granted(settings: Settings) -> dict[str, Reads]:
 def _slugs(loader: sa.Connection, role: str) -> tuple[str, ...]:
     granted = grants.granted_tenants(loader, role)
     return tuple(tenant.slug for tenant in all_tenants(loader) if tenant.tenant_id in granted)
-
-
-@contextmanager
-def _as(url: str) -> Iterator[sa.Connection]:
-    """One transaction of that login."""
-    engine = connect_engine(url)
-    try:
-        with engine.begin() as connection:
-            yield connection
-    finally:
-        engine.dispose()

@@ -26,6 +26,17 @@ def connect_engine(url: str, **options: object) -> sa.Engine:
     )))  # fmt: skip
 
 
+@contextmanager
+def as_login(url: str) -> Iterator[sa.Connection]:
+    """One transaction of that login."""
+    engine = connect_engine(url)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
 def noticing_its_end(engine: sa.Engine) -> sa.Engine:
     """The engine, whose pool outlives a restarted server at no cost while the server lives.
 

@@ -13,13 +13,13 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
-from stax_pipeline.app.people.roster import as_login, make_reader
+from stax_pipeline.app.people.roster import make_reader
 from stax_pipeline.app.people.sessions import hash_of
 from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.domain.slug import parse_slug
 from stax_pipeline.installation.settings import Settings
 from stax_pipeline.warehouse import roles
-from stax_pipeline.warehouse.engine import plain_faults
+from stax_pipeline.warehouse.engine import as_login, plain_faults
 from stax_pipeline.warehouse.tables import invites
 from stax_pipeline.warehouse.tenants import find_tenant
 

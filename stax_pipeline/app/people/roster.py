@@ -6,8 +6,6 @@ role, what it may look into, its tenant, and only then the login. Stays out: ask
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -20,7 +18,7 @@ from stax_pipeline.app.people.person import Role, parse_name
 from stax_pipeline.domain.errors import CannotStart, WrongUse
 from stax_pipeline.installation.settings import Settings
 from stax_pipeline.warehouse import app_readers, granted_logins, grants, roles
-from stax_pipeline.warehouse.engine import connect_engine, plain_faults
+from stax_pipeline.warehouse.engine import as_login, plain_faults
 from stax_pipeline.warehouse.tables import invites, logins, sessions, tenants
 from stax_pipeline.warehouse.tenants import get_tenant
 
@@ -144,14 +142,3 @@ def make_reader(urls: roles.Logins, tenant_id: UUID, *, is_there: bool = True) -
     if is_there:
         with as_login(urls.loader) as loader:
             grants.add_grants(loader, role, [tenant_id])
-
-
-@contextmanager
-def as_login(url: str) -> Iterator[sa.Connection]:
-    """One transaction of that login."""
-    engine = connect_engine(url)
-    try:
-        with engine.begin() as connection:
-            yield connection
-    finally:
-        engine.dispose()
